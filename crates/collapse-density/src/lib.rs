@@ -1,0 +1,1 @@
+//! Labelled Gaussian mixtures over features in linfa's manner.

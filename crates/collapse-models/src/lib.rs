@@ -1,0 +1,1 @@
+//! Residual networks with the L2 head and spectral normalisation.

@@ -1,0 +1,1 @@
+//! Out-of-distribution detectors and detection metrics over features and logits.

@@ -1,0 +1,1 @@
+//! Tables, figures, statistics over seeds, claim verdicts and the HTML report.

@@ -1,0 +1,1 @@
+//! The schema of result files: runs, evaluations, tables and claims.

@@ -1,0 +1,1 @@
+//! Losses, SGD, schedules, exact resume and feature extraction.

@@ -1,0 +1,1 @@
+//! Checks the implementation against folders of independent reference numbers.
