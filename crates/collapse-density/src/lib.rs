@@ -1,1 +1,53 @@
-//! Labelled Gaussian mixtures over features in linfa's manner.
+//! Gaussian densities over labelled features, in linfa's manner.
+//!
+//! ```
+//! use collapse_density::{Covariance, LabelledGaussianMixture};
+//! use linfa::prelude::*;
+//! use ndarray::array;
+//!
+//! # fn main() -> Result<(), collapse_density::DensityError> {
+//! let features = array![[0.0, 0.1], [0.2, 0.0], [0.1, 0.3], [5.0, 5.1], [5.3, 5.0], [5.1, 5.4]];
+//! let train = Dataset::new(features, array![0usize, 0, 0, 1, 1, 1]);
+//! let model = LabelledGaussianMixture::params(2)
+//!     .covariance(Covariance::Full)
+//!     .fit(&train)?;
+//!
+//! let test = array![[0.1, 0.1], [2.5, 2.5]];
+//! let score = model.score(test.view())?;
+//! assert!(score[0] > score[1]); // larger = more in-distribution
+//! assert_eq!(model.jitter(), 0.0); // always reported
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Map
+//! * [`LabelledGaussianMixture`]: one Gaussian per class, DDU's score. [`Params`] choose the
+//!   [`Covariance`] and the [`Jitter`]; [`PartialStatistics`] fits in one pass over chunks and merges parts.
+//! * [`TiedGaussian`]: class means with one covariance, for the Mahalanobis family.
+//! * [`EmMixture`]: linfa's unlabelled mixture, whitened first, with the same `score` face.
+//! * [`linalg`]: the f64 products and factorisations behind them.
+//!
+//! # Caveats
+//! * Everything is computed in f64, also from f32 features: on collapsed features f32 log-densities tie.
+//! * For rank-deficient classes (`n_c ≤ D`) the jitter that the ladder finds depends on rounding, and log-densities
+//!   at so small a jitter are far from exact in any implementation. Prefer [`Covariance::Shrinkage`].
+//! * Full covariances need `C · D² / 2` numbers twice while the factors are computed.
+
+mod em;
+mod error;
+mod factor;
+mod fit;
+mod labelled;
+pub mod linalg;
+mod params;
+mod score;
+mod shrinkage;
+mod statistics;
+mod tied;
+
+pub use em::{EmMixture, EmParams};
+pub use error::{DensityError, Result};
+pub use labelled::LabelledGaussianMixture;
+pub use params::{Covariance, Jitter, Params, Shrinkage, ValidParams};
+pub use statistics::PartialStatistics;
+pub use tied::{Divisor, TiedGaussian};

@@ -1,0 +1,256 @@
+//! The labelled Gaussian mixture: one Gaussian per class, score = log-sum-exp of the log-densities.
+
+use linfa::dataset::AsSingleTargets;
+use linfa::traits::{Fit, PredictInplace};
+use linfa::{DatasetBase, Float, ParamGuard};
+use ndarray::{Array1, Array2, ArrayBase, ArrayView1, ArrayView2, Axis, Data, Ix2};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{DensityError, Result};
+use crate::factor::Factor;
+use crate::fit::per_class;
+use crate::linalg::{Cholesky, matmul_nt};
+use crate::params::{Covariance, Params, ValidParams};
+use crate::statistics::{PartialStatistics, stack_means};
+use crate::tied::{Divisor, TiedGaussian};
+
+/// A fitted labelled mixture of `C` Gaussians over `D` features.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LabelledGaussianMixture {
+    pub(crate) params: ValidParams,
+    pub(crate) counts: Vec<usize>,
+    pub(crate) class_means: Array2<f64>,
+    pub(crate) form: Form,
+    pub(crate) log_determinants: Vec<f64>,
+    jitter: f64,
+    shrinkage: Option<Vec<f64>>,
+}
+
+/// Where the covariances live.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Form {
+    PerClass(Vec<Factor>),
+    Shared(TiedGaussian),
+}
+
+impl ValidParams {
+    /// Fits features `[N, D]` with one label per row.
+    ///
+    /// # Errors
+    /// Wrong shapes, labels out of range, NaN or infinite features, classes with fewer than two samples (none, when the
+    /// covariance is tied), singular covariances.
+    pub fn fit_view<F: Float>(
+        &self,
+        features: ArrayView2<F>,
+        labels: &[usize],
+    ) -> Result<LabelledGaussianMixture> {
+        if features.nrows() == 0 {
+            return Err(DensityError::Empty);
+        }
+        let mut statistics = self.streaming(features.ncols())?;
+        statistics.update(features, labels)?;
+        statistics.finish()
+    }
+
+    /// Empty partial statistics for rows of `n_features` columns.
+    ///
+    /// # Errors
+    /// [`DensityError::NoFeatures`] for zero columns.
+    pub fn streaming(&self, n_features: usize) -> Result<PartialStatistics> {
+        PartialStatistics::new(*self, n_features)
+    }
+}
+
+impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, DensityError> for ValidParams
+where
+    F: Float,
+    D: Data<Elem = F>,
+    T: AsSingleTargets<Elem = usize>,
+{
+    type Object = LabelledGaussianMixture;
+
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Self::Object> {
+        let labels = dataset.as_single_targets().to_vec();
+        self.fit_view(dataset.records().view(), &labels)
+    }
+}
+
+impl PartialStatistics {
+    /// Turns the statistics into a model.
+    ///
+    /// # Errors
+    /// Classes with fewer than two samples (none, when the covariance is tied), singular covariances, squares beyond
+    /// the range of f64.
+    pub fn finish(self) -> Result<LabelledGaussianMixture> {
+        let (params, counts) = (*self.params(), self.counts());
+        if counts.iter().all(|count| *count == 0) {
+            return Err(DensityError::Empty);
+        }
+        let n_classes = counts.len();
+        if params.covariance() == Covariance::Tied {
+            let tied = TiedGaussian::from_statistics(self, Divisor::Unbiased)?;
+            return Ok(LabelledGaussianMixture {
+                params,
+                counts,
+                class_means: tied.class_means().to_owned(),
+                log_determinants: vec![tied.cholesky().log_determinant(); n_classes],
+                jitter: tied.jitter(),
+                shrinkage: None,
+                form: Form::Shared(tied),
+            });
+        }
+        if let Some(class) = counts.iter().position(|count| *count < 2) {
+            return Err(DensityError::TooFewSamples {
+                class,
+                samples: counts[class],
+                needed: 2,
+            });
+        }
+        let n_features = self.n_features();
+        let (_, classes, _) = self.into_parts();
+        let class_means = stack_means(&classes, n_features);
+        let fitted = per_class(classes, params.covariance(), params.jitter())?;
+        Ok(LabelledGaussianMixture {
+            params,
+            counts,
+            class_means,
+            log_determinants: fitted.factors.iter().map(Factor::log_determinant).collect(),
+            form: Form::PerClass(fitted.factors),
+            jitter: fitted.jitter,
+            shrinkage: fitted.shrinkage,
+        })
+    }
+}
+
+impl LabelledGaussianMixture {
+    /// Parameters with DDU's defaults for `n_classes` classes.
+    pub fn params(n_classes: usize) -> Params {
+        Params::new(n_classes)
+    }
+
+    /// Empty partial statistics with DDU's defaults; other parameters: [`ValidParams::streaming`].
+    ///
+    /// # Errors
+    /// Zero classes or zero features.
+    pub fn streaming(n_classes: usize, n_features: usize) -> Result<PartialStatistics> {
+        Params::new(n_classes).check()?.streaming(n_features)
+    }
+
+    /// Number of classes.
+    pub fn n_classes(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Number of features.
+    pub fn n_features(&self) -> usize {
+        self.class_means.ncols()
+    }
+
+    /// Parameters of the fit.
+    pub fn parameters(&self) -> &ValidParams {
+        &self.params
+    }
+
+    /// Training samples per class.
+    pub fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+
+    /// Class means, `[C, D]`.
+    pub fn class_means(&self) -> ArrayView2<'_, f64> {
+        self.class_means.view()
+    }
+
+    /// Log-determinants of the class covariances, jitter included, `[C]`.
+    pub fn log_determinants(&self) -> ArrayView1<'_, f64> {
+        ArrayView1::from(&self.log_determinants[..])
+    }
+
+    /// Cholesky factor of the covariance of `class_idx`, jitter included; `None` outside `0..C` and for the diagonal
+    /// and low-rank forms.
+    pub fn cholesky(&self, class_idx: usize) -> Option<&Cholesky> {
+        match &self.form {
+            Form::Shared(tied) => (class_idx < self.n_classes()).then(|| tied.cholesky()),
+            Form::PerClass(factors) => match factors.get(class_idx)? {
+                Factor::Full(cholesky) => Some(cholesky),
+                Factor::Diagonal(_) | Factor::LowRank(_) => None,
+            },
+        }
+    }
+
+    /// Covariance of `class_idx` with its jitter, `[D, D]`; `None` outside `0..C`.
+    pub fn covariance(&self, class_idx: usize) -> Option<Array2<f64>> {
+        let root = self.square_root(class_idx)?;
+        matmul_nt(root.view(), root.view()).ok()
+    }
+
+    /// What was added to every diagonal (the ridge for the low-rank form).
+    pub fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
+    /// Shrinkage weights per class, where the covariance is shrunk.
+    pub fn shrinkage(&self) -> Option<&[f64]> {
+        self.shrinkage.as_deref()
+    }
+
+    /// Logarithms of the class frequencies, `[C]`.
+    pub fn log_priors(&self) -> Array1<f64> {
+        let total: usize = self.counts.iter().sum();
+        self.counts.iter().map(|n| (*n as f64 / total as f64).ln()).collect()
+    }
+
+    /// Class of the largest log-density per row, `[N]`; the lowest index among equals.
+    ///
+    /// # Errors
+    /// As [`log_density`](Self::log_density).
+    pub fn predict<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<usize>> {
+        let densities = self.log_density(features)?;
+        let best = |row: ArrayView1<f64>| {
+            let larger = |best: usize, (c, v): (usize, &f64)| if *v > row[best] { c } else { best };
+            row.iter().enumerate().fold(0, larger)
+        };
+        Ok(densities.axis_iter(Axis(0)).map(best).collect())
+    }
+
+    /// Rows of class `class_idx` from rows of independent standard normal numbers, `[N, D]`.
+    ///
+    /// # Errors
+    /// A class outside `0..C`, or another number of columns.
+    pub fn sample(&self, class_idx: usize, normals: ArrayView2<f64>) -> Result<Array2<f64>> {
+        let Some(root) = self.square_root(class_idx) else {
+            return Err(DensityError::Parameter {
+                name: "class_idx",
+                value: class_idx.to_string(),
+                expected: "an index below the number of classes",
+            });
+        };
+        Ok(matmul_nt(normals, root.view())? + self.class_means.row(class_idx))
+    }
+
+    fn square_root(&self, class_idx: usize) -> Option<Array2<f64>> {
+        match &self.form {
+            Form::Shared(tied) => (class_idx < self.n_classes()).then(|| tied.cholesky().to_dense()),
+            Form::PerClass(factors) => factors.get(class_idx).map(Factor::square_root),
+        }
+    }
+}
+
+/// `predict` on linfa's data sets: the class of the largest log-density. A row that cannot be evaluated (NaN, infinite)
+/// gets the index `n_classes`; use [`LabelledGaussianMixture::predict`] for a typed error.
+impl<F: Float, D: Data<Elem = F>> PredictInplace<ArrayBase<D, Ix2>, Array1<usize>>
+    for LabelledGaussianMixture
+{
+    fn predict_inplace(&self, features: &ArrayBase<D, Ix2>, target: &mut Array1<usize>) {
+        for (row, target) in features.axis_chunks_iter(Axis(0), 1).zip(target) {
+            *target = LabelledGaussianMixture::predict(self, row)
+                .ok()
+                .and_then(|classes| classes.first().copied())
+                .unwrap_or(self.n_classes());
+        }
+    }
+
+    fn default_target(&self, features: &ArrayBase<D, Ix2>) -> Array1<usize> {
+        Array1::zeros(features.nrows())
+    }
+}

@@ -1,0 +1,523 @@
+//! Partial statistics of labelled features: one pass, mergeable, as good as two passes.
+//!
+//! Each chunk is centred about its own class means before anything is squared, and enters the
+//! total through the exact update of Chan, Golub and LeVeque (1983),
+//! `S ← S_a + S_b + (n_a n_b / (n_a + n_b)) δ δᵀ` with `δ = μ_b − μ_a`, so nothing cancels when the spread is
+//! tiny beside the means. The `δ` term rides along as one more row of the Gram matrix.
+
+use linfa::Float;
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{DensityError, Result};
+use crate::linalg::SymmetricPanels;
+use crate::params::{Covariance, Shrinkage, ValidParams};
+
+/// Elements of a gathered block of centred rows (4 MiB).
+const BLOCK_ELEMENTS: usize = 1 << 19;
+
+/// Second moments of one class about its mean.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Scatter {
+    Full(SymmetricPanels),
+    Diagonal(Vec<f64>),
+}
+
+/// Sums that Ledoit and Wolf's rule needs beside the scatter: `Σ q²` and `Σ q r` for centred rows `r`, `q = ‖r‖²`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Fourth {
+    sum: f64,
+    weighted: Vec<f64>,
+}
+
+/// Count, mean and scatter of one class.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ClassMoments {
+    pub(crate) count: usize,
+    pub(crate) mean: Vec<f64>,
+    /// Largest distance of a feature from its chunk's mean: tells a vanished square from no spread.
+    pub(crate) spread: f64,
+    scatter: Scatter,
+    fourth: Option<Fourth>,
+}
+
+/// Partial statistics of a labelled Gaussian mixture: feed chunks to [`update`](Self::update),
+/// [`merge`](Self::merge) parts computed elsewhere, and turn them into a model with
+/// [`finish`](Self::finish).
+///
+/// Memory: `C · D² / 2` numbers for full covariances, `D² / 2` for a tied one, whatever the number of rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartialStatistics {
+    params: ValidParams,
+    n_features: usize,
+    classes: Vec<ClassMoments>,
+    /// Scatter of all classes together when they share it.
+    pooled: Option<SymmetricPanels>,
+}
+
+impl PartialStatistics {
+    /// Empty statistics for rows of `n_features` columns.
+    ///
+    /// # Errors
+    /// [`DensityError::NoFeatures`] for zero columns.
+    pub fn new(params: ValidParams, n_features: usize) -> Result<Self> {
+        if n_features == 0 {
+            return Err(DensityError::NoFeatures);
+        }
+        let shared = params.covariance() == Covariance::Tied;
+        let scatter = || match params.covariance() {
+            Covariance::Full | Covariance::Shrinkage(_) | Covariance::LowRank { .. } => {
+                Scatter::Full(SymmetricPanels::zeros(n_features))
+            }
+            Covariance::Diagonal => Scatter::Diagonal(vec![0.0; n_features]),
+            Covariance::Tied => Scatter::Full(SymmetricPanels::zeros(0)),
+        };
+        let fourth = matches!(
+            params.covariance(),
+            Covariance::Shrinkage(Shrinkage::LedoitWolf)
+        );
+        let classes = (0..params.n_classes()).map(|_| ClassMoments {
+            count: 0,
+            mean: vec![0.0; n_features],
+            spread: 0.0,
+            scatter: scatter(),
+            fourth: fourth.then(|| Fourth {
+                sum: 0.0,
+                weighted: vec![0.0; n_features],
+            }),
+        });
+        Ok(Self {
+            params,
+            n_features,
+            classes: classes.collect(),
+            pooled: shared.then(|| SymmetricPanels::zeros(n_features)),
+        })
+    }
+
+    /// Parameters the statistics were made for.
+    pub fn params(&self) -> &ValidParams {
+        &self.params
+    }
+
+    /// Number of columns.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// Rows seen per class.
+    pub fn counts(&self) -> Vec<usize> {
+        self.classes.iter().map(|class| class.count).collect()
+    }
+
+    /// Takes in a chunk: features `[N, D]` and one label per row.
+    ///
+    /// # Errors
+    /// Wrong shapes, labels outside `0..n_classes`, NaN or infinite features. The statistics are
+    /// unchanged then.
+    pub fn update<F: Float>(&mut self, features: ArrayView2<F>, labels: &[usize]) -> Result<()> {
+        let members = self.group(&features, labels)?;
+        let means = class_means(&features, &members)?;
+        // Gathered blocks want contiguous rows.
+        let features = features.as_standard_layout();
+        let features = features.view();
+        if let Some(pooled) = &mut self.pooled {
+            let mut block = Block::new(self.n_features, features.nrows() + members.len());
+            for ((class, rows), mean) in self.classes.iter_mut().zip(&members).zip(&means) {
+                if block.room() == 0 {
+                    pooled.add_gram(block.filled());
+                    block.clear();
+                }
+                class.shift_row(rows.len(), mean, &mut block);
+                let mut left = rows.as_slice();
+                while !left.is_empty() {
+                    if block.room() == 0 {
+                        pooled.add_gram(block.filled());
+                        block.clear();
+                    }
+                    let (run, rest) = left.split_at(left.len().min(block.room()));
+                    let spread = block.gather(&features, run, mean);
+                    class.spread = class.spread.max(spread);
+                    left = rest;
+                }
+                class.advance_mean(rows.len(), mean);
+            }
+            pooled.add_gram(block.filled());
+            return Ok(());
+        }
+        self.classes
+            .par_iter_mut()
+            .zip(&members)
+            .zip(&means)
+            .for_each(|((class, rows), mean)| class.update(&features, rows, mean));
+        Ok(())
+    }
+
+    /// Adds statistics of other rows, computed with the same parameters.
+    ///
+    /// # Errors
+    /// [`DensityError::Incompatible`] when parameters or dimensions differ.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if self.params != other.params || self.n_features != other.n_features {
+            let describe = |s: &Self| format!("{} features and {:?}", s.n_features, s.params);
+            return Err(DensityError::Incompatible {
+                left: describe(self),
+                right: describe(other),
+            });
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.pooled, &other.pooled) {
+            mine.add(theirs);
+            for (a, b) in self.classes.iter_mut().zip(&other.classes) {
+                let mut block = Block::new(self.n_features, 1);
+                a.shift_row(b.count, &b.mean, &mut block);
+                mine.add_gram(block.filled());
+                a.advance_mean(b.count, &b.mean);
+                a.spread = a.spread.max(b.spread);
+            }
+            return Ok(());
+        }
+        for (a, b) in self.classes.iter_mut().zip(&other.classes) {
+            a.absorb(b);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn into_parts(self) -> (ValidParams, Vec<ClassMoments>, Option<SymmetricPanels>) {
+        (self.params, self.classes, self.pooled)
+    }
+
+    /// Row indices of each class.
+    fn group<F: Float>(
+        &self,
+        features: &ArrayView2<F>,
+        labels: &[usize],
+    ) -> Result<Vec<Vec<usize>>> {
+        check_shape(features, self.n_features)?;
+        if labels.len() != features.nrows() {
+            return Err(DensityError::LabelCount {
+                features: features.nrows(),
+                labels: labels.len(),
+            });
+        }
+        let n_classes = self.classes.len();
+        let mut members = vec![Vec::new(); n_classes];
+        for (row, &label) in labels.iter().enumerate() {
+            members
+                .get_mut(label)
+                .ok_or(DensityError::LabelOutOfRange {
+                    row,
+                    label,
+                    n_classes,
+                })?
+                .push(row);
+        }
+        Ok(members)
+    }
+}
+
+impl ClassMoments {
+    fn update<F: Float>(&mut self, features: &ArrayView2<F>, rows: &[usize], mean: &[f64]) {
+        if rows.is_empty() {
+            return;
+        }
+        // Fourth moments of two parts need the scatter of both apart, so they meet in `absorb`.
+        if self.fourth.is_some() && self.count > 0 {
+            let mut part = Self {
+                count: 0,
+                mean: vec![0.0; mean.len()],
+                spread: 0.0,
+                scatter: Scatter::Full(SymmetricPanels::zeros(mean.len())),
+                fourth: Some(Fourth {
+                    sum: 0.0,
+                    weighted: vec![0.0; mean.len()],
+                }),
+            };
+            part.update(features, rows, mean);
+            self.absorb(&part);
+            return;
+        }
+        let mut block = Block::new(mean.len(), rows.len() + 1);
+        self.shift_row(rows.len(), mean, &mut block);
+        let mut left = rows;
+        while !left.is_empty() {
+            let (run, rest) = left.split_at(left.len().min(block.room()));
+            self.spread = self.spread.max(block.gather(features, run, mean));
+            if let Some(fourth) = &mut self.fourth {
+                fourth.add(block.filled(), mean.len());
+            }
+            self.scatter.add_gram(block.filled());
+            block.clear();
+            left = rest;
+        }
+        self.advance_mean(rows.len(), mean);
+    }
+
+    /// Puts `√(n_a n_b / (n_a + n_b)) (μ_b − μ_a)` into the block.
+    fn shift_row(&self, count: usize, mean: &[f64], block: &mut Block) {
+        if self.count == 0 || count == 0 {
+            return;
+        }
+        let (a, b) = (self.count as f64, count as f64);
+        let weight = (a / (a + b) * b).sqrt();
+        block.push(self.mean.iter().zip(mean).map(|(a, b)| weight * (b - a)));
+    }
+
+    fn advance_mean(&mut self, count: usize, mean: &[f64]) {
+        if count == 0 {
+            return;
+        }
+        let total = self.count + count;
+        let weight = count as f64 / total as f64;
+        if self.count == 0 {
+            self.mean.copy_from_slice(mean);
+        } else {
+            for (a, b) in self.mean.iter_mut().zip(mean) {
+                *a += weight * (b - *a);
+            }
+        }
+        self.count = total;
+    }
+
+    /// Merges the moments of other rows of the same class.
+    fn absorb(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = other.clone();
+            return;
+        }
+        self.merge_fourth(other);
+        self.spread = self.spread.max(other.spread);
+        match (&mut self.scatter, &other.scatter) {
+            (Scatter::Full(a), Scatter::Full(b)) => a.add(b),
+            (Scatter::Diagonal(a), Scatter::Diagonal(b)) => {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            }
+            (Scatter::Full(_), Scatter::Diagonal(_)) | (Scatter::Diagonal(_), Scatter::Full(_)) => {}
+        }
+        let mut block = Block::new(self.mean.len(), 1);
+        self.shift_row(other.count, &other.mean, &mut block);
+        self.scatter.add_gram(block.filled());
+        self.advance_mean(other.count, &other.mean);
+    }
+
+    /// Moves both fourth-moment sums to the common mean `μ`. With `d = μ_part − μ`, `Q = Σ q = tr S`:
+    /// `Σ‖r+d‖⁴ = Σq² + 4 dᵀ Σqr + 4 dᵀSd + 2‖d‖² Q + n‖d‖⁴`,
+    /// `Σ‖r+d‖²(r+d) = Σqr + Q d + 2 S d + n‖d‖² d`.
+    fn merge_fourth(&mut self, other: &Self) {
+        let total = (self.count + other.count) as f64;
+        let shares = [other.count as f64 / total, -(self.count as f64) / total];
+        let delta: Vec<f64> = self.mean.iter().zip(&other.mean).map(|(a, b)| a - b).collect();
+        let moved = |part: &Self, share: f64| -> Option<Fourth> {
+            let (Some(fourth), Scatter::Full(scatter)) = (&part.fourth, &part.scatter) else {
+                return None;
+            };
+            let d: Vec<f64> = delta.iter().map(|v| v * share).collect();
+            let sd = scatter.times(&d);
+            let (n, trace) = (part.count as f64, scatter.diagonal().iter().sum::<f64>());
+            let dd = dot(&d, &d);
+            let sum = fourth.sum
+                + 4.0 * dot(&d, &fourth.weighted)
+                + 4.0 * dot(&d, &sd)
+                + 2.0 * dd * trace
+                + n * dd * dd;
+            let weighted = fourth.weighted.iter().zip(&d).zip(&sd);
+            Some(Fourth {
+                sum,
+                weighted: weighted
+                    .map(|((t, d), sd)| t + trace * d + 2.0 * sd + n * dd * d)
+                    .collect(),
+            })
+        };
+        if let (Some(mut a), Some(b)) = (moved(self, shares[0]), moved(other, shares[1])) {
+            a.sum += b.sum;
+            a.weighted.iter_mut().zip(&b.weighted).for_each(|(a, b)| *a += b);
+            self.fourth = Some(a);
+        }
+    }
+
+    /// The full scatter, when it is kept.
+    pub(crate) fn scatter(&self) -> Option<&SymmetricPanels> {
+        match &self.scatter {
+            Scatter::Full(panels) => Some(panels),
+            Scatter::Diagonal(_) => None,
+        }
+    }
+
+    /// Moves the full scatter out, when it is kept.
+    pub(crate) fn take_scatter(&mut self) -> Option<SymmetricPanels> {
+        match &mut self.scatter {
+            Scatter::Full(panels) => Some(std::mem::replace(panels, SymmetricPanels::zeros(0))),
+            Scatter::Diagonal(_) => None,
+        }
+    }
+
+    /// The diagonal of the scatter.
+    pub(crate) fn diagonal(&self) -> Vec<f64> {
+        match &self.scatter {
+            Scatter::Full(panels) => panels.diagonal(),
+            Scatter::Diagonal(values) => values.clone(),
+        }
+    }
+
+    /// `Σ ‖r‖⁴` about the mean, when it is kept.
+    pub(crate) fn fourth_moment(&self) -> Option<f64> {
+        self.fourth.as_ref().map(|fourth| fourth.sum)
+    }
+}
+
+impl Scatter {
+    fn add_gram(&mut self, rows: &[f64]) {
+        match self {
+            Self::Full(panels) => panels.add_gram(rows),
+            Self::Diagonal(sum) => {
+                for row in rows.chunks_exact(sum.len()) {
+                    sum.iter_mut().zip(row).for_each(|(s, v)| *s += v * v);
+                }
+            }
+        }
+    }
+}
+
+impl Fourth {
+    fn add(&mut self, rows: &[f64], n_features: usize) {
+        for row in rows.chunks_exact(n_features) {
+            let q = dot(row, row);
+            self.sum += q * q;
+            self.weighted.iter_mut().zip(row).for_each(|(t, v)| *t += q * v);
+        }
+    }
+}
+
+/// A buffer of centred rows.
+struct Block {
+    n_features: usize,
+    rows: usize,
+    data: Vec<f64>,
+}
+
+impl Block {
+    fn new(n_features: usize, wanted: usize) -> Self {
+        let rows = (BLOCK_ELEMENTS / n_features).clamp(64, 1024).min(wanted).max(1);
+        Self {
+            n_features,
+            rows,
+            data: Vec::with_capacity(rows * n_features),
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.rows - self.data.len() / self.n_features
+    }
+
+    fn filled(&self) -> &[f64] {
+        &self.data
+    }
+
+    fn clear(&mut self) {
+        self.data.clear();
+    }
+
+    fn push(&mut self, row: impl Iterator<Item = f64>) {
+        self.data.extend(row);
+    }
+
+    /// Appends centred rows; returns their largest absolute value.
+    fn gather<F: Float>(&mut self, features: &ArrayView2<F>, rows: &[usize], mean: &[f64]) -> f64 {
+        let d = self.n_features;
+        let start = self.data.len();
+        self.data.resize(start + rows.len() * d, 0.0);
+        self.data[start..]
+            .par_chunks_exact_mut(d)
+            .with_min_len(32)
+            .zip(rows)
+            .map(|(out, &row)| {
+                let values = features.index_axis(Axis(0), row);
+                let mut spread = 0.0f64;
+                for ((out, value), mean) in out.iter_mut().zip(values).zip(mean) {
+                    *out = to_f64(*value) - mean;
+                    spread = spread.max(out.abs());
+                }
+                spread
+            })
+            .reduce(|| 0.0, f64::max)
+    }
+}
+
+/// Class means by two passes; a class without rows has the zero mean.
+fn class_means<F: Float>(features: &ArrayView2<F>, members: &[Vec<usize>]) -> Result<Vec<Vec<f64>>> {
+    let d = features.ncols();
+    let means: Vec<Vec<f64>> = members
+        .par_iter()
+        .map(|rows| {
+            let mut mean = vec![0.0; d];
+            let n = rows.len().max(1) as f64;
+            for &row in rows {
+                let values = features.index_axis(Axis(0), row);
+                mean.iter_mut().zip(values).for_each(|(m, v)| *m += to_f64(*v));
+            }
+            mean.iter_mut().for_each(|m| *m /= n);
+            let mut rest = vec![0.0; d];
+            for &row in rows {
+                let values = features.index_axis(Axis(0), row);
+                for ((r, v), m) in rest.iter_mut().zip(values).zip(&mean) {
+                    *r += to_f64(*v) - m;
+                }
+            }
+            mean.iter_mut().zip(&rest).for_each(|(m, r)| *m += r / n);
+            mean
+        })
+        .collect();
+    if let Some(class) = means.iter().position(|m| m.iter().any(|v| !v.is_finite())) {
+        check_finite(features)?;
+        return Err(DensityError::Range {
+            class,
+            what: "sum of the features",
+        });
+    }
+    Ok(means)
+}
+
+pub(crate) fn check_shape<F>(features: &ArrayView2<F>, n_features: usize) -> Result<()> {
+    if features.ncols() != n_features {
+        return Err(DensityError::FeatureDimension {
+            expected: n_features,
+            found: features.ncols(),
+        });
+    }
+    Ok(())
+}
+
+/// Names the first NaN or infinity in row-major order.
+pub(crate) fn check_finite<F: Float>(features: &ArrayView2<F>) -> Result<()> {
+    let bad = features
+        .axis_iter(Axis(0))
+        .into_par_iter()
+        .enumerate()
+        .find_map_first(|(row, values)| {
+            // One sum first: a loop without branches.
+            let sum = values.iter().fold(0.0, |sum, v| sum + to_f64(*v) * 0.0);
+            (sum != 0.0).then(|| {
+                let column = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+                (row, column, to_f64(values[column]))
+            })
+        });
+    match bad {
+        Some((row, column, value)) => Err(DensityError::NotFinite { row, column, value }),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn to_f64<F: Float>(value: F) -> f64 {
+    value.to_f64().unwrap_or(f64::NAN)
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Class means as an array `[C, D]`.
+pub(crate) fn stack_means(classes: &[ClassMoments], n_features: usize) -> Array2<f64> {
+    Array2::from_shape_fn((classes.len(), n_features), |(c, j)| classes[c].mean[j])
+}

@@ -1,0 +1,181 @@
+//! Class means with one shared covariance: the Mahalanobis family.
+
+use linfa::Float;
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{DensityError, Result};
+use crate::fit::factorise;
+use crate::linalg::Cholesky;
+use crate::params::{Covariance, Jitter, Params};
+use crate::statistics::{PartialStatistics, check_finite, check_shape, stack_means, to_f64};
+use linfa::ParamGuard;
+
+/// Rows of one parallel task.
+const BLOCK_ROWS: usize = 128;
+
+/// Divisor of a pooled covariance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Divisor {
+    /// The number of samples `N`; what the Mahalanobis scores of Lee et al. (2018) use.
+    Samples,
+    /// `N − C`, unbiased.
+    Unbiased,
+}
+
+/// Class means and one covariance, `Σ + jitter · I = L Lᵀ`.
+///
+/// With one class it is a single Gaussian about the global mean (the background of the relative Mahalanobis
+/// score).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TiedGaussian {
+    class_means: Array2<f64>,
+    center: Array1<f64>,
+    /// `L⁻¹ (μ_c − center)`, `[C, D]`.
+    whitened_means: Array2<f64>,
+    cholesky: Cholesky,
+    jitter: f64,
+}
+
+impl TiedGaussian {
+    /// Fits means `[C, D]` and the pooled within-class covariance.
+    ///
+    /// # Errors
+    /// The errors of [`PartialStatistics::update`], classes without samples, and
+    /// [`DensityError::Singular`].
+    pub fn fit<F: Float>(
+        features: ArrayView2<F>,
+        labels: &[usize],
+        n_classes: usize,
+        divisor: Divisor,
+        jitter: Jitter,
+    ) -> Result<Self> {
+        let params = Params::new(n_classes)
+            .covariance(Covariance::Tied)
+            .jitter(jitter)
+            .check()?;
+        let mut statistics = PartialStatistics::new(params, features.ncols())?;
+        statistics.update(features, labels)?;
+        Self::from_statistics(statistics, divisor)
+    }
+
+    /// Fits one mean and covariance to all rows.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn fit_global<F: Float>(
+        features: ArrayView2<F>,
+        divisor: Divisor,
+        jitter: Jitter,
+    ) -> Result<Self> {
+        Self::fit(features, &vec![0; features.nrows()], 1, divisor, jitter)
+    }
+
+    /// From given means `[C, D]` and covariance `[D, D]`, without jitter.
+    ///
+    /// # Errors
+    /// When the shapes disagree or the covariance is not positive definite.
+    pub fn new(class_means: Array2<f64>, covariance: ArrayView2<f64>) -> Result<Self> {
+        check_shape(&class_means.view(), covariance.nrows())?;
+        check_finite(&class_means.view())?;
+        Self::from_factor(class_means, Cholesky::new(covariance)?, 0.0)
+    }
+
+    pub(crate) fn from_statistics(statistics: PartialStatistics, divisor: Divisor) -> Result<Self> {
+        let n_features = statistics.n_features();
+        let (params, classes, pooled) = statistics.into_parts();
+        let total: usize = classes.iter().map(|class| class.count).sum();
+        if total == 0 {
+            return Err(DensityError::Empty);
+        }
+        if let Some(class) = classes.iter().position(|class| class.count == 0) {
+            return Err(DensityError::TooFewSamples {
+                class,
+                samples: 0,
+                needed: 1,
+            });
+        }
+        let divisor = match divisor {
+            Divisor::Samples => total,
+            Divisor::Unbiased => total - classes.len(),
+        };
+        if total < 2 || divisor == 0 {
+            return Err(DensityError::TooFewSamples {
+                class: 0,
+                samples: classes[0].count,
+                needed: 2,
+            });
+        }
+        let scatter = pooled.ok_or(DensityError::Empty)?;
+        let spread = classes.iter().fold(0.0f64, |max, class| max.max(class.spread));
+        let scaled = [(&scatter, 1.0 / divisor as f64, total, spread)];
+        let (mut factors, jitter) = factorise(&scaled, params.jitter())?;
+        let cholesky = factors.pop().ok_or(DensityError::Empty)?;
+        Self::from_factor(stack_means(&classes, n_features), cholesky, jitter)
+    }
+
+    fn from_factor(class_means: Array2<f64>, cholesky: Cholesky, jitter: f64) -> Result<Self> {
+        let center = class_means.mean_axis(Axis(0)).ok_or(DensityError::Empty)?;
+        let mut whitened_means = &class_means - &center;
+        let mut squared = vec![0.0; class_means.nrows()];
+        if let Some(rows) = whitened_means.as_slice_mut() {
+            cholesky.squared_norms(rows, &mut squared);
+        }
+        Ok(Self {
+            class_means,
+            center,
+            whitened_means,
+            cholesky,
+            jitter,
+        })
+    }
+
+    /// Class means, `[C, D]`.
+    pub fn class_means(&self) -> ArrayView2<'_, f64> {
+        self.class_means.view()
+    }
+
+    /// Factor of the shared covariance.
+    pub fn cholesky(&self) -> &Cholesky {
+        &self.cholesky
+    }
+
+    /// Jitter on the diagonal.
+    pub fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
+    /// Squared Mahalanobis distances to every class, `[N, C]`, ≥ 0.
+    ///
+    /// The rows are whitened once, `N D²/2 + N C D` products in all.
+    ///
+    /// # Errors
+    /// Another number of columns; NaN or infinite features.
+    pub fn squared_distances<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
+        let (n, d) = features.dim();
+        let n_classes = self.class_means.nrows();
+        check_shape(&features, self.center.len())?;
+        check_finite(&features)?;
+        let mut out = Array2::zeros((n, n_classes));
+        out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
+            .into_par_iter()
+            .zip(features.axis_chunks_iter(Axis(0), BLOCK_ROWS).into_par_iter())
+            .for_each(|(mut out, rows)| {
+                let mut white: Vec<f64> = Vec::with_capacity(rows.len());
+                for row in rows.rows() {
+                    white.extend(row.iter().zip(&self.center).map(|(v, m)| to_f64(*v) - m));
+                }
+                self.cholesky.squared_norms(&mut white, &mut vec![0.0; rows.nrows()]);
+                for (row, mut out) in white.chunks_exact(d).zip(out.rows_mut()) {
+                    for (mean, out) in self.whitened_means.rows().into_iter().zip(&mut out) {
+                        let terms = row.iter().zip(mean).map(|(a, b)| (a - b) * (a - b));
+                        let squared: f64 = terms.sum();
+                        // NaN is an overflow on the way: inputs and factor are finite.
+                        *out = if squared.is_nan() { f64::INFINITY } else { squared };
+                    }
+                }
+            });
+        Ok(out)
+    }
+}

@@ -1,0 +1,85 @@
+//! The one error type of the crate.
+
+/// Why a measure is undefined; each message names the remedy.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GeometryError {
+    /// There are no rows or no columns.
+    #[error("the features are {rows} x {columns}: give at least one row and one column")]
+    Empty {
+        /// Rows given.
+        rows: usize,
+        /// Columns given.
+        columns: usize,
+    },
+    /// Collapse is a relation between classes.
+    #[error("{n_classes} class(es): neural collapse is defined for two or more")]
+    TooFewClasses {
+        /// Number of classes.
+        n_classes: usize,
+    },
+    /// Labels and features differ in length.
+    #[error("{features} feature rows but {labels} labels: give one label per row")]
+    LabelCount {
+        /// Rows of the features.
+        features: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A label is not a class index.
+    #[error("label {label} of row {row} is outside 0..{n_classes}: raise n_classes or drop the row")]
+    LabelOutOfRange {
+        /// Row of the label.
+        row: usize,
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        n_classes: usize,
+    },
+    /// A class has no rows, so it has no mean.
+    #[error("class {class} has no samples: lower n_classes or add samples")]
+    EmptyClass {
+        /// Class index.
+        class: usize,
+    },
+    /// A number is NaN or infinite.
+    #[error("{what} [{row}, {column}] is {value}: drop the row or repair its source")]
+    NotFinite {
+        /// Array that holds it.
+        what: &'static str,
+        /// Row of the value.
+        row: usize,
+        /// Column of the value.
+        column: usize,
+        /// The value, as text.
+        value: String,
+    },
+    /// Two arrays do not fit together.
+    #[error("{what} is {found:?}, expected {expected:?}")]
+    Shape {
+        /// Array in question.
+        what: &'static str,
+        /// Its shape.
+        found: [usize; 2],
+        /// The shape it needs.
+        expected: [usize; 2],
+    },
+    /// A measure divides by a quantity that is zero.
+    #[error("{what} of class {class} is zero, so the {measure} is undefined: {remedy}")]
+    Degenerate {
+        /// Quantity that vanished.
+        what: &'static str,
+        /// First class concerned.
+        class: usize,
+        /// Measure that needs it.
+        measure: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A decomposition did not converge.
+    #[error("the singular values of the class means did not converge: check the features for extreme values")]
+    NoConvergence,
+}
+
+/// Result with [`GeometryError`].
+pub type Result<T, E = GeometryError> = std::result::Result<T, E>;
