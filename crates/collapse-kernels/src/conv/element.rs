@@ -1,0 +1,142 @@
+//! Which microkernel serves which element type on which path.
+
+use super::geometry::{Direction, Geometry};
+use super::pack::{PanelLayout, pack};
+use super::portable::Portable;
+use super::{Conv, gather::gather, outer::weight_gradient};
+use crate::act::Act;
+use crate::element::Element;
+use crate::norm::{ChannelStatistics, channel_statistics_on};
+use crate::path::KernelPath;
+use crate::pool::Buffer;
+use half::bf16;
+
+/// Convolution of an element type: implemented for the three types of [`Element`], called by the functions of this module.
+#[doc(hidden)]
+pub trait ConvElement: Sized {
+    /// Packed weights.
+    type Panels: Send + Sync;
+
+    /// Memory for packed weights.
+    fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Self::Panels;
+
+    /// Packs scaled master weights.
+    fn pack(conv: Conv, direction: Direction, oihw: &[<Self as Element>::Param], scale: <Self as Element>::Param, panels: &mut Self::Panels)
+    where
+        Self: Element;
+
+    /// Forward product or gradient to the input.
+    fn multiply(
+        path: KernelPath,
+        geometry: &Geometry,
+        source: &Act<Self>,
+        panels: &Self::Panels,
+        out: &mut Act<Self>,
+        accumulate: bool,
+        statistics: bool,
+    ) -> Option<ChannelStatistics<<Self as Element>::Param>>
+    where
+        Self: Element;
+
+    /// Gradient to the weights, added to zeros.
+    fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<Self>, dy: &Act<Self>, dw: &mut [<Self as Element>::Param])
+    where
+        Self: Element;
+}
+
+/// Calls `$function` with the microkernel of a real type on a path.
+macro_rules! on_f64 {
+    ($path:expr, $function:ident ( $($argument:expr),* )) => {
+        match $path {
+            _ => $function(Portable::<f64>::new(), $($argument),*),
+        }
+    };
+}
+
+macro_rules! on_f32 {
+    ($path:expr, $function:ident ( $($argument:expr),* )) => {
+        match $path {
+            _ => $function(Portable::<f32>::new(), $($argument),*),
+        }
+    };
+}
+
+macro_rules! real_convolution {
+    ($type:ident, $dispatch:ident) => {
+        impl ConvElement for $type {
+            type Panels = Buffer<$type>;
+
+            fn panels(_path: KernelPath, conv: Conv, direction: Direction) -> Self::Panels {
+                Buffer::dirty(PanelLayout::new(conv, direction, 1).len())
+            }
+
+            fn pack(conv: Conv, direction: Direction, oihw: &[$type], scale: $type, panels: &mut Self::Panels) {
+                pack(conv, direction, PanelLayout::new(conv, direction, 1), oihw, panels, |w| w, scale);
+            }
+
+            fn multiply(
+                path: KernelPath,
+                geometry: &Geometry,
+                source: &Act<$type>,
+                panels: &Self::Panels,
+                out: &mut Act<$type>,
+                accumulate: bool,
+                statistics: bool,
+            ) -> Option<ChannelStatistics<$type>> {
+                $dispatch!(path, gather(path.level(), geometry, source, panels, out, accumulate, statistics))
+            }
+
+            fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<$type>, dy: &Act<$type>, dw: &mut [$type]) {
+                $dispatch!(path, weight_gradient(conv, x, dy, dw));
+            }
+        }
+    };
+}
+real_convolution!(f32, on_f32);
+real_convolution!(f64, on_f64);
+
+/// bf16 weights: as pairs where the machine multiplies pairs, else rounded to bf16 but stored and multiplied as f32.
+pub enum Bf16Panels {
+    /// f32.
+    Wide(Buffer<f32>),
+}
+
+impl ConvElement for bf16 {
+    type Panels = Bf16Panels;
+
+    fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Bf16Panels {
+        Bf16Panels::Wide(f32::panels(path, conv, direction))
+    }
+
+    fn pack(conv: Conv, direction: Direction, oihw: &[f32], scale: f32, panels: &mut Bf16Panels) {
+        match panels {
+            Bf16Panels::Wide(panels) => {
+                let layout = PanelLayout::new(conv, direction, 1);
+                pack(conv, direction, layout, oihw, panels, |w| bf16::narrow(w).widen(), scale);
+            }
+        }
+    }
+
+    fn multiply(
+        path: KernelPath,
+        geometry: &Geometry,
+        source: &Act<bf16>,
+        panels: &Bf16Panels,
+        out: &mut Act<bf16>,
+        accumulate: bool,
+        statistics: bool,
+    ) -> Option<ChannelStatistics<f32>> {
+        match panels {
+            Bf16Panels::Wide(panels) => {
+                let mut wide = if accumulate { out.convert::<f32>() } else { Act::dirty(out.shape()) };
+                f32::multiply(path, geometry, &source.convert(), panels, &mut wide, accumulate, false);
+                *out = wide.convert();
+                statistics.then(|| channel_statistics_on(path.level(), out))
+            }
+        }
+    }
+
+    fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<bf16>, dy: &Act<bf16>, dw: &mut [f32]) {
+        f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), dw);
+    }
+}

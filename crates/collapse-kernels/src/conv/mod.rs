@@ -1,0 +1,192 @@
+//! Convolution: forward, gradient to the input, gradient to the weights.
+//!
+//! In the layout H W N C every filter tap of a pixel is a plain matrix, images × channels, so a convolution is a
+//! sum of matrix products gathered tap by tap: no im2col, no padded copy, and taps that fall into the zero
+//! padding are never multiplied. The gradient to the input is the same gathering with the taps inverted
+//! ([`geometry`]); a stride inserts no zeros. The drivers ([`gather`], [`outer`]) own loops, caches and threads; the
+//! microkernels own registers.
+
+mod element;
+mod gather;
+mod geometry;
+mod kernel;
+mod outer;
+mod pack;
+mod portable;
+
+pub(crate) use element::ConvElement;
+
+use crate::act::{Act, Shape};
+use crate::element::{Element, Float};
+use crate::error::{Error, Result, check_len, check_shape};
+use crate::norm::ChannelStatistics;
+use crate::path::{KernelPath, kernel_path};
+use geometry::{Direction, Geometry};
+
+/// A convolution without bias, zero-padded by `kernel / 2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conv {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Side of the filter, 1 or 3.
+    pub kernel: usize,
+    /// Stride, 1 or 2.
+    pub stride: usize,
+}
+
+impl Conv {
+    /// Checks and builds.
+    ///
+    /// # Errors
+    /// If the kernel is not 1 or 3, the stride not 1 or 2, or a channel count is 0.
+    pub fn new(in_channels: usize, out_channels: usize, kernel: usize, stride: usize) -> Result<Self> {
+        let conv = Self { in_channels, out_channels, kernel, stride };
+        conv.check()?;
+        Ok(conv)
+    }
+
+    /// Public fields may have been changed since `new`.
+    fn check(&self) -> Result<()> {
+        let Self { in_channels, out_channels, kernel, stride } = *self;
+        let channels = in_channels.min(out_channels) > 0;
+        if channels && matches!(kernel, 1 | 3) && matches!(stride, 1 | 2) {
+            Ok(())
+        } else {
+            Err(Error::Conv { in_channels, out_channels, kernel, stride })
+        }
+    }
+
+    /// Number of weights: out × in × kernel × kernel.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.in_channels * self.taps()
+    }
+
+    /// Shape of the output for an input of this shape.
+    pub fn output_shape(&self, input: Shape) -> Shape {
+        let side = |s: usize| s.div_ceil(self.stride);
+        Shape { h: side(input.h), w: side(input.w), n: input.n, c: self.out_channels }
+    }
+
+    /// Multiplications and additions of one forward pass, taps in the zero padding counted (the usual convention).
+    pub fn flops(&self, input: Shape) -> f64 {
+        let output = self.output_shape(input);
+        2.0 * (output.pixels() * output.n) as f64 * self.weight_len() as f64
+    }
+
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    fn check_input(&self, what: &'static str, shape: Shape) -> Result<()> {
+        check_shape(what, shape, shape.with_channels(self.in_channels))
+    }
+}
+
+/// Weights in the order the microkernels of one path read them, for the forward pass and for the gradient to the input.
+pub struct ConvWeights<T: Element> {
+    conv: Conv,
+    path: KernelPath,
+    forward: T::Panels,
+    backward: T::Panels,
+}
+
+impl<T: Element> ConvWeights<T> {
+    /// Packs master weights, `oihw` row-major [out, in, kernel, kernel], each times `scale` (1, or the factor of
+    /// spectral normalisation), for the path in force.
+    ///
+    /// # Errors
+    /// If the slice does not have `conv.weight_len()` elements or the path variable is wrong.
+    pub fn pack(conv: Conv, oihw: &[T::Param], scale: T::Param) -> Result<Self> {
+        conv.check()?;
+        check_len("the convolution weights", oihw.len(), conv.weight_len())?;
+        let path = kernel_path()?;
+        let panels = |direction| T::panels(path, conv, direction);
+        let mut packed = Self { conv, path, forward: panels(Direction::Forward), backward: panels(Direction::ToInput) };
+        packed.repack(oihw, scale)?;
+        Ok(packed)
+    }
+
+    /// Packs new values into the same memory.
+    ///
+    /// # Errors
+    /// If the slice does not have `conv.weight_len()` elements.
+    pub fn repack(&mut self, oihw: &[T::Param], scale: T::Param) -> Result<()> {
+        check_len("the convolution weights", oihw.len(), self.conv.weight_len())?;
+        T::pack(self.conv, Direction::Forward, oihw, scale, &mut self.forward);
+        T::pack(self.conv, Direction::ToInput, oihw, scale, &mut self.backward);
+        Ok(())
+    }
+
+    /// The convolution they belong to.
+    pub fn conv(&self) -> Conv {
+        self.conv
+    }
+
+    fn check_path(&self) -> Result<KernelPath> {
+        let running = kernel_path()?;
+        if running == self.path {
+            Ok(running)
+        } else {
+            Err(Error::PackedForAnotherPath { packed: self.path, running })
+        }
+    }
+}
+
+/// `y = conv(x)`; with `statistics` also mean and biased variance of every channel of `y`, taken while `y` is in cache.
+///
+/// # Errors
+/// If `x` does not have the convolution's input channels, or the weights were packed for another path.
+pub fn conv_forward<T: Element>(
+    x: &Act<T>,
+    w: &ConvWeights<T>,
+    statistics: bool,
+) -> Result<(Act<T>, Option<ChannelStatistics<T::Param>>)> {
+    w.conv.check_input("the convolution input", x.shape())?;
+    let path = w.check_path()?;
+    let output = w.conv.output_shape(x.shape());
+    let geometry = Geometry::new(w.conv, Direction::Forward, x.shape(), output);
+    let mut y = Act::dirty(output);
+    let statistics = T::multiply(path, &geometry, x, &w.forward, &mut y, false, statistics);
+    Ok((y, statistics))
+}
+
+/// Gradient of the loss to the input of shape `input`, given `dy`. With `accumulate` the gradient is added into that
+/// tensor, whose storage is returned.
+///
+/// # Errors
+/// If a shape does not belong to this convolution, or the weights were packed for another path.
+pub fn conv_backward_data<T: Element>(
+    dy: &Act<T>,
+    w: &ConvWeights<T>,
+    input: Shape,
+    accumulate: Option<Act<T>>,
+) -> Result<Act<T>> {
+    w.conv.check_input("the convolution input", input)?;
+    check_shape("the output gradient", dy.shape(), w.conv.output_shape(input))?;
+    let path = w.check_path()?;
+    let add = accumulate.is_some();
+    let mut dx = accumulate.unwrap_or_else(|| Act::dirty(input));
+    check_shape("the gradient to add to", dx.shape(), input)?;
+    let geometry = Geometry::new(w.conv, Direction::ToInput, dy.shape(), input);
+    T::multiply(path, &geometry, dy, &w.backward, &mut dx, add, false);
+    Ok(dx)
+}
+
+/// Gradient of the loss to the weights, written over `dw` (row-major [out, in, kernel, kernel]).
+///
+/// # Errors
+/// If a shape or the length of `dw` does not belong to this convolution, or the path variable is wrong.
+pub fn conv_backward_weights<T: Element>(x: &Act<T>, dy: &Act<T>, conv: Conv, dw: &mut [T::Param]) -> Result<()> {
+    conv.check()?;
+    conv.check_input("the convolution input", x.shape())?;
+    check_shape("the output gradient", dy.shape(), conv.output_shape(x.shape()))?;
+    check_len("the weight gradient", dw.len(), conv.weight_len())?;
+    dw.fill(T::Param::ZERO);
+    if !x.shape().is_empty() {
+        T::weight_gradient(kernel_path()?, conv, x, dy, dw);
+    }
+    Ok(())
+}

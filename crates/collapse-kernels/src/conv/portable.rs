@@ -1,0 +1,107 @@
+//! Microkernel in plain Rust: the reference the others are tested against, and the path of other architectures.
+#![allow(unsafe_code)]
+
+use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, finish, pack_plain, zero_sums};
+use crate::act::LANES;
+use crate::element::Float;
+use std::marker::PhantomData;
+
+/// Rows in registers at once: sixteen 128-bit registers on the x86-64 baseline, thirty-two on AArch64.
+const ROWS: usize = if cfg!(target_arch = "aarch64") { 4 } else { 2 };
+
+pub(crate) struct Portable<P>(PhantomData<P>);
+
+impl<P> Portable<P> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<P> Clone for Portable<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Portable<P> {}
+
+impl<P: Float> Microkernel for Portable<P> {
+    type E = P;
+    type Session = ();
+    const GROUP: usize = 1;
+    const DEPTH_STEP: usize = 1;
+
+    fn enter(self) {}
+
+    unsafe fn gather(self, tile: &Tile<'_, P>) {
+        for panel in 0..tile.n_panels {
+            let mut row = 0;
+            while row + ROWS <= tile.rows {
+                // SAFETY: the caller's promise, for a part of the tile.
+                unsafe { rows::<P, ROWS>(tile, panel, row) };
+                row += ROWS;
+            }
+            while row < tile.rows {
+                // SAFETY: as above.
+                unsafe { rows::<P, 1>(tile, panel, row) };
+                row += 1;
+            }
+        }
+    }
+
+    fn pack_input(self, row: &RowOfPixels<'_, P>, packed: &mut [P]) {
+        pack_plain(row, packed);
+    }
+
+    unsafe fn outer(self, tile: OuterTile<'_, P, P>) {
+        for a in 0..tile.n_x {
+            for b in 0..tile.n_dy {
+                let acc = &mut tile.acc[a * tile.acc_panel + b * TILE..][..TILE];
+                for (i, acc) in acc.chunks_exact_mut(LANES * ROWS).enumerate() {
+                    let mut sums = zero_sums::<P, ROWS>();
+                    for segment in 0..tile.segments {
+                        let x = &tile.x[a * tile.x_panel + segment * tile.x_step..][..tile.depth * LANES];
+                        let dy = &tile.dy[b * tile.dy_panel + segment * tile.dy_step..][..tile.depth * LANES];
+                        for (x, dy) in x.chunks_exact(LANES).zip(dy.chunks_exact(LANES)) {
+                            for r in 0..ROWS {
+                                let factor = x[i * ROWS + r];
+                                for j in 0..LANES {
+                                    sums[r][j] = factor.multiply_add(dy[j], sums[r][j]);
+                                }
+                            }
+                        }
+                    }
+                    acc.iter_mut().zip(sums.as_flattened()).for_each(|(a, &s)| *a += s);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`Microkernel::gather`]; `row + R ≤ tile.rows`, `panel < tile.n_panels`.
+#[inline(always)]
+unsafe fn rows<P: Float, const R: usize>(tile: &Tile<'_, P>, panel: usize, row: usize) {
+    let mut sums = zero_sums::<P, R>();
+    for tap in tile.taps {
+        let weights = &tile.panels[panel * tile.panel_len + tap.index * tile.tap_len..][..tile.depth * LANES];
+        let source: [&[P]; R] =
+            std::array::from_fn(|r| &tile.source[tap.source + (row + r) * tile.source_stride..][..tile.depth]);
+        for (k, weights) in weights.chunks_exact(LANES).enumerate() {
+            for r in 0..R {
+                let factor = source[r][k];
+                for j in 0..LANES {
+                    sums[r][j] = factor.multiply_add(weights[j], sums[r][j]);
+                }
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        // SAFETY: the caller says rows and columns of the tile lie in the target and are ours alone.
+        let target = unsafe {
+            std::slice::from_raw_parts_mut(tile.out.add((row + r) * tile.out_stride + panel * LANES), LANES)
+        };
+        finish::<P>(target, sums, tile.accumulate);
+    }
+}
+

@@ -1,0 +1,178 @@
+//! Gradient through activation and training-mode batch norm.
+
+use super::{Activation, BatchNorm, lanes};
+use crate::act::{Act, LANES};
+use crate::element::{Element, Float};
+use crate::error::{Result, check_shape};
+use crate::path::{kernel_path, multiversion};
+use crate::pool::Buffer;
+use rayon::prelude::*;
+
+/// Gradients of [`bn_act_backward`].
+#[derive(Debug)]
+pub struct BnBackward<T: Element> {
+    /// To the normalised tensor `y`.
+    pub dy: Act<T>,
+    /// To the scale.
+    pub dweight: Vec<T::Param>,
+    /// To the shift.
+    pub dbias: Vec<T::Param>,
+    /// To the sum of normalised tensor and residual, if it was wanted.
+    pub g: Option<Act<T>>,
+}
+
+/// Per channel, over the blocks of 16.
+struct Coefficients<P> {
+    mean: Vec<[P; LANES]>,
+    inverse_deviation: Vec<[P; LANES]>,
+}
+
+/// `dy = y_scale · y + g_scale · g + shift`.
+struct Combination<P> {
+    y_scale: Vec<[P; LANES]>,
+    g_scale: Vec<[P; LANES]>,
+    shift: Vec<[P; LANES]>,
+}
+
+/// Backward of `out = act(bn(y) + residual)` where the batch norm used the batch's own statistics.
+///
+/// With x̂ = (y − mean)/√(variance + eps) and g = dout · act′, over the m values of a channel:
+/// dbias = Σ g, dweight = Σ g·x̂, dy = weight/√(variance + eps) · (g − dbias/m − x̂ · dweight/m).
+/// The sign of `out` decides act′, so an `out` of exactly 0 takes the slope, as torch does. `dout`'s memory is used again.
+///
+/// # Errors
+/// If a shape or a parameter's length does not fit `y`, or the path variable is wrong.
+pub fn bn_act_backward<T: Element>(
+    mut dout: Act<T>,
+    out: &Act<T>,
+    y: &Act<T>,
+    bn: &BatchNorm<T::Param>,
+    act: Activation,
+    want_g: bool,
+) -> Result<BnBackward<T>> {
+    let shape = y.shape();
+    bn.check(shape.c)?;
+    check_shape("the output gradient", dout.shape(), shape)?;
+    check_shape("the output", out.shape(), shape)?;
+    let level = kernel_path()?.level();
+    let stride = y.c_stride().max(1);
+    let valid = y.valid_len();
+    let blocks = stride / LANES;
+    let mut coefficients = Coefficients { mean: lanes(shape.c), inverse_deviation: lanes(shape.c) };
+    for c in 0..shape.c {
+        coefficients.mean[c / LANES][c % LANES] = bn.mean[c];
+        coefficients.inverse_deviation[c / LANES][c % LANES] = bn.inverse_deviation(c);
+    }
+    let slope = match act {
+        Activation::Identity => None,
+        Activation::LeakyRelu(_) => Some(act.slope::<T::Param>()),
+    };
+
+    let mut sums = Buffer::<T::Param>::dirty(shape.pixels() * stride * 2);
+    dout.par_pixels_mut().zip(sums.par_chunks_exact_mut(stride * 2)).enumerate().for_each(|(p, (g, sums))| {
+        reduce_pixel(level, &mut g[..valid], &out.pixel(p)[..valid], &y.pixel(p)[..valid], slope, &coefficients, sums);
+    });
+    let mut totals = vec![0.0; stride * 2];
+    for row in sums.chunks_exact(stride * 2) {
+        totals.iter_mut().zip(row).for_each(|(t, v)| *t += v.to_f64());
+    }
+    let (sum_g, sum_gx) = totals.split_at(stride);
+
+    let count = (shape.pixels() * shape.n) as f64;
+    let mut combination = Combination { y_scale: lanes(shape.c), g_scale: lanes(shape.c), shift: lanes(shape.c) };
+    for c in 0..shape.c {
+        let inverse = bn.inverse_deviation(c).to_f64();
+        let scale = bn.weight[c].to_f64() * inverse;
+        let along_y = -scale * inverse * sum_gx[c] / count;
+        combination.g_scale[c / LANES][c % LANES] = T::Param::from_f64(scale);
+        combination.y_scale[c / LANES][c % LANES] = T::Param::from_f64(along_y);
+        combination.shift[c / LANES][c % LANES] =
+            T::Param::from_f64(-along_y * bn.mean[c].to_f64() - scale * sum_g[c] / count);
+    }
+    debug_assert_eq!(combination.shift.len(), blocks);
+    let (dy, g) = if want_g {
+        let mut dy = Act::dirty(shape);
+        dy.par_pixels_mut().enumerate().for_each(|(p, dy)| {
+            combine_pixel(level, &dout.pixel(p)[..valid], &y.pixel(p)[..valid], &combination, &mut dy[..valid]);
+        });
+        (dy, Some(dout))
+    } else {
+        dout.par_pixels_mut().enumerate().for_each(|(p, g)| {
+            combine_in_place(level, &mut g[..valid], &y.pixel(p)[..valid], &combination);
+        });
+        (dout, None)
+    };
+    let narrow = |sums: &[f64]| sums[..shape.c].iter().map(|&s| T::Param::from_f64(s)).collect();
+    Ok(BnBackward { dy, dweight: narrow(sum_gx), dbias: narrow(sum_g), g })
+}
+
+multiversion! {
+    /// Turns `g` from the gradient behind the activation into the one before it and sums it, alone and times x̂.
+    fn reduce_pixel<'a, T: Element>(
+        g: &'a mut [T],
+        out: &[T],
+        y: &[T],
+        slope: Option<T::Param>,
+        coefficients: &Coefficients<T::Param>,
+        sums: &mut [T::Param],
+    ) {
+        let blocks = coefficients.mean.len();
+        let (g, _) = g.as_chunks_mut::<LANES>();
+        let (out, _) = out.as_chunks::<LANES>();
+        let (y, _) = y.as_chunks::<LANES>();
+        let (sum_g, sum_gx) = sums.split_at_mut(blocks * LANES);
+        let (sum_g, sum_gx) = (sum_g.as_chunks_mut::<LANES>().0, sum_gx.as_chunks_mut::<LANES>().0);
+        for b in 0..blocks {
+            let (mean, inverse) = (coefficients.mean[b], coefficients.inverse_deviation[b]);
+            let (mut total, mut total_x) = ([T::Param::ZERO; LANES], [T::Param::ZERO; LANES]);
+            for n in 0..y.len() / blocks {
+                let at = n * blocks + b;
+                let mut gradient = g[at].map(T::widen);
+                if let Some(slope) = slope {
+                    for j in 0..LANES {
+                        let factor = if out[at][j].widen() > T::Param::ZERO { T::Param::ONE } else { slope };
+                        let narrow = T::narrow(gradient[j] * factor);
+                        g[at][j] = narrow;
+                        gradient[j] = narrow.widen();
+                    }
+                }
+                for j in 0..LANES {
+                    total[j] += gradient[j];
+                    total_x[j] += gradient[j] * ((y[at][j].widen() - mean[j]) * inverse[j]);
+                }
+            }
+            sum_g[b] = total;
+            sum_gx[b] = total_x;
+        }
+    }
+}
+
+multiversion! {
+    fn combine_pixel<'a, T: Element>(g: &[T], y: &[T], by: &Combination<T::Param>, dy: &'a mut [T]) {
+        let blocks = by.shift.len();
+        let (g, y, dy) = (g.as_chunks::<LANES>().0, y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
+        for ((g, y), dy) in g.chunks_exact(blocks).zip(y.chunks_exact(blocks)).zip(dy.chunks_exact_mut(blocks)) {
+            for b in 0..blocks {
+                for j in 0..LANES {
+                    let sum = g[b][j].widen() * by.g_scale[b][j] + (y[b][j].widen() * by.y_scale[b][j] + by.shift[b][j]);
+                    dy[b][j] = T::narrow(sum);
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn combine_in_place<'a, T: Element>(g: &'a mut [T], y: &[T], by: &Combination<T::Param>) {
+        let blocks = by.shift.len();
+        let (g, y) = (g.as_chunks_mut::<LANES>().0, y.as_chunks::<LANES>().0);
+        for (g, y) in g.chunks_exact_mut(blocks).zip(y.chunks_exact(blocks)) {
+            for b in 0..blocks {
+                for j in 0..LANES {
+                    let sum = g[b][j].widen() * by.g_scale[b][j] + (y[b][j].widen() * by.y_scale[b][j] + by.shift[b][j]);
+                    g[b][j] = T::narrow(sum);
+                }
+            }
+        }
+    }
+}
