@@ -1,1 +1,59 @@
-//! The feature file: features, logits, labels and head of one split, readable from any framework.
+//! The feature file: what a network says about one split of a data set, in one file that any
+//! framework can write and read.
+//!
+//! ```
+//! use collapse_features::{FeatureSet, Precision, read};
+//! use ndarray::array;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("test.safetensors");
+//!
+//! FeatureSet::new(array![[3.0, 4.0], [0.0, 2.0]])
+//!     .with_labels(vec![0, 1])
+//!     .with_head(array![[1.0, 0.0], [0.0, 1.0]], array![0.0, 0.5])
+//!     .with_l2(true)
+//!     .write(&path, Precision::F32)?;
+//!
+//! let test = read(&path)?;
+//! assert!(test.l2());
+//! // The head saw z / ‖z‖, so the logits do too.
+//! assert_eq!(*test.logits()?, array![[0.6, 1.3], [0.0, 1.5]]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The format
+//! A [safetensors](https://huggingface.co/docs/safetensors) file with
+//!
+//! | tensor | shape | type | |
+//! |---|---|---|---|
+//! | `features` | [N, D] | f16, bf16, f32, f64 | raw features z, the input of the head before any normalisation |
+//! | `logits` | [N, C] | same | may be absent when the head is there |
+//! | `labels` | [N] | any integer | optional for out-of-distribution sets |
+//! | `head.weight`, `head.bias` | [C, D], [C] | same | the last linear layer |
+//!
+//! and text metadata in the header, of which only `l2` (`true`: the head saw z/‖z‖) changes what
+//! is computed; `dataset`, `split`, `net`, `epoch` and `seed` are carried along.
+//! `.npz` archives with arrays of the same names, and `.npy` files of bare features, are read too.
+//!
+//! # The map
+//! * [`FeatureSet`], [`Head`]: the values, their shapes and the checks on them.
+//! * [`read`], [`FeatureSet::write`], [`Precision`]: files.
+//! * [`check_agreement`]: do train, test and out-of-distribution files belong together?
+//!
+//! # Caveats
+//! * Sets are held in memory as f64: 8·N·D bytes.
+//! * Extra tensors in a file are ignored.
+#![forbid(unsafe_code)]
+
+mod error;
+mod number;
+mod numpy;
+mod read;
+mod set;
+mod tensors;
+mod write;
+
+pub use error::{Error, Result};
+pub use read::read;
+pub use set::{FeatureSet, Head, NORM_FLOOR, check_agreement, normalize_rows};
+pub use write::Precision;

@@ -1,0 +1,403 @@
+//! Round trips, files of other frameworks, and what broken files are answered.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use collapse_features::{Error, FeatureSet, Precision, read};
+use ndarray::{Array2, array};
+use proptest::prelude::*;
+
+fn sample() -> FeatureSet {
+    FeatureSet::new(array![[1.0, -2.5, 0.25], [0.5, 3.0, -8.0]])
+        .with_logits(array![[1.0, 2.0], [3.0, -4.0]])
+        .with_labels(vec![1, 0])
+        .with_head(array![[1.0, 0.0, 2.0], [0.0, 1.0, -1.0]], array![0.5, -0.5])
+        .with_metadata("dataset", "toy")
+        .with_metadata("seed", 3)
+        .with_l2(false)
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A safetensors file from raw pieces: (name, dtype, shape, bytes).
+fn raw(path: &Path, tensors: &[(&str, &str, &[usize], &[u8])]) {
+    let mut header = serde_json::Map::new();
+    let mut data = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        header.insert(
+            (*name).into(),
+            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}),
+        );
+        data.extend_from_slice(bytes);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes())
+        .unwrap();
+    file.write_all(&header).unwrap();
+    file.write_all(&data).unwrap();
+}
+
+/// A version 1 `.npy` file.
+fn npy(descr: &str, fortran: bool, shape: &str, bytes: &[u8]) -> Vec<u8> {
+    let order = if fortran { "True" } else { "False" };
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
+    while (text.len() + 11) % 64 != 0 {
+        text.push(' ');
+    }
+    text.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((text.len() as u16).to_le_bytes());
+    file.extend(text.as_bytes());
+    file.extend(bytes);
+    file
+}
+
+fn bytes<const B: usize, T: Copy>(values: &[T], encode: impl Fn(T) -> [u8; B]) -> Vec<u8> {
+    values.iter().flat_map(|&value| encode(value)).collect()
+}
+
+#[test]
+fn every_precision_comes_back() {
+    let folder = folder();
+    for precision in [
+        Precision::F16,
+        Precision::Bf16,
+        Precision::F32,
+        Precision::F64,
+    ] {
+        let path = folder
+            .path()
+            .join(format!("{}.safetensors", precision.name()));
+        sample().write(&path, precision).unwrap();
+        assert_eq!(read(&path).unwrap(), sample(), "{}", precision.name());
+    }
+}
+
+#[test]
+fn equal_sets_give_equal_bytes_that_the_reference_library_accepts() {
+    let folder = folder();
+    let (a, b) = (
+        folder.path().join("a.safetensors"),
+        folder.path().join("b.safetensors"),
+    );
+    sample().write(&a, Precision::F32).unwrap();
+    sample().write(&b, Precision::F32).unwrap();
+    let bytes = std::fs::read(&a).unwrap();
+    assert_eq!(bytes, std::fs::read(&b).unwrap());
+    let parsed = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(parsed.tensor("head.bias").unwrap().shape(), [2]);
+    assert_eq!(parsed.len(), 5);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "no temporary file stays behind"
+    );
+}
+
+#[test]
+fn any_integer_type_labels() {
+    let folder = folder();
+    let features = bytes(&[1.0f32, 2.0], f32::to_le_bytes);
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("U8", vec![3, 1]),
+        ("I8", vec![3, 1]),
+        ("I16", bytes(&[3i16, 1], i16::to_le_bytes)),
+        ("I32", bytes(&[3i32, 1], i32::to_le_bytes)),
+        ("U32", bytes(&[3u32, 1], u32::to_le_bytes)),
+        ("U64", bytes(&[3u64, 1], u64::to_le_bytes)),
+    ];
+    for (dtype, labels) in cases {
+        let path = folder.path().join(format!("{dtype}.safetensors"));
+        raw(
+            &path,
+            &[
+                ("features", "F32", &[2, 1], &features),
+                ("labels", dtype, &[2], &labels),
+            ],
+        );
+        assert_eq!(read(&path).unwrap().labels, Some(vec![3, 1]), "{dtype}");
+    }
+}
+
+#[test]
+fn negative_labels() {
+    let folder = folder();
+    let features = bytes(&[1.0f32, 2.0], f32::to_le_bytes);
+    let path = folder.path().join("a.safetensors");
+    let all = bytes(&[-1i64, -1], i64::to_le_bytes);
+    raw(
+        &path,
+        &[
+            ("features", "F32", &[2, 1], &features),
+            ("labels", "I64", &[2], &all),
+        ],
+    );
+    assert_eq!(read(&path).unwrap().labels, None);
+
+    let some = bytes(&[4i64, -7], i64::to_le_bytes);
+    raw(
+        &path,
+        &[
+            ("features", "F32", &[2, 1], &features),
+            ("labels", "I64", &[2], &some),
+        ],
+    );
+    let error = read(&path).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::NotAClass {
+                row: 1,
+                label: -7,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn numpy_files() {
+    let folder = folder();
+    let path = folder.path().join("a.npy");
+    let row_major = bytes(&[1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0], f64::to_le_bytes);
+    std::fs::write(&path, npy("<f8", false, "(2, 3)", &row_major)).unwrap();
+    assert_eq!(
+        read(&path).unwrap().features,
+        array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    );
+
+    std::fs::write(&path, npy("<f8", true, "(2, 3)", &row_major)).unwrap();
+    assert_eq!(
+        read(&path).unwrap().features,
+        array![[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]
+    );
+
+    let big_endian = bytes(&[1.0f32, -2.0], f32::to_be_bytes);
+    std::fs::write(&path, npy(">f4", false, "(1, 2)", &big_endian)).unwrap();
+    assert_eq!(read(&path).unwrap().features, array![[1.0, -2.0]]);
+
+    std::fs::write(&path, npy("<f8", false, "(6,)", &row_major)).unwrap();
+    assert!(matches!(read(&path), Err(Error::WrongShape { .. })));
+    std::fs::write(
+        &path,
+        npy("<f8", false, "(2000000000, 3000000000)", &row_major),
+    )
+    .unwrap();
+    assert!(matches!(read(&path), Err(Error::Truncated { .. })));
+}
+
+#[test]
+fn numpy_archive() {
+    let folder = folder();
+    let path = folder.path().join("a.npz");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let mut add = |name: &str, file: Vec<u8>| {
+        // Compressed, as `numpy.savez_compressed` does.
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated);
+        archive.start_file(format!("{name}.npy"), options).unwrap();
+        archive.write_all(&file).unwrap();
+    };
+    add(
+        "features",
+        npy(
+            "<f4",
+            false,
+            "(2, 2)",
+            &bytes(&[3.0f32, 4.0, 0.0, 2.0], f32::to_le_bytes),
+        ),
+    );
+    add(
+        "labels",
+        npy("<i4", false, "(2,)", &bytes(&[0i32, 1], i32::to_le_bytes)),
+    );
+    add(
+        "head_weight",
+        npy(
+            "<f8",
+            false,
+            "(1, 2)",
+            &bytes(&[1.0f64, 1.0], f64::to_le_bytes),
+        ),
+    );
+    add("l2", npy("|b1", false, "()", &[1]));
+    add("comment", npy("<U1", false, "()", &[65, 0, 0, 0]));
+    archive.finish().unwrap();
+
+    let set = read(&path).unwrap();
+    assert!(set.l2());
+    assert_eq!(set.labels, Some(vec![0, 1]));
+    assert_eq!(
+        *set.logits().unwrap(),
+        array![[3.0 / 5.0 + 4.0 / 5.0], [1.0]]
+    );
+}
+
+#[test]
+fn messages_name_file_tensor_value_and_remedy() {
+    let folder = folder();
+    let path = folder.path().join("a.safetensors");
+    let check = |expected: &[&str]| {
+        let message = read(&path).unwrap_err().to_string();
+        for part in expected.iter().chain(&["a.safetensors"]) {
+            assert!(message.contains(part), "`{part}` not in: {message}");
+        }
+    };
+    let floats = |values: &[f32]| bytes(values, f32::to_le_bytes);
+
+    raw(
+        &path,
+        &[(
+            "features",
+            "F32",
+            &[2, 2],
+            &floats(&[1.0, 2.0, 3.0, f32::NAN]),
+        )],
+    );
+    check(&["`features` is NaN at row 1, column 1", "leave that row out"]);
+    raw(&path, &[("embeddings", "F32", &[1, 1], &floats(&[1.0]))]);
+    check(&["no tensor `features`", "holds embeddings", "Export"]);
+    let one = floats(&[1.0, 2.0]);
+    raw(
+        &path,
+        &[
+            ("features", "F32", &[2, 1], &one),
+            ("logits", "F32", &[1, 2], &one),
+        ],
+    );
+    check(&["`logits` has shape [1, 2]", "expected [2, C]"]);
+    raw(
+        &path,
+        &[
+            ("features", "F32", &[2, 1], &one),
+            ("head.weight", "F32", &[1, 2], &one),
+        ],
+    );
+    check(&["`head.weight` has shape [1, 2]", "[C, 1]"]);
+    raw(
+        &path,
+        &[
+            ("features", "F32", &[2, 1], &one),
+            ("head.bias", "F32", &[2], &one),
+        ],
+    );
+    check(&["no tensor `head.weight`"]);
+    raw(&path, &[("features", "I32", &[2, 1], &one)]);
+    check(&["`features` has type i32", "f16, bf16, f32 or f64"]);
+    raw(
+        &path,
+        &[
+            ("features", "F32", &[2, 1], &one),
+            ("labels", "F32", &[2], &one),
+        ],
+    );
+    check(&["`labels` has type f32", "integer"]);
+    raw(&path, &[("features", "F32", &[0, 4], &[])]);
+    check(&["[0, 4]", "at least one row"]);
+
+    sample().write(&path, Precision::F32).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+    check(&["truncated"]);
+    std::fs::write(&path, b"abc").unwrap();
+    check(&["truncated"]);
+    std::fs::write(&path, [whole.as_slice(), b"more"].concat()).unwrap();
+    check(&["4 bytes follow"]);
+
+    assert!(matches!(read("nothing.safetensors"), Err(Error::Io { .. })));
+    assert!(matches!(
+        read("weights.pt"),
+        Err(Error::UnknownFormat { .. })
+    ));
+}
+
+#[test]
+fn writing_refuses_what_reading_would() {
+    let folder = folder();
+    let path = folder.path().join("a.safetensors");
+    let error = FeatureSet::new(array![[1e5, 0.0]])
+        .write(&path, Precision::F16)
+        .unwrap_err();
+    assert!(error.to_string().contains("wider precision"), "{error}");
+    assert!(matches!(
+        FeatureSet::new(array![[f64::INFINITY]]).write(&path, Precision::F64),
+        Err(Error::NotFinite { .. })
+    ));
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing half-written"
+    );
+    let missing: PathBuf = folder.path().join("no/such/folder/a.safetensors");
+    assert!(matches!(
+        sample().write(missing, Precision::F32),
+        Err(Error::Io { .. })
+    ));
+    let error = sample()
+        .with_metadata("l2", "perhaps")
+        .write(&path, Precision::F32)
+        .unwrap_err();
+    assert!(error.to_string().contains("true or false"));
+}
+
+#[test]
+fn logits_without_head_and_labels() {
+    let set = FeatureSet::new(Array2::ones((2, 2)));
+    assert!(
+        set.logits()
+            .unwrap_err()
+            .to_string()
+            .contains("head.weight")
+    );
+    assert!(matches!(
+        set.labels_below(3),
+        Err(Error::MissingTensor {
+            tensor: "labels",
+            ..
+        })
+    ));
+    let set = set.with_labels(vec![0, 5]);
+    assert!(matches!(
+        set.labels_below(3),
+        Err(Error::LabelOutOfRange {
+            row: 1,
+            label: 5,
+            n_classes: 3,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn normalisation_of_extreme_rows() {
+    let set = FeatureSet::new(array![[3e300, 4e300], [0.0, 0.0], [3e-170, 4e-170]]);
+    let normalized = set.normalized_features();
+    assert!((normalized[[0, 1]] - 0.8).abs() < 1e-15);
+    assert_eq!(normalized.row(1).to_vec(), [0.0, 0.0]);
+    // Below the floor the row is divided by the floor, as PyTorch does.
+    assert!((normalized[[2, 0]] - 3e-158).abs() < 1e-170);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn damaged_files_are_errors_and_never_panics(position in 0usize..700, value: u8, cut in 0usize..700) {
+        let folder = folder();
+        let path = folder.path().join("a.safetensors");
+        sample().write(&path, Precision::F64).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let position = position % bytes.len();
+        bytes[position] = value;
+        std::fs::write(&path, &bytes).unwrap();
+        let _ = read(&path);
+        bytes.truncate(cut % bytes.len());
+        std::fs::write(&path, &bytes).unwrap();
+        prop_assert!(read(&path).is_err());
+    }
+}
