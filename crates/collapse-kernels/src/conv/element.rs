@@ -3,6 +3,8 @@
 use super::geometry::{Direction, Geometry};
 use super::pack::{PanelLayout, pack};
 use super::portable::Portable;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::{Avx512, Pairs, Singles}};
 use super::{Conv, gather::gather, outer::weight_gradient};
 use crate::act::Act;
 use crate::element::Element;
@@ -56,6 +58,12 @@ macro_rules! on_f64 {
 macro_rules! on_f32 {
     ($path:expr, $function:ident ( $($argument:expr),* )) => {
         match $path {
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::Avx512 | KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
+                $function(Avx512::<Singles>::new(), $($argument),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::Avx2 => $function(Avx2, $($argument),*),
             _ => $function(Portable::<f32>::new(), $($argument),*),
         }
     };
@@ -99,13 +107,22 @@ real_convolution!(f64, on_f64);
 pub enum Bf16Panels {
     /// f32.
     Wide(Buffer<f32>),
+    /// Pairs along the source channels.
+    #[cfg(target_arch = "x86_64")]
+    Pairs(Buffer<bf16>),
 }
 
 impl ConvElement for bf16 {
     type Panels = Bf16Panels;
 
     fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Bf16Panels {
-        Bf16Panels::Wide(f32::panels(path, conv, direction))
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
+                Bf16Panels::Pairs(Buffer::dirty(PanelLayout::new(conv, direction, 2).len()))
+            }
+            _ => Bf16Panels::Wide(f32::panels(path, conv, direction)),
+        }
     }
 
     fn pack(conv: Conv, direction: Direction, oihw: &[f32], scale: f32, panels: &mut Bf16Panels) {
@@ -113,6 +130,10 @@ impl ConvElement for bf16 {
             Bf16Panels::Wide(panels) => {
                 let layout = PanelLayout::new(conv, direction, 1);
                 pack(conv, direction, layout, oihw, panels, |w| bf16::narrow(w).widen(), scale);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Bf16Panels::Pairs(panels) => {
+                pack(conv, direction, PanelLayout::new(conv, direction, 2), oihw, panels, bf16::narrow, scale);
             }
         }
     }
@@ -127,6 +148,11 @@ impl ConvElement for bf16 {
         statistics: bool,
     ) -> Option<ChannelStatistics<f32>> {
         match panels {
+            #[cfg(target_arch = "x86_64")]
+            Bf16Panels::Pairs(panels) => {
+                let level = path.level();
+                gather(Avx512::<Pairs>::new(), level, geometry, source, panels, out, accumulate, statistics)
+            }
             Bf16Panels::Wide(panels) => {
                 let mut wide = if accumulate { out.convert::<f32>() } else { Act::dirty(out.shape()) };
                 f32::multiply(path, geometry, &source.convert(), panels, &mut wide, accumulate, false);
@@ -137,6 +163,10 @@ impl ConvElement for bf16 {
     }
 
     fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<bf16>, dy: &Act<bf16>, dw: &mut [f32]) {
-        f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), dw);
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => weight_gradient(Avx512::<Pairs>::new(), conv, x, dy, dw),
+            _ => f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), dw),
+        }
     }
 }

@@ -6,6 +6,10 @@
 //! ([`geometry`]); a stride inserts no zeros. The drivers ([`gather`], [`outer`]) own loops, caches and threads; the
 //! microkernels own registers.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod element;
 mod gather;
 mod geometry;
