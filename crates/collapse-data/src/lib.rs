@@ -1,1 +1,58 @@
-//! Image sets for out-of-distribution benchmarks: embedded sample, readers, splits, augmentation and batches.
+//! Image sets for out-of-distribution benchmarks: an embedded sample, readers, splits, augmentation and batches.
+//!
+//! ```
+//! # #[cfg(feature = "embedded")] {
+//! use collapse_data::Benchmark;
+//!
+//! let benchmark = Benchmark::embedded()?;
+//! let parts = benchmark.id().split(1);
+//! let mut batch = Vec::new();
+//! parts.train.fill_batch(&[0, 1, 2], 0, 1, true, &mut batch)?; // epoch 0, seed 1, augmented
+//! assert_eq!(batch.len(), 28 * 28 * 3); // [H, W, N, C] with one grey channel
+//! assert_eq!(benchmark.ood()[0].name(), "fashion-heldout");
+//! # }
+//! # Ok::<(), collapse_data::Error>(())
+//! ```
+//!
+//! # Map
+//! - [`ImageSet`]: decoded `u8` images of one shape with labels and a content hash.
+//! - [`readers`]: parquet of the Hugging Face hub, CIFAR binary, SVHN `.mat`, IDX, folders, archives.
+//! - [`registry`]: the one table of sets.
+//! - [`InDistribution`] and [`Benchmark`]: splits and the out-of-distribution sets; they alone hand out
+//!   [`View`]s, so a set can only be normalised with the in-distribution constants.
+//! - [`TrainingView::fill_batch`]: seeded crops and flips, in parallel, the same bytes for any number of threads.
+//! - [`duplicates`]: images that occur twice, within a set or across sets.
+//!
+//! # Caveats
+//! - Everything is decoded to memory (CIFAR-10: 184 MB); ImageNet-sized sets are out of scope.
+//! - Resizing follows Pillow to the bit; torchvision's tensor path rounds differently by up to one grey level.
+
+mod batch;
+mod benchmark;
+pub mod duplicates;
+pub mod embed;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod error;
+mod image_set;
+mod map;
+mod pack;
+pub mod readers;
+pub mod registry;
+mod resize;
+mod rng;
+
+pub use batch::{Augmentation, Normalization, Role, TrainingView, View};
+pub use benchmark::{Benchmark, Constants, InDistribution, Parts};
+#[cfg(feature = "embedded")]
+pub use embedded::{Quick, quick};
+pub use error::Error;
+pub use image_set::{ChannelStatistics, ContentHash, ImageSet, ImageShape, Part};
+pub use resize::Fit;
+
+/// SHA-256 of bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> ContentHash {
+    use sha2::Digest;
+    ContentHash(sha2::Sha256::digest(bytes).into())
+}

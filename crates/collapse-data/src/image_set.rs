@@ -1,0 +1,457 @@
+//! [`ImageSet`]: decoded images of one shape, with labels and a content hash.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// Height, width and channels of an image; at least one pixel, one or three channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ImageShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+}
+
+impl ImageShape {
+    /// A shape; nothing is checked until images take it.
+    #[must_use]
+    pub const fn new(height: usize, width: usize, channels: usize) -> Self {
+        Self { height, width, channels }
+    }
+
+    /// Bytes of one image, or `None` on overflow.
+    #[must_use]
+    pub fn bytes(self) -> Option<usize> {
+        self.height.checked_mul(self.width)?.checked_mul(self.channels)
+    }
+}
+
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×{}×{}", self.height, self.width, self.channels)
+    }
+}
+
+/// Which part of a published set these images are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Meant for fitting.
+    Train,
+    /// Meant for evaluation alone.
+    Test,
+}
+
+impl Part {
+    /// "train" or "test".
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// SHA-256 over shape, pixels, labels and class names; two sets with the same hash hold the same data.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl ContentHash {
+    /// Lower-case hexadecimal, 64 characters.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        hex(&self.0)
+    }
+
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0u8; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            *byte = (high * 16 + low) as u8;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentHash({})", self.to_hex())
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+/// Pixels in memory or in a mapped cache file.
+#[derive(Clone)]
+pub(crate) enum Pixels {
+    Owned(Arc<Vec<u8>>),
+    Static(&'static [u8]),
+    Mapped { map: Arc<memmap2::Mmap>, start: usize, end: usize },
+}
+
+impl Pixels {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Static(bytes) => bytes,
+            Self::Mapped { map, start, end } => &map[*start..*end],
+        }
+    }
+}
+
+/// Decoded images of one shape, `u8` in [N, H, W, C] order, with optional labels.
+///
+/// Cheap to clone: pixels and labels are shared. Labels lie in `0..n_classes()`.
+#[derive(Clone)]
+pub struct ImageSet {
+    name: String,
+    part: Part,
+    shape: ImageShape,
+    len: usize,
+    pixels: Pixels,
+    labels: Option<Arc<[usize]>>,
+    classes: Arc<[String]>,
+    hash: Arc<OnceLock<ContentHash>>,
+}
+
+impl fmt::Debug for ImageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageSet")
+            .field("name", &self.name)
+            .field("part", &self.part)
+            .field("shape", &self.shape)
+            .field("len", &self.len)
+            .field("n_classes", &self.classes.len())
+            .field("labelled", &self.labels.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ImageSet {
+    /// Takes `pixels` [N, H, W, C], one label an image (or none at all) and the class names.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when the lengths do not fit, the shape is empty or has other than
+    /// 1 or 3 channels, or a label names no class.
+    pub fn new(
+        name: impl Into<String>,
+        part: Part,
+        shape: ImageShape,
+        pixels: Vec<u8>,
+        labels: Option<Vec<usize>>,
+        classes: Vec<String>,
+    ) -> Result<Self, Error> {
+        Self::from_parts(name.into(), part, shape, Pixels::Owned(Arc::new(pixels)), labels, classes.into())
+    }
+
+    pub(crate) fn from_parts(
+        name: String,
+        part: Part,
+        shape: ImageShape,
+        pixels: Pixels,
+        labels: Option<Vec<usize>>,
+        classes: Arc<[String]>,
+    ) -> Result<Self, Error> {
+        let image_bytes = shape.bytes().filter(|&b| b > 0 && matches!(shape.channels, 1 | 3)).ok_or_else(|| {
+            Error::inconsistent(&name, format!("image shape {shape} must have at least one pixel and 1 or 3 channels"))
+        })?;
+        let total = pixels.as_slice().len();
+        if total % image_bytes != 0 {
+            return Err(Error::inconsistent(
+                &name,
+                format!("{total} bytes of pixels are no whole number of {shape} images"),
+            ));
+        }
+        let len = total / image_bytes;
+        if let Some(labels) = &labels {
+            if labels.len() != len {
+                return Err(Error::inconsistent(&name, format!("{} labels for {len} images", labels.len())));
+            }
+            if let Some(label) = labels.iter().find(|&&l| l >= classes.len()) {
+                return Err(Error::inconsistent(
+                    &name,
+                    format!("label {label} names no class: there are {}", classes.len()),
+                ));
+            }
+        }
+        Ok(Self {
+            name,
+            part,
+            shape,
+            len,
+            pixels,
+            labels: labels.map(Into::into),
+            classes,
+            hash: Arc::new(OnceLock::new()),
+        })
+    }
+
+    /// Name, as in the registry or as the user gave it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same images under another name.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Which part of the published set.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// Shape of every image.
+    #[must_use]
+    pub fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// Number of images.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no image.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All pixels, [N, H, W, C].
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        self.pixels.as_slice()
+    }
+
+    /// Pixels [H, W, C] of image `index`, or `None` past the end.
+    #[must_use]
+    pub fn image(&self, index: usize) -> Option<&[u8]> {
+        let bytes = self.image_bytes();
+        self.pixels().get(index.checked_mul(bytes)?..index.checked_add(1)?.checked_mul(bytes)?)
+    }
+
+    pub(crate) fn image_bytes(&self) -> usize {
+        self.shape.height * self.shape.width * self.shape.channels
+    }
+
+    /// One label an image in `0..n_classes()`, or `None` for an unlabelled set.
+    #[must_use]
+    pub fn labels(&self) -> Option<&[usize]> {
+        self.labels.as_deref()
+    }
+
+    /// Class names, by label.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Number of classes; 0 for an unlabelled set without class names.
+    #[must_use]
+    pub fn n_classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Images of each class, by label; empty for an unlabelled set.
+    #[must_use]
+    pub fn class_counts(&self) -> Vec<usize> {
+        let Some(labels) = self.labels() else { return Vec::new() };
+        let mut counts = vec![0; self.n_classes()];
+        for &label in labels {
+            counts[label] += 1;
+        }
+        counts
+    }
+
+    /// SHA-256 of the content, computed on first use and remembered by all clones.
+    #[must_use]
+    pub fn content_hash(&self) -> ContentHash {
+        *self.hash.get_or_init(|| {
+            content_hash(self.shape, self.pixels(), self.labels(), &self.classes)
+        })
+    }
+
+    pub(crate) fn with_known_hash(self, hash: ContentHash) -> Self {
+        // A set that already knows its hash keeps it; both are of the same content.
+        let _ = self.hash.set(hash);
+        self
+    }
+
+    pub(crate) fn shared_classes(&self) -> Arc<[String]> {
+        Arc::clone(&self.classes)
+    }
+
+    /// The images at `indices`, in that order.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`].
+    pub fn select(&self, indices: &[usize]) -> Result<Self, Error> {
+        let mut pixels = Vec::with_capacity(indices.len() * self.image_bytes());
+        for &index in indices {
+            let image = self.image(index).ok_or_else(|| Error::IndexOutOfRange {
+                name: self.name.clone(),
+                index,
+                len: self.len,
+            })?;
+            pixels.extend_from_slice(image);
+        }
+        let labels = self.labels().map(|labels| indices.iter().map(|&i| labels[i]).collect());
+        Self::from_parts(
+            self.name.clone(),
+            self.part,
+            self.shape,
+            Pixels::Owned(Arc::new(pixels)),
+            labels,
+            self.shared_classes(),
+        )
+    }
+
+    /// The first `n` images of every class, in file order; the first `n` images of an unlabelled set.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] when a class has fewer than `n` images.
+    pub fn first_per_class(&self, n: usize) -> Result<Self, Error> {
+        let Some(labels) = self.labels() else {
+            return self.select(&(0..n.min(self.len)).collect::<Vec<_>>());
+        };
+        let mut taken = vec![0; self.n_classes()];
+        let mut indices = Vec::new();
+        for (i, &label) in labels.iter().enumerate() {
+            if taken[label] < n {
+                taken[label] += 1;
+                indices.push(i);
+            }
+        }
+        if let Some(class) = taken.iter().position(|&t| t < n) {
+            return Err(Error::inconsistent(
+                &self.name,
+                format!("class {:?} has {} images, fewer than the {n} asked for", self.classes[class], taken[class]),
+            ));
+        }
+        self.select(&indices)
+    }
+
+    /// The classes `keep` alone, relabelled 0, 1, … in the order of `keep`.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] for an unlabelled set or a class number without a class.
+    pub fn with_classes(&self, keep: &[usize]) -> Result<Self, Error> {
+        let labels = self
+            .labels()
+            .ok_or_else(|| Error::inconsistent(&self.name, "classes cannot be chosen from an unlabelled set"))?;
+        let mut new_label = BTreeMap::new();
+        let mut classes = Vec::with_capacity(keep.len());
+        for (new, &old) in keep.iter().enumerate() {
+            let class = self
+                .classes
+                .get(old)
+                .ok_or_else(|| Error::inconsistent(&self.name, format!("class {old} does not exist")))?;
+            classes.push(class.clone());
+            new_label.insert(old, new);
+        }
+        let indices: Vec<usize> = (0..self.len).filter(|&i| new_label.contains_key(&labels[i])).collect();
+        let relabelled = indices.iter().map(|&i| new_label[&labels[i]]).collect();
+        let chosen = self.select(&indices)?;
+        Self::from_parts(self.name.clone(), self.part, self.shape, chosen.pixels, Some(relabelled), classes.into())
+    }
+
+    /// Mean and standard deviation (divisor: number of pixels) of each channel, in 0..=1.
+    ///
+    /// Exact: sums are integers, so no order of summation matters. An empty set gives zeros.
+    #[must_use]
+    pub fn channel_statistics(&self) -> ChannelStatistics {
+        use rayon::prelude::*;
+        let channels = self.shape.channels;
+        let (sums, squares) = self
+            .pixels()
+            .par_chunks(self.image_bytes() * 256)
+            .map(|block| {
+                let mut sums = vec![0u64; channels];
+                let mut squares = vec![0u64; channels];
+                for pixel in block.chunks_exact(channels) {
+                    for c in 0..channels {
+                        let v = u64::from(pixel[c]);
+                        sums[c] += v;
+                        squares[c] += v * v;
+                    }
+                }
+                (sums, squares)
+            })
+            .reduce(
+                || (vec![0; channels], vec![0; channels]),
+                |mut a, b| {
+                    for c in 0..channels {
+                        a.0[c] += b.0[c];
+                        a.1[c] += b.1[c];
+                    }
+                    a
+                },
+            );
+        let n = (self.pixels().len() / channels).max(1) as f64;
+        let mean: Vec<f64> = sums.iter().map(|&s| s as f64 / n / 255.0).collect();
+        let std = squares
+            .iter()
+            .zip(&mean)
+            .map(|(&q, m)| (q as f64 / n / (255.0 * 255.0) - m * m).max(0.0).sqrt())
+            .collect();
+        ChannelStatistics { mean, std }
+    }
+}
+
+/// Mean and standard deviation of each channel, pixels scaled to 0..=1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChannelStatistics {
+    /// One mean a channel.
+    pub mean: Vec<f64>,
+    /// One standard deviation a channel.
+    pub std: Vec<f64>,
+}
+
+fn content_hash(shape: ImageShape, pixels: &[u8], labels: Option<&[usize]>, classes: &[String]) -> ContentHash {
+    let mut hasher = Sha256::new();
+    for n in [shape.height, shape.width, shape.channels, pixels.len(), labels.map_or(0, <[usize]>::len), classes.len()] {
+        hasher.update((n as u64).to_le_bytes());
+    }
+    hasher.update(pixels);
+    for &label in labels.unwrap_or_default() {
+        hasher.update((label as u32).to_le_bytes());
+    }
+    for class in classes {
+        hasher.update((class.len() as u64).to_le_bytes());
+        hasher.update(class);
+    }
+    ContentHash(hasher.finalize().into())
+}

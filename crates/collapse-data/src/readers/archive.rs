@@ -1,0 +1,172 @@
+//! Members of zip, tar and tar.gz archives, read in memory; nothing is unpacked to disk.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::{Component, Path};
+
+use super::Limits;
+use crate::Error;
+
+/// Which archive a file is, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Zip,
+    Tar,
+    TarGz,
+}
+
+pub(crate) fn kind(start: &[u8]) -> Option<Kind> {
+    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        Some(Kind::Zip)
+    } else if start.get(257..262) == Some(b"ustar") {
+        Some(Kind::Tar)
+    } else if start.starts_with(&[0x1f, 0x8b]) {
+        Some(Kind::TarGz)
+    } else {
+        None
+    }
+}
+
+/// Fails for absolute names and names with "..".
+fn check_name(origin: &str, name: &str) -> Result<(), Error> {
+    let leaves = name.contains('\\')
+        || name.contains(':')
+        || Path::new(name).components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
+    if leaves {
+        return Err(Error::PathEscape { origin: origin.to_string(), member: name.to_string() });
+    }
+    Ok(())
+}
+
+fn read_limited(mut reader: impl Read, origin: &str, limit: u64, budget: &mut u64) -> Result<Vec<u8>, Error> {
+    let allowed = limit.min(*budget);
+    let mut bytes = Vec::new();
+    reader
+        .by_ref()
+        .take(allowed + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::format(origin, "archive", e))?;
+    if bytes.len() as u64 > allowed {
+        return Err(Error::TooLarge { origin: origin.to_string(), what: "unpacked bytes", size: bytes.len() as u64, limit: allowed });
+    }
+    *budget -= bytes.len() as u64;
+    Ok(bytes)
+}
+
+/// Calls `take` with each wanted regular member's name and content, in the archive's order, until it
+/// answers `false`. `wanted` sees names with leading "./" removed.
+///
+/// # Errors
+/// [`Error::PathEscape`], [`Error::TooLarge`] for a member or a total beyond [`Limits`], [`Error::Format`].
+pub fn for_each_member(
+    path: &Path,
+    limits: &Limits,
+    mut wanted: impl FnMut(&str) -> bool,
+    take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    for_each_in(BufReader::new(file), &path.display().to_string(), limits, &mut wanted, take)
+}
+
+/// As [`for_each_member`], from any seekable source.
+///
+/// # Errors
+/// As [`for_each_member`].
+pub fn for_each_in(
+    mut source: impl Read + Seek,
+    origin: &str,
+    limits: &Limits,
+    mut wanted: impl FnMut(&str) -> bool,
+    mut take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let broken = |e: &dyn std::fmt::Display| Error::format(origin, "archive", e);
+    let mut start = Vec::new();
+    source.by_ref().take(512).read_to_end(&mut start).map_err(|e| broken(&e))?;
+    source.rewind().map_err(|e| broken(&e))?;
+    let mut budget = limits.set_bytes;
+    match kind(&start) {
+        Some(Kind::Zip) => {
+            let mut zip = zip::ZipArchive::new(source).map_err(|e| broken(&e))?;
+            for i in 0..zip.len() {
+                let member = zip.by_index(i).map_err(|e| broken(&e))?;
+                if !member.is_file() {
+                    continue;
+                }
+                let name = member.name().map_err(|e| broken(&e))?.to_string();
+                check_name(origin, &name)?;
+                let name = name.trim_start_matches("./");
+                if wanted(name) {
+                    let bytes = read_limited(member, origin, limits.file_bytes, &mut budget)?;
+                    if !take(name, bytes)? {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        }
+        Some(Kind::Tar) => tar_members(source, origin, limits, budget, wanted, take),
+        Some(Kind::TarGz) => {
+            // Skipped members are unpacked too, so the stream as a whole is bounded.
+            let stream = flate2::read::MultiGzDecoder::new(source).take(limits.set_bytes);
+            tar_members(stream, origin, limits, budget, wanted, take)
+        }
+        None => Err(broken(&"it is neither zip nor tar nor tar.gz")),
+    }
+}
+
+fn tar_members(
+    stream: impl Read,
+    origin: &str,
+    limits: &Limits,
+    mut budget: u64,
+    mut wanted: impl FnMut(&str) -> bool,
+    mut take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let broken = |e: &dyn std::fmt::Display| Error::format(origin, "archive", e);
+    let mut tar = tar::Archive::new(stream);
+    for member in tar.entries().map_err(|e| broken(&e))? {
+        let member = member.map_err(|e| broken(&e))?;
+        if !member.header().entry_type().is_file() {
+            continue;
+        }
+        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+        check_name(origin, &name)?;
+        let name = name.trim_start_matches("./");
+        if wanted(name) {
+            let declared = member.size();
+            if declared > limits.file_bytes {
+                return Err(Error::TooLarge {
+                    origin: format!("{origin}: {name}"),
+                    what: "unpacked bytes",
+                    size: declared,
+                    limit: limits.file_bytes,
+                });
+            }
+            let bytes = read_limited(member, origin, limits.file_bytes, &mut budget)?;
+            if bytes.len() as u64 != declared {
+                return Err(broken(&format!("{name} ends after {} of {declared} bytes", bytes.len())));
+            }
+            if !take(name, bytes)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first member that `wanted` accepts.
+///
+/// # Errors
+/// As [`for_each_member`].
+pub fn read_member(
+    path: &Path,
+    limits: &Limits,
+    wanted: impl FnMut(&str) -> bool,
+) -> Result<Option<Vec<u8>>, Error> {
+    let mut found = None;
+    for_each_member(path, limits, wanted, |_, bytes| {
+        found = Some(bytes);
+        Ok(false)
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,139 @@
+//! IDX, the format of MNIST and its kin, plain or gzip.
+//!
+//! Magic number 00 00 08 d (unsigned bytes in d dimensions), d big-endian u32 sizes, then the bytes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::Limits;
+use crate::{Error, ImageSet, ImageShape, Part, registry};
+
+const FORMAT: &str = "IDX";
+
+/// Sizes and bytes of an IDX array of unsigned bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdxArray {
+    /// One size a dimension.
+    pub sizes: Vec<usize>,
+    /// Row-major content.
+    pub bytes: Vec<u8>,
+}
+
+/// Parses an IDX array of unsigned bytes; `bytes` may be gzip.
+///
+/// # Errors
+/// [`Error::Format`], [`Error::TooLarge`].
+pub fn parse(bytes: &[u8], origin: &str, limits: &Limits) -> Result<IdxArray, Error> {
+    let unpacked;
+    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
+        unpacked = gunzip(bytes, origin, limits)?;
+        &unpacked[..]
+    } else {
+        bytes
+    };
+    let (magic, mut rest) =
+        bytes.split_first_chunk::<4>().ok_or_else(|| Error::format(origin, FORMAT, "it is shorter than its magic number"))?;
+    let &[0, 0, 8, dimensions @ 1..=4] = magic else {
+        return Err(Error::format(origin, FORMAT, format!("magic number {magic:02x?} is not 00 00 08 01..04")));
+    };
+    let mut sizes = Vec::new();
+    let mut total = 1u64;
+    for _ in 0..dimensions {
+        let (size, tail) =
+            rest.split_first_chunk::<4>().ok_or_else(|| Error::format(origin, FORMAT, "it ends within its sizes"))?;
+        let size = u32::from_be_bytes(*size);
+        total = total.saturating_mul(u64::from(size));
+        sizes.push(size as usize);
+        rest = tail;
+    }
+    if rest.len() as u64 != total {
+        return Err(Error::format(origin, FORMAT, format!("{} bytes follow the header, which declares {total}", rest.len())));
+    }
+    Ok(IdxArray { sizes, bytes: rest.to_vec() })
+}
+
+pub(crate) fn gunzip(bytes: &[u8], origin: &str, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes)
+        .take(limits.file_bytes + 1)
+        .read_to_end(&mut out)
+        .map_err(|e| Error::format(origin, "gzip", e))?;
+    if out.len() as u64 > limits.file_bytes {
+        return Err(Error::TooLarge {
+            origin: origin.to_string(),
+            what: "unpacked bytes",
+            size: out.len() as u64,
+            limit: limits.file_bytes,
+        });
+    }
+    Ok(out)
+}
+
+/// Images [N, H, W] and labels [N] as a set; class names from the registry when `name` is there.
+///
+/// # Errors
+/// [`Error::Format`], [`Error::Inconsistent`], [`Error::TooLarge`].
+pub fn read(images: &[u8], labels: &[u8], name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
+    let images = parse(images, &format!("{name} {} images", part.name()), limits)?;
+    let labels = parse(labels, &format!("{name} {} labels", part.name()), limits)?;
+    let &[count, height, width] = &images.sizes[..] else {
+        return Err(Error::format(name, FORMAT, format!("images have {} dimensions, not 3", images.sizes.len())));
+    };
+    if labels.sizes != [count] {
+        return Err(Error::inconsistent(name, format!("labels of sizes {:?} for {count} images", labels.sizes)));
+    }
+    let labels: Vec<usize> = labels.bytes.iter().map(|&l| usize::from(l)).collect();
+    let classes = registry::classes_or_numbers(name, &labels);
+    ImageSet::new(name, part, ImageShape::new(height, width, 1), images.bytes, Some(labels), classes)
+}
+
+/// The stem of the four files' names.
+fn stem(part: Part) -> &'static str {
+    match part {
+        Part::Train => "train",
+        Part::Test => "t10k",
+    }
+}
+
+/// Whether `file` is named like IDX images of `part`; returns the labels' file beside it.
+pub(crate) fn labels_beside(file: &Path, part: Part) -> Option<PathBuf> {
+    let name = file.file_name()?.to_str()?;
+    if !name.starts_with(stem(part)) || !name.contains("images") {
+        return None;
+    }
+    let labels = name.replace("images", "labels").replace("idx3", "idx1");
+    let beside = file.with_file_name(labels);
+    if beside.is_file() {
+        return Some(beside);
+    }
+    let other = match beside.to_str()?.strip_suffix(".gz") {
+        Some(plain) => PathBuf::from(plain),
+        None => PathBuf::from(format!("{}.gz", beside.display())),
+    };
+    other.is_file().then_some(other)
+}
+
+/// Reads `train-…` or `t10k-…` images and labels from `folder`, gzip or not.
+///
+/// # Errors
+/// [`Error::NotFound`], and those of [`read`].
+pub fn read_pair(folder: &Path, name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
+    for ending in ["-images-idx3-ubyte", "-images-idx3-ubyte.gz", "-images.idx3-ubyte", "-images.idx3-ubyte.gz"] {
+        let images = folder.join(format!("{}{ending}", stem(part)));
+        if let Some(labels) = images.is_file().then(|| labels_beside(&images, part)).flatten() {
+            return read_files(&images, &labels, name, part, limits);
+        }
+    }
+    Err(Error::NotFound {
+        name: name.to_string(),
+        part: part.name(),
+        path: folder.to_path_buf(),
+        remedy: format!("put {0}-images-idx3-ubyte[.gz] and {0}-labels-idx1-ubyte[.gz] there", stem(part)),
+    })
+}
+
+pub(crate) fn read_files(images: &Path, labels: &Path, name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
+    let image_bytes = std::fs::read(images).map_err(Error::io("read", images))?;
+    let label_bytes = std::fs::read(labels).map_err(Error::io("read", labels))?;
+    read(&image_bytes, &label_bytes, name, part, limits)
+}
