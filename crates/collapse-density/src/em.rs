@@ -130,7 +130,7 @@ impl Whitening {
         let floor = eigen.values[0] * f64::EPSILON * d as f64;
         let spanned = eigen.values.iter().take_while(|v| **v > floor).count();
         let rank = spanned.min(n_components);
-        if rank == 0 || !(eigen.values[0] > f64::MIN_POSITIVE) {
+        if rank == 0 || eigen.values[0] <= f64::MIN_POSITIVE {
             return Err(DensityError::Range {
                 class: 0,
                 what: "spread of all features together",
@@ -156,7 +156,8 @@ impl Whitening {
         let centered = features.mapv(to_f64) - &self.mean;
         let along = matmul_nt(centered.view(), self.directions.view())?;
         let mut out = Array2::zeros((features.nrows(), self.rank() + 1));
-        out.slice_mut(s![.., ..self.rank()]).assign(&(&along / &self.deviations));
+        out.slice_mut(s![.., ..self.rank()])
+            .assign(&(&along / &self.deviations));
         if let Some(rest) = self.rest {
             let residual = centered - crate::linalg::matmul(along.view(), self.directions.view())?;
             let norms = residual.map_axis(Axis(1), |row| {

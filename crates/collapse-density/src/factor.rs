@@ -78,9 +78,7 @@ impl Factor {
     pub(crate) fn square_root(&self) -> Array2<f64> {
         match self {
             Self::Full(cholesky) => cholesky.to_dense(),
-            Self::Diagonal(deviations) => {
-                Array2::from_diag(&Array1::from(deviations.clone()))
-            }
+            Self::Diagonal(deviations) => Array2::from_diag(&Array1::from(deviations.clone())),
             Self::LowRank(low) => {
                 let extra: Array1<f64> = low
                     .values
@@ -101,7 +99,9 @@ impl LowRank {
         let mut inside = 0.0;
         for (vector, value) in self.vectors.rows().into_iter().zip(&self.values) {
             let along: f64 = vector.iter().zip(&*row).map(|(v, r)| v * r).sum();
-            row.iter_mut().zip(vector).for_each(|(r, v)| *r -= along * v);
+            row.iter_mut()
+                .zip(vector)
+                .for_each(|(r, v)| *r -= along * v);
             inside += along * along / (value + self.ridge);
         }
         inside + row.iter().map(|r| r * r).sum::<f64>() / self.ridge

@@ -36,7 +36,9 @@ pub(crate) fn per_class(
             let rho: Vec<f64> = classes.iter().map(|class| weight(class, rule)).collect();
             let mut shrunk = Vec::with_capacity(classes.len());
             for (class, rho) in classes.iter_mut().zip(&rho) {
-                let Some(scatter) = class.take_scatter() else { continue };
+                let Some(scatter) = class.take_scatter() else {
+                    continue;
+                };
                 shrunk.push((scatter.shrunk(*rho), class.count, class.spread));
             }
             let scaled: Vec<Scaled> = shrunk
@@ -128,7 +130,11 @@ fn diagonal(classes: &[ClassMoments], jitter: Jitter) -> Result<(Vec<Factor>, f6
         variances.iter().position(|values| !positive(values))
     };
     let candidates = jitter.candidates();
-    let Some(shift) = candidates.iter().copied().find(|shift| singular(*shift).is_none()) else {
+    let Some(shift) = candidates
+        .iter()
+        .copied()
+        .find(|shift| singular(*shift).is_none())
+    else {
         let largest = candidates.last().copied().unwrap_or(0.0);
         let class = singular(largest).unwrap_or(0);
         return Err(DensityError::Singular {
@@ -139,7 +145,9 @@ fn diagonal(classes: &[ClassMoments], jitter: Jitter) -> Result<(Vec<Factor>, f6
         });
     };
     let deviations = |values: Vec<f64>| values.iter().map(|v| (v + shift).sqrt()).collect();
-    let factors = variances.into_iter().map(|values| Factor::Diagonal(deviations(values)));
+    let factors = variances
+        .into_iter()
+        .map(|values| Factor::Diagonal(deviations(values)));
     Ok((factors.collect(), shift))
 }
 

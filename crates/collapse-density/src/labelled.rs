@@ -2,7 +2,7 @@
 
 use linfa::dataset::AsSingleTargets;
 use linfa::traits::{Fit, PredictInplace};
-use linfa::{DatasetBase, Float, ParamGuard};
+use linfa::{DatasetBase, Float};
 use ndarray::{Array1, Array2, ArrayBase, ArrayView1, ArrayView2, Axis, Data, Ix2};
 use serde::{Deserialize, Serialize};
 
@@ -197,7 +197,10 @@ impl LabelledGaussianMixture {
     /// Logarithms of the class frequencies, `[C]`.
     pub fn log_priors(&self) -> Array1<f64> {
         let total: usize = self.counts.iter().sum();
-        self.counts.iter().map(|n| (*n as f64 / total as f64).ln()).collect()
+        self.counts
+            .iter()
+            .map(|n| (*n as f64 / total as f64).ln())
+            .collect()
     }
 
     /// Class of the largest log-density per row, `[N]`; the lowest index among equals.
@@ -230,7 +233,9 @@ impl LabelledGaussianMixture {
 
     fn square_root(&self, class_idx: usize) -> Option<Array2<f64>> {
         match &self.form {
-            Form::Shared(tied) => (class_idx < self.n_classes()).then(|| tied.cholesky().to_dense()),
+            Form::Shared(tied) => {
+                (class_idx < self.n_classes()).then(|| tied.cholesky().to_dense())
+            }
             Form::PerClass(factors) => factors.get(class_idx).map(Factor::square_root),
         }
     }

@@ -40,6 +40,7 @@ mod fit;
 mod labelled;
 pub mod linalg;
 mod params;
+mod prune;
 mod score;
 mod shrinkage;
 mod statistics;

@@ -101,6 +101,16 @@ impl Params {
     }
 }
 
+impl Params {
+    /// Checks the parameters; also to be had as linfa's [`ParamGuard`].
+    ///
+    /// # Errors
+    /// [`DensityError::Parameter`] names what is out of range.
+    pub fn check(self) -> Result<ValidParams, DensityError> {
+        ParamGuard::check(self)
+    }
+}
+
 impl ValidParams {
     /// Number of classes.
     pub fn n_classes(&self) -> usize {

@@ -294,7 +294,8 @@ impl ClassMoments {
             (Scatter::Diagonal(a), Scatter::Diagonal(b)) => {
                 a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             }
-            (Scatter::Full(_), Scatter::Diagonal(_)) | (Scatter::Diagonal(_), Scatter::Full(_)) => {}
+            (Scatter::Full(_), Scatter::Diagonal(_)) | (Scatter::Diagonal(_), Scatter::Full(_)) => {
+            }
         }
         let mut block = Block::new(self.mean.len(), 1);
         self.shift_row(other.count, &other.mean, &mut block);
@@ -308,7 +309,12 @@ impl ClassMoments {
     fn merge_fourth(&mut self, other: &Self) {
         let total = (self.count + other.count) as f64;
         let shares = [other.count as f64 / total, -(self.count as f64) / total];
-        let delta: Vec<f64> = self.mean.iter().zip(&other.mean).map(|(a, b)| a - b).collect();
+        let delta: Vec<f64> = self
+            .mean
+            .iter()
+            .zip(&other.mean)
+            .map(|(a, b)| a - b)
+            .collect();
         let moved = |part: &Self, share: f64| -> Option<Fourth> {
             let (Some(fourth), Scatter::Full(scatter)) = (&part.fourth, &part.scatter) else {
                 return None;
@@ -332,7 +338,10 @@ impl ClassMoments {
         };
         if let (Some(mut a), Some(b)) = (moved(self, shares[0]), moved(other, shares[1])) {
             a.sum += b.sum;
-            a.weighted.iter_mut().zip(&b.weighted).for_each(|(a, b)| *a += b);
+            a.weighted
+                .iter_mut()
+                .zip(&b.weighted)
+                .for_each(|(a, b)| *a += b);
             self.fourth = Some(a);
         }
     }
@@ -385,7 +394,10 @@ impl Fourth {
         for row in rows.chunks_exact(n_features) {
             let q = dot(row, row);
             self.sum += q * q;
-            self.weighted.iter_mut().zip(row).for_each(|(t, v)| *t += q * v);
+            self.weighted
+                .iter_mut()
+                .zip(row)
+                .for_each(|(t, v)| *t += q * v);
         }
     }
 }
@@ -399,7 +411,10 @@ struct Block {
 
 impl Block {
     fn new(n_features: usize, wanted: usize) -> Self {
-        let rows = (BLOCK_ELEMENTS / n_features).clamp(64, 1024).min(wanted).max(1);
+        let rows = (BLOCK_ELEMENTS / n_features)
+            .clamp(64, 1024)
+            .min(wanted)
+            .max(1);
         Self {
             n_features,
             rows,
@@ -446,7 +461,10 @@ impl Block {
 }
 
 /// Class means by two passes; a class without rows has the zero mean.
-fn class_means<F: Float>(features: &ArrayView2<F>, members: &[Vec<usize>]) -> Result<Vec<Vec<f64>>> {
+fn class_means<F: Float>(
+    features: &ArrayView2<F>,
+    members: &[Vec<usize>],
+) -> Result<Vec<Vec<f64>>> {
     let d = features.ncols();
     let means: Vec<Vec<f64>> = members
         .par_iter()
@@ -455,7 +473,9 @@ fn class_means<F: Float>(features: &ArrayView2<F>, members: &[Vec<usize>]) -> Re
             let n = rows.len().max(1) as f64;
             for &row in rows {
                 let values = features.index_axis(Axis(0), row);
-                mean.iter_mut().zip(values).for_each(|(m, v)| *m += to_f64(*v));
+                mean.iter_mut()
+                    .zip(values)
+                    .for_each(|(m, v)| *m += to_f64(*v));
             }
             mean.iter_mut().for_each(|m| *m /= n);
             let mut rest = vec![0.0; d];

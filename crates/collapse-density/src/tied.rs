@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
 use crate::fit::factorise;
-use crate::linalg::Cholesky;
+use crate::linalg::{Cholesky, overflow_to_infinity};
 use crate::params::{Covariance, Jitter, Params};
 use crate::statistics::{PartialStatistics, check_finite, check_shape, stack_means, to_f64};
-use linfa::ParamGuard;
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 128;
@@ -39,12 +38,25 @@ pub struct TiedGaussian {
 }
 
 impl TiedGaussian {
-    /// Fits means `[C, D]` and the pooled within-class covariance.
+    /// Fits means `[C, D]` and the pooled within-class covariance, with the jitter ladder.
+    ///
+    /// # Errors
+    /// As [`fit_with_jitter`](Self::fit_with_jitter).
+    pub fn fit<F: Float>(
+        features: ArrayView2<F>,
+        labels: &[usize],
+        n_classes: usize,
+        divisor: Divisor,
+    ) -> Result<Self> {
+        Self::fit_with_jitter(features, labels, n_classes, divisor, Jitter::Ladder)
+    }
+
+    /// As [`fit`](Self::fit) with a chosen jitter.
     ///
     /// # Errors
     /// The errors of [`PartialStatistics::update`], classes without samples, and
     /// [`DensityError::Singular`].
-    pub fn fit<F: Float>(
+    pub fn fit_with_jitter<F: Float>(
         features: ArrayView2<F>,
         labels: &[usize],
         n_classes: usize,
@@ -64,12 +76,8 @@ impl TiedGaussian {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn fit_global<F: Float>(
-        features: ArrayView2<F>,
-        divisor: Divisor,
-        jitter: Jitter,
-    ) -> Result<Self> {
-        Self::fit(features, &vec![0; features.nrows()], 1, divisor, jitter)
+    pub fn fit_global<F: Float>(features: ArrayView2<F>, divisor: Divisor) -> Result<Self> {
+        Self::fit(features, &vec![0; features.nrows()], 1, divisor)
     }
 
     /// From given means `[C, D]` and covariance `[D, D]`, without jitter.
@@ -108,7 +116,9 @@ impl TiedGaussian {
             });
         }
         let scatter = pooled.ok_or(DensityError::Empty)?;
-        let spread = classes.iter().fold(0.0f64, |max, class| max.max(class.spread));
+        let spread = classes
+            .iter()
+            .fold(0.0f64, |max, class| max.max(class.spread));
         let scaled = [(&scatter, 1.0 / divisor as f64, total, spread)];
         let (mut factors, jitter) = factorise(&scaled, params.jitter())?;
         let cholesky = factors.pop().ok_or(DensityError::Empty)?;
@@ -160,19 +170,22 @@ impl TiedGaussian {
         let mut out = Array2::zeros((n, n_classes));
         out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
             .into_par_iter()
-            .zip(features.axis_chunks_iter(Axis(0), BLOCK_ROWS).into_par_iter())
+            .zip(
+                features
+                    .axis_chunks_iter(Axis(0), BLOCK_ROWS)
+                    .into_par_iter(),
+            )
             .for_each(|(mut out, rows)| {
                 let mut white: Vec<f64> = Vec::with_capacity(rows.len());
                 for row in rows.rows() {
                     white.extend(row.iter().zip(&self.center).map(|(v, m)| to_f64(*v) - m));
                 }
-                self.cholesky.squared_norms(&mut white, &mut vec![0.0; rows.nrows()]);
+                self.cholesky
+                    .squared_norms(&mut white, &mut vec![0.0; rows.nrows()]);
                 for (row, mut out) in white.chunks_exact(d).zip(out.rows_mut()) {
                     for (mean, out) in self.whitened_means.rows().into_iter().zip(&mut out) {
                         let terms = row.iter().zip(mean).map(|(a, b)| (a - b) * (a - b));
-                        let squared: f64 = terms.sum();
-                        // NaN is an overflow on the way: inputs and factor are finite.
-                        *out = if squared.is_nan() { f64::INFINITY } else { squared };
+                        *out = overflow_to_infinity(terms.sum());
                     }
                 }
             });

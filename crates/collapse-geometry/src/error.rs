@@ -27,7 +27,9 @@ pub enum GeometryError {
         labels: usize,
     },
     /// A label is not a class index.
-    #[error("label {label} of row {row} is outside 0..{n_classes}: raise n_classes or drop the row")]
+    #[error(
+        "label {label} of row {row} is outside 0..{n_classes}: raise n_classes or drop the row"
+    )]
     LabelOutOfRange {
         /// Row of the label.
         row: usize,
@@ -77,7 +79,9 @@ pub enum GeometryError {
         remedy: &'static str,
     },
     /// A decomposition did not converge.
-    #[error("the singular values of the class means did not converge: check the features for extreme values")]
+    #[error(
+        "the singular values of the class means did not converge: check the features for extreme values"
+    )]
     NoConvergence,
 }
 

@@ -69,7 +69,9 @@ pub fn etf_error(a: ArrayView2<f64>, b: ArrayView2<f64>) -> Result<f64> {
     }
     let c = n_classes as f64;
     let ideal = |i, j| (f64::from(u8::from(i == j)) - 1.0 / c) / (c - 1.0).sqrt();
-    let gaps = structure.indexed_iter().map(|((i, j), v)| v / length - ideal(i, j));
+    let gaps = structure
+        .indexed_iter()
+        .map(|((i, j), v)| v / length - ideal(i, j));
     Ok(norm(gaps))
 }
 
@@ -83,10 +85,19 @@ mod tests {
             let frame = simplex_etf(n_classes, n_classes + 3).unwrap();
             let gram = frame.dot(&frame.t());
             for ((i, j), value) in gram.indexed_iter() {
-                let expected = if i == j { 1.0 } else { -1.0 / (n_classes as f64 - 1.0) };
+                let expected = if i == j {
+                    1.0
+                } else {
+                    -1.0 / (n_classes as f64 - 1.0)
+                };
                 assert!((value - expected).abs() < 1e-13);
             }
-            assert!(frame.sum_axis(ndarray::Axis(0)).iter().all(|v| v.abs() < 1e-12));
+            assert!(
+                frame
+                    .sum_axis(ndarray::Axis(0))
+                    .iter()
+                    .all(|v| v.abs() < 1e-12)
+            );
             assert!(etf_error(frame.view(), frame.view()).unwrap() < 1e-13);
         }
         assert!(simplex_etf(10, 9).is_ok());

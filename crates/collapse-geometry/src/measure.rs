@@ -97,7 +97,10 @@ pub fn measure(
 ) -> Result<Collapse> {
     let (n, d) = features.dim();
     if n == 0 || d == 0 {
-        return Err(GeometryError::Empty { rows: n, columns: d });
+        return Err(GeometryError::Empty {
+            rows: n,
+            columns: d,
+        });
     }
     if n_classes < 2 {
         return Err(GeometryError::TooFewClasses { n_classes });
@@ -123,7 +126,9 @@ pub fn measure(
 
     let count = |c: usize| members[c].len() as f64;
     let total = n as f64;
-    let variances: Array1<f64> = (0..n_classes).map(|c| tally.squares[c] / count(c)).collect();
+    let variances: Array1<f64> = (0..n_classes)
+        .map(|c| tally.squares[c] / count(c))
+        .collect();
     let variability = Variability::new(
         tally.projected.iter().sum::<f64>() / total,
         tally.squares.iter().sum::<f64>() / total,
@@ -180,7 +185,10 @@ fn second_pass(
     let mut both = Array2::zeros((2 * n_classes, d));
     both.slice_mut(s![..n_classes, ..]).assign(&centered);
     both.slice_mut(s![n_classes.., ..]).assign(weight);
-    let (both, factor) = (both.into_raw_vec_and_offset().0, factor.into_raw_vec_and_offset().0);
+    let (both, factor) = (
+        both.into_raw_vec_and_offset().0,
+        factor.into_raw_vec_and_offset().0,
+    );
 
     let tallies: Vec<Tally> = features
         .axis_chunks_iter(Axis(0), BLOCK_ROWS)
@@ -208,7 +216,9 @@ fn second_pass(
             inner_products(&about_class, &factor, d, &mut projected);
             let mut inner = vec![0.0; labels.len() * 2 * n_classes];
             inner_products(&about_center, &both, d, &mut inner);
-            let blocks = projected.chunks_exact(rank).zip(inner.chunks_exact(2 * n_classes));
+            let blocks = projected
+                .chunks_exact(rank)
+                .zip(inner.chunks_exact(2 * n_classes));
             for ((projected, inner), &label) in blocks.zip(labels) {
                 tally.projected[label] += dot(projected, projected);
                 let (toward_means, toward_weight) = inner.split_at(n_classes);
@@ -224,7 +234,10 @@ fn second_pass(
         })
         .collect();
     let mut tallies = tallies.into_iter();
-    let first = tallies.next().ok_or(GeometryError::Empty { rows: 0, columns: d })?;
+    let first = tallies.next().ok_or(GeometryError::Empty {
+        rows: 0,
+        columns: d,
+    })?;
     Ok(tallies.fold(first, Tally::plus))
 }
 
@@ -255,7 +268,11 @@ fn argmax(n: usize, value: impl Fn(usize) -> f64) -> usize {
 }
 
 fn unit_of(largest: f64) -> f64 {
-    if largest > 0.0 { power_of_two_below(largest) } else { 1.0 }
+    if largest > 0.0 {
+        power_of_two_below(largest)
+    } else {
+        1.0
+    }
 }
 
 fn check_head(head: &Head, n_classes: usize, d: usize) -> Result<()> {

@@ -41,7 +41,10 @@ impl ClassScatter {
             return Err(GeometryError::TooFewClasses { n_classes });
         }
         if n_features == 0 {
-            return Err(GeometryError::Empty { rows: 0, columns: 0 });
+            return Err(GeometryError::Empty {
+                rows: 0,
+                columns: 0,
+            });
         }
         Ok(Self {
             counts: vec![0; n_classes],
@@ -122,8 +125,14 @@ impl ClassScatter {
                 expected: [self.means.nrows(), self.means.ncols()],
             });
         }
-        self.scatter.iter_mut().zip(&other.scatter).for_each(|(a, b)| *a += b);
-        self.squares.iter_mut().zip(&other.squares).for_each(|(a, b)| *a += b);
+        self.scatter
+            .iter_mut()
+            .zip(&other.scatter)
+            .for_each(|(a, b)| *a += b);
+        self.squares
+            .iter_mut()
+            .zip(&other.squares)
+            .for_each(|(a, b)| *a += b);
         let mut block = Vec::new();
         for (class, mean) in other.means.rows().into_iter().enumerate() {
             self.shift(class, other.counts[class], &mean.to_vec(), &mut block);
@@ -169,7 +178,9 @@ impl ClassScatter {
         let mut own = self.means.slice_mut(s![class, ..]);
         self.counts[class] += count;
         if a == 0.0 {
-            own.iter_mut().zip(mean).for_each(|(own, mean)| *own = *mean);
+            own.iter_mut()
+                .zip(mean)
+                .for_each(|(own, mean)| *own = *mean);
             return;
         }
         let weight = (a / (a + b) * b).sqrt();
@@ -191,27 +202,37 @@ impl ClassScatter {
         let x = MatRef::from_column_major_slice(rows, d, k);
         // Panels of columns: each task owns a stretch of the column-major matrix.
         const WIDTH: usize = 128;
-        self.scatter.par_chunks_mut(WIDTH * d).enumerate().for_each(|(p, panel)| {
-            let start = p * WIDTH;
-            let width = panel.len() / d;
-            let panel = MatMut::from_column_major_slice_mut(panel, d, width);
-            let (_, lower) = panel.split_at_row_mut(start);
-            let (diagonal, below) = lower.split_at_row_mut(width);
-            let mine = x.subrows(start, width);
-            triangular::matmul(
-                diagonal,
-                BlockStructure::TriangularLower,
-                Accum::Add,
-                mine,
-                BlockStructure::Rectangular,
-                mine.transpose(),
-                BlockStructure::Rectangular,
-                1.0,
-                Par::Seq,
-            );
-            let rest = x.subrows(start + width, d - start - width);
-            faer::linalg::matmul::matmul(below, Accum::Add, rest, mine.transpose(), 1.0, Par::Seq);
-        });
+        self.scatter
+            .par_chunks_mut(WIDTH * d)
+            .enumerate()
+            .for_each(|(p, panel)| {
+                let start = p * WIDTH;
+                let width = panel.len() / d;
+                let panel = MatMut::from_column_major_slice_mut(panel, d, width);
+                let (_, lower) = panel.split_at_row_mut(start);
+                let (diagonal, below) = lower.split_at_row_mut(width);
+                let mine = x.subrows(start, width);
+                triangular::matmul(
+                    diagonal,
+                    BlockStructure::TriangularLower,
+                    Accum::Add,
+                    mine,
+                    BlockStructure::Rectangular,
+                    mine.transpose(),
+                    BlockStructure::Rectangular,
+                    1.0,
+                    Par::Seq,
+                );
+                let rest = x.subrows(start + width, d - start - width);
+                faer::linalg::matmul::matmul(
+                    below,
+                    Accum::Add,
+                    rest,
+                    mine.transpose(),
+                    1.0,
+                    Par::Seq,
+                );
+            });
     }
 }
 
@@ -237,11 +258,13 @@ pub(crate) fn group(
     }
     let mut members = vec![Vec::new(); n_classes];
     for (row, &label) in labels.iter().enumerate() {
-        let class = members.get_mut(label).ok_or(GeometryError::LabelOutOfRange {
-            row,
-            label,
-            n_classes,
-        })?;
+        let class = members
+            .get_mut(label)
+            .ok_or(GeometryError::LabelOutOfRange {
+                row,
+                label,
+                n_classes,
+            })?;
         class.push(row);
     }
     Ok(members)
@@ -253,7 +276,9 @@ pub(crate) fn class_mean(features: &ArrayView2<f64>, rows: &[usize], scale: f64)
     let mut mean = vec![0.0; features.ncols()];
     for &row in rows {
         let values = features.index_axis(Axis(0), row);
-        mean.iter_mut().zip(values).for_each(|(m, v)| *m += v * scale);
+        mean.iter_mut()
+            .zip(values)
+            .for_each(|(m, v)| *m += v * scale);
     }
     mean.iter_mut().for_each(|m| *m /= n);
     let mut rest = vec![0.0; mean.len()];

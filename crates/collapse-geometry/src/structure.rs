@@ -87,8 +87,16 @@ pub fn structure(class_means: ArrayView2<f64>, weight: ArrayView2<f64>) -> Resul
         return Err(crate::variability::coincide(0));
     }
     let own = |c: usize| unit_weight.row(c).dot(&unit_means.row(c));
-    let dots: Array1<f64> = (0..n_classes).map(|c| weight.row(c).dot(&means.row(c))).collect();
-    let gap = |c: usize| norm((0..d).map(move |j| (c, j)).map(|at| unit_weight[at] - unit_means[at]));
+    let dots: Array1<f64> = (0..n_classes)
+        .map(|c| weight.row(c).dot(&means.row(c)))
+        .collect();
+    let gap = |c: usize| {
+        norm(
+            (0..d)
+                .map(move |j| (c, j))
+                .map(|at| unit_weight[at] - unit_means[at]),
+        )
+    };
 
     let (weight_norm, mean_norm) = (norm(weight.iter().copied()), norm(means.iter().copied()));
     let gaps = weight.iter().zip(&means);
@@ -102,7 +110,9 @@ pub fn structure(class_means: ArrayView2<f64>, weight: ArrayView2<f64>) -> Resul
         nc2_etf_classifier: etf_error(weight, weight)?,
         nc2_distances: Moments::of(apart.clone()),
         nc2_log_distances: Moments::of(apart.map(|v| -v.ln())),
-        nc3: gaps.map(|(w, m)| (w / weight_norm - m / mean_norm).powi(2)).sum(),
+        nc3: gaps
+            .map(|(w, m)| (w / weight_norm - m / mean_norm).powi(2))
+            .sum(),
         nc3_dual_err: etf_error(weight, means.view())?,
         nc3_dot_variance: Moments::of(dots.iter().copied()).variance * c / (c - 1.0),
         nc3_cosine: (0..n_classes).map(own).sum::<f64>() / c,
@@ -131,13 +141,19 @@ pub fn ood_orthogonality(
     let ood_norm = lengths(ood, "the out-of-distribution mean")?[0];
     let unit = ood.row(0).mapv(|v| v / ood_norm);
     let cosines = class_means.rows().into_iter().zip(&norms);
-    let sum: f64 = cosines.map(|(row, norm)| (row.mapv(|v| v / norm).dot(&unit)).abs()).sum();
+    let sum: f64 = cosines
+        .map(|(row, norm)| (row.mapv(|v| v / norm).dot(&unit)).abs())
+        .sum();
     Ok(sum / class_means.nrows() as f64)
 }
 
 /// Norms of the rows, none of them zero.
 fn lengths(rows: ArrayView2<f64>, what: &'static str) -> Result<Array1<f64>> {
-    let norms: Array1<f64> = rows.rows().into_iter().map(|row| norm(row.into_iter().copied())).collect();
+    let norms: Array1<f64> = rows
+        .rows()
+        .into_iter()
+        .map(|row| norm(row.into_iter().copied()))
+        .collect();
     match norms.iter().position(|v| *v == 0.0) {
         None => Ok(norms),
         Some(class) => Err(GeometryError::Degenerate {

@@ -55,12 +55,16 @@ pub(crate) fn between_factor(means: ArrayView2<f64>) -> Result<Array2<f64>> {
     let centered = centered(means);
     // The shorter side as columns keeps the decomposition tall.
     let matrix = faer::Mat::from_fn(n_classes, d, |i, j| centered[[i, j]]);
-    let svd = matrix.thin_svd().map_err(|_| GeometryError::NoConvergence)?;
+    let svd = matrix
+        .thin_svd()
+        .map_err(|_| GeometryError::NoConvergence)?;
     let (values, vectors) = (svd.S().column_vector(), svd.V());
     let largest = values[0];
     let scale = means.iter().fold(0.0f64, |max, v| max.max(v.abs()));
     let floor = largest.max(scale * f64::EPSILON) * f64::EPSILON * n_classes.max(d) as f64;
-    let rank = (0..(n_classes - 1).min(d)).take_while(|k| values[*k] > floor).count();
+    let rank = (0..(n_classes - 1).min(d))
+        .take_while(|k| values[*k] > floor)
+        .count();
     if rank == 0 {
         return Err(coincide(0));
     }

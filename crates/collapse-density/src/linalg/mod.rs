@@ -14,6 +14,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 pub use panels::{Cholesky, SymmetricPanels};
+pub(crate) use panels::{PANEL, overflow_to_infinity};
 
 use crate::error::{DensityError, Result};
 
@@ -139,10 +140,21 @@ fn product(a: ArrayView2<f64>, b: ArrayView2<f64>) -> Result<Array2<f64>> {
     let (b_rows, b_is_transposed) = if transposed.is_standard_layout() {
         (transposed.as_standard_layout(), true)
     } else {
-        (transposed.reversed_axes().as_standard_layout().into_owned().into(), false)
+        (
+            transposed
+                .reversed_axes()
+                .as_standard_layout()
+                .into_owned()
+                .into(),
+            false,
+        )
     };
     let b_view = view(&b_rows)?;
-    let b_view = if b_is_transposed { b_view.transpose() } else { b_view };
+    let b_view = if b_is_transposed {
+        b_view.transpose()
+    } else {
+        b_view
+    };
     let out_rows = out.as_slice_mut().unwrap_or_default();
     out_rows
         .par_chunks_mut(BLOCK_ROWS * n)
@@ -181,7 +193,9 @@ mod tests {
     use ndarray::array;
 
     fn numbers(rows: usize, columns: usize) -> Array2<f64> {
-        Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 31 + j * 17) % 23) as f64 - 11.0)
+        Array2::from_shape_fn((rows, columns), |(i, j)| {
+            ((i * 31 + j * 17) % 23) as f64 - 11.0
+        })
     }
 
     #[test]

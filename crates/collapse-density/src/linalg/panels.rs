@@ -4,8 +4,8 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{
     LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
 };
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::prelude::{Reborrow, ReborrowMut};
 use faer::{Accum, MatMut, MatRef, Par};
@@ -54,26 +54,29 @@ impl SymmetricPanels {
         let k = rows.len() / d;
         // A row-major [K, D] block is a column-major [D, K] matrix.
         let x = MatRef::from_column_major_slice(&rows[..k * d], d, k);
-        self.panels.par_iter_mut().enumerate().for_each(|(i, panel)| {
-            let start = i * PANEL;
-            let height = panel_rows(d, start);
-            let panel = MatMut::from_column_major_slice_mut(panel, height, start + height);
-            let (left, diagonal) = panel.split_at_col_mut(start);
-            let mine = x.subrows(start, height);
-            let others = x.subrows(0, start).transpose();
-            matmul(left, Accum::Add, mine, others, 1.0, Par::Seq);
-            triangular::matmul(
-                diagonal,
-                BlockStructure::TriangularLower,
-                Accum::Add,
-                mine,
-                BlockStructure::Rectangular,
-                mine.transpose(),
-                BlockStructure::Rectangular,
-                1.0,
-                Par::Seq,
-            );
-        });
+        self.panels
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(i, panel)| {
+                let start = i * PANEL;
+                let height = panel_rows(d, start);
+                let panel = MatMut::from_column_major_slice_mut(panel, height, start + height);
+                let (left, diagonal) = panel.split_at_col_mut(start);
+                let mine = x.subrows(start, height);
+                let others = x.subrows(0, start).transpose();
+                matmul(left, Accum::Add, mine, others, 1.0, Par::Seq);
+                triangular::matmul(
+                    diagonal,
+                    BlockStructure::TriangularLower,
+                    Accum::Add,
+                    mine,
+                    BlockStructure::Rectangular,
+                    mine.transpose(),
+                    BlockStructure::Rectangular,
+                    1.0,
+                    Par::Seq,
+                );
+            });
     }
 
     /// Adds another matrix of the same dimension.
@@ -106,7 +109,11 @@ impl SymmetricPanels {
             for (j, column) in panel.chunks_exact(rows).enumerate() {
                 let top = j.saturating_sub(start);
                 let below: f64 = column[top..].iter().map(square).sum();
-                let diagonal = if j >= start { square(&column[top]) } else { 0.0 };
+                let diagonal = if j >= start {
+                    square(&column[top])
+                } else {
+                    0.0
+                };
                 sum += 2.0 * below - diagonal;
             }
         }
@@ -256,24 +263,40 @@ impl Cholesky {
         self.panels.len()
     }
 
-    /// Forward substitution of panel `i` for `n` right-hand sides: `rows` is row-major `[n, D]`, its first
-    /// `128 i` columns already solved. Adds the squares of the solved columns to `squared`.
-    pub(crate) fn solve_panel(&self, i: usize, rows: &mut [f64], squared: &mut [f64]) {
-        let d = self.dimension;
+    /// Forward substitution of panel `i` for the rows of `rows`, row-major with `width` columns of which the first
+    /// `128 i` are solved already. Adds the squares of the newly solved columns to `squared`.
+    pub(crate) fn solve_panel(
+        &self,
+        i: usize,
+        rows: &mut [f64],
+        width: usize,
+        squared: &mut [f64],
+    ) {
         let n = squared.len();
         let start = i * PANEL;
-        let height = panel_rows(d, start);
+        let height = panel_rows(self.dimension, start);
         let panel = MatRef::from_column_major_slice(&self.panels[i], height, start + height);
         let (left, diagonal) = panel.split_at_col(start);
-        let y = MatMut::from_column_major_slice_mut(&mut *rows, d, n);
+        // Row-major rows are the columns of a column-major matrix.
+        let y = MatMut::from_column_major_slice_mut(&mut *rows, width, n);
         let (solved, rest) = y.split_at_row_mut(start);
         let mut current = rest.subrows_mut(0, height);
         if start > 0 {
-            matmul(current.rb_mut(), Accum::Add, left, solved.rb(), -1.0, Par::Seq);
+            matmul(
+                current.rb_mut(),
+                Accum::Add,
+                left,
+                solved.rb(),
+                -1.0,
+                Par::Seq,
+            );
         }
         solve_lower_triangular_in_place(diagonal, current.rb_mut(), Par::Seq);
-        for (squared, row) in squared.iter_mut().zip(rows.chunks_exact(d)) {
-            *squared += row[start..start + height].iter().map(|v| v * v).sum::<f64>();
+        for (squared, row) in squared.iter_mut().zip(rows.chunks_exact(width)) {
+            *squared += row[start..start + height]
+                .iter()
+                .map(|v| v * v)
+                .sum::<f64>();
         }
     }
 
@@ -281,14 +304,11 @@ impl Cholesky {
     pub(crate) fn squared_norms(&self, rows: &mut [f64], squared: &mut [f64]) {
         squared.fill(0.0);
         for i in 0..self.n_panels() {
-            self.solve_panel(i, rows, squared);
+            self.solve_panel(i, rows, self.dimension, squared);
         }
-        for value in squared {
-            // Finite inputs reach NaN only through an intermediate beyond the range of f64.
-            if value.is_nan() {
-                *value = f64::INFINITY;
-            }
-        }
+        squared
+            .iter_mut()
+            .for_each(|v| *v = overflow_to_infinity(*v));
     }
 
     /// `x Lᵀ` for rows `x` `[n, D]`: turns standard normal rows into rows of this covariance.
@@ -297,6 +317,15 @@ impl Cholesky {
     /// When the number of columns differs.
     pub fn correlate(&self, x: ArrayView2<f64>) -> Result<Array2<f64>> {
         super::matmul_nt(x, self.to_dense().view())
+    }
+}
+
+/// Finite rows and factors reach NaN only through an intermediate beyond the range of f64.
+pub(crate) fn overflow_to_infinity(squared: f64) -> f64 {
+    if squared.is_nan() {
+        f64::INFINITY
+    } else {
+        squared
     }
 }
 
