@@ -4,7 +4,7 @@ use super::geometry::{Direction, Geometry};
 use super::pack::{PanelLayout, pack};
 use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2::Avx2, avx512::{Avx512, Pairs, Singles}};
+use super::{amx::{Amx, hardware::Hardware}, avx2::Avx2, avx512::{Avx512, Pairs, Singles}};
 use super::{Conv, gather::gather, outer::weight_gradient};
 use crate::act::Act;
 use crate::element::Element;
@@ -151,7 +151,12 @@ impl ConvElement for bf16 {
             #[cfg(target_arch = "x86_64")]
             Bf16Panels::Pairs(panels) => {
                 let level = path.level();
-                gather(Avx512::<Pairs>::new(), level, geometry, source, panels, out, accumulate, statistics)
+                if path == KernelPath::AmxBf16 {
+                    let kernel = Amx::<Hardware>::for_channels(source.shape().c);
+                    gather(kernel, level, geometry, source, panels, out, accumulate, statistics)
+                } else {
+                    gather(Avx512::<Pairs>::new(), level, geometry, source, panels, out, accumulate, statistics)
+                }
             }
             Bf16Panels::Wide(panels) => {
                 let mut wide = if accumulate { out.convert::<f32>() } else { Act::dirty(out.shape()) };
@@ -165,7 +170,9 @@ impl ConvElement for bf16 {
     fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<bf16>, dy: &Act<bf16>, dw: &mut [f32]) {
         match path {
             #[cfg(target_arch = "x86_64")]
-            KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => weight_gradient(Avx512::<Pairs>::new(), conv, x, dy, dw),
+            KernelPath::AmxBf16 => weight_gradient(Amx::<Hardware>::for_images(), conv, x, dy, dw),
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::Avx512Bf16 => weight_gradient(Avx512::<Pairs>::new(), conv, x, dy, dw),
             _ => f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), dw),
         }
     }
