@@ -4,8 +4,8 @@
 //! Rates count the taps in the zero padding too, as is usual; the kernels skip them.
 
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Conv, ConvWeights, Element, Error, Float, Residual, Shape, bf16, bn_act_backward,
-    bn_act_forward, conv_backward_data, conv_backward_weights, conv_forward, kernel_path, pool_statistics,
+    Act, Activation, BatchNorm, Conv, ConvWeights, Element, Error, Float, Precision, Residual, Shape, bf16, bn_act_backward,
+    bn_act_forward, conv_backward_data, conv_backward_weights, conv_forward, kernel_path, peak_gflops_register_loop, pool_statistics,
 };
 use std::time::Instant;
 
@@ -30,7 +30,10 @@ fn layers<T: Element>(width: usize, batch: usize, side: usize, in_channels: usiz
         let ((c_in, h), (c_out, h_out)) = (stage(k - 1), stage(k));
         shapes.extend([(c_in, c_out, 3, 2, h, 1), (c_out, c_out, 3, 1, h_out, 3)]);
     }
-    println!("{} on {}: batch {batch}, least of several runs", T::NAME, kernel_path()?);
+    let path = kernel_path()?;
+    let precision = if T::NAME == "bf16" { Precision::Bf16 } else { Precision::F32 };
+    let peak = peak_gflops_register_loop(path, precision)?;
+    println!("{} on {path}: batch {batch}, least of several runs; registers alone reach {peak:.0} GFLOP/s", T::NAME);
     println!("{:<24} {:>14} {:>14} {:>14} {:>8} {:>8} {:>8}   ms (GFLOP/s)", "layer", "forward", "to input", "to weights", "bn fwd", "bn bwd", "pack");
     let mut totals = [0.0; 6];
     for (c_in, c_out, kernel, stride, h, count) in shapes {

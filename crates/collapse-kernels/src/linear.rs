@@ -22,7 +22,8 @@ fn dot<P: Float>(a: &[P], b: &[P]) -> P {
     while width > 1 {
         width /= 2;
         for j in 0..width {
-            sums[j] = sums[j] + sums[j + width];
+            let other = sums[j + width];
+            sums[j] += other;
         }
     }
     sums[0] + rest

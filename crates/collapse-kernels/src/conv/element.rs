@@ -1,6 +1,7 @@
 //! Which microkernel serves which element type on which path.
 
 use super::geometry::{Direction, Geometry};
+use super::kernel::Store;
 use super::pack::{PanelLayout, pack};
 use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -34,8 +35,7 @@ pub trait ConvElement: Sized {
         source: &Act<Self>,
         panels: &Self::Panels,
         out: &mut Act<Self>,
-        accumulate: bool,
-        statistics: bool,
+        store: Store,
     ) -> Option<ChannelStatistics<<Self as Element>::Param>>
     where
         Self: Element;
@@ -88,10 +88,9 @@ macro_rules! real_convolution {
                 source: &Act<$type>,
                 panels: &Self::Panels,
                 out: &mut Act<$type>,
-                accumulate: bool,
-                statistics: bool,
+                store: Store,
             ) -> Option<ChannelStatistics<$type>> {
-                $dispatch!(path, gather(path.level(), geometry, source, panels, out, accumulate, statistics))
+                $dispatch!(path, gather(path.level(), geometry, source, panels, out, store))
             }
 
             fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<$type>, dy: &Act<$type>, dw: &mut [$type]) {
@@ -144,8 +143,7 @@ impl ConvElement for bf16 {
         source: &Act<bf16>,
         panels: &Bf16Panels,
         out: &mut Act<bf16>,
-        accumulate: bool,
-        statistics: bool,
+        store: Store,
     ) -> Option<ChannelStatistics<f32>> {
         match panels {
             #[cfg(target_arch = "x86_64")]
@@ -153,16 +151,17 @@ impl ConvElement for bf16 {
                 let level = path.level();
                 if path == KernelPath::AmxBf16 {
                     let kernel = Amx::<Hardware>::for_channels(source.shape().c);
-                    gather(kernel, level, geometry, source, panels, out, accumulate, statistics)
+                    gather(kernel, level, geometry, source, panels, out, store)
                 } else {
-                    gather(Avx512::<Pairs>::new(), level, geometry, source, panels, out, accumulate, statistics)
+                    gather(Avx512::<Pairs>::new(), level, geometry, source, panels, out, store)
                 }
             }
             Bf16Panels::Wide(panels) => {
-                let mut wide = if accumulate { out.convert::<f32>() } else { Act::dirty(out.shape()) };
-                f32::multiply(path, geometry, &source.convert(), panels, &mut wide, accumulate, false);
+                let mut wide = if store == Store::Add { out.convert::<f32>() } else { Act::dirty(out.shape()) };
+                let wide_store = if store == Store::Add { Store::Add } else { Store::Write };
+                f32::multiply(path, geometry, &source.convert(), panels, &mut wide, wide_store);
                 *out = wide.convert();
-                statistics.then(|| channel_statistics_on(path.level(), out))
+                (store == Store::WriteAndMeasure).then(|| channel_statistics_on(path.level(), out))
             }
         }
     }

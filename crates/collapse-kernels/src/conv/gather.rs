@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::geometry::{Geometry, MAX_TAPS, Tap};
-use super::kernel::{Microkernel, Tile};
+use super::kernel::{Microkernel, Store, Tile};
 use super::pack::PanelLayout;
 use crate::act::{Act, LANES};
 use crate::element::Element;
@@ -27,13 +27,12 @@ pub(crate) fn gather<K: Microkernel>(
     source: &Act<K::E>,
     panels: &[K::E],
     out: &mut Act<K::E>,
-    accumulate: bool,
-    statistics: bool,
+    store: Store,
 ) -> Option<ChannelStatistics<<K::E as Element>::Param>> {
     let layout = PanelLayout::new(geometry.conv, geometry.direction, K::GROUP);
     let shape = geometry.target;
     let pixels = shape.pixels();
-    let mut moments = statistics.then(|| PixelMoments::<<K::E as Element>::Param>::new(shape));
+    let mut moments = (store == Store::WriteAndMeasure).then(|| PixelMoments::<<K::E as Element>::Param>::new(shape));
     if shape.is_empty() {
         return moments.map(|m| m.combine());
     }
@@ -80,7 +79,7 @@ pub(crate) fn gather<K: Microkernel>(
                     out: unsafe { target.pointer(p * pixel_len + panel * LANES) },
                     out_stride: c_stride,
                     rows: run * n_stride,
-                    accumulate,
+                    accumulate: store == Store::Add,
                 };
                 // SAFETY: the session is held; geometry keeps taps and pixels on their maps and packing gave
                 // the panels their length; jobs differ in pixels or in columns, so none shares elements.
@@ -101,7 +100,6 @@ pub(crate) fn gather<K: Microkernel>(
     } else {
         (0..jobs).into_par_iter().with_max_len(1).for_each(work);
     }
-    drop(moments_view);
     moments.map(|m| m.combine())
 }
 

@@ -5,6 +5,17 @@ use super::geometry::Tap;
 use crate::act::LANES;
 use crate::element::{Element, Float};
 
+/// What becomes of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Written over the target.
+    Write,
+    /// Written over the target, whose statistics are taken.
+    WriteAndMeasure,
+    /// Added to the target.
+    Add,
+}
+
 /// Rows × (16 or 32) columns of a gathered product:
 /// `out[r][j] (+)= Σ_taps Σ_k source[tap.source + r·source_stride + k] · panel[tap.index][k][j]`.
 pub(crate) struct Tile<'a, E> {

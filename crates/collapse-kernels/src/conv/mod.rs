@@ -20,6 +20,8 @@ mod outer;
 mod pack;
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::hardware::{TileSession, tile_products};
 pub(crate) use element::ConvElement;
 
 use crate::act::{Act, Shape};
@@ -28,6 +30,7 @@ use crate::error::{Error, Result, check_len, check_shape};
 use crate::norm::ChannelStatistics;
 use crate::path::{KernelPath, kernel_path};
 use geometry::{Direction, Geometry};
+use kernel::Store;
 
 /// A convolution without bias, zero-padded by `kernel / 2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +144,9 @@ impl<T: Element> ConvWeights<T> {
     }
 }
 
+/// The output of a convolution, and its statistics if they were asked for.
+pub type Measured<T> = (Act<T>, Option<ChannelStatistics<<T as Element>::Param>>);
+
 /// `y = conv(x)`; with `statistics` also mean and biased variance of every channel of `y`, taken while `y` is in cache.
 ///
 /// # Errors
@@ -149,13 +155,14 @@ pub fn conv_forward<T: Element>(
     x: &Act<T>,
     w: &ConvWeights<T>,
     statistics: bool,
-) -> Result<(Act<T>, Option<ChannelStatistics<T::Param>>)> {
+) -> Result<Measured<T>> {
     w.conv.check_input("the convolution input", x.shape())?;
     let path = w.check_path()?;
     let output = w.conv.output_shape(x.shape());
     let geometry = Geometry::new(w.conv, Direction::Forward, x.shape(), output);
+    let store = if statistics { Store::WriteAndMeasure } else { Store::Write };
     let mut y = Act::dirty(output);
-    let statistics = T::multiply(path, &geometry, x, &w.forward, &mut y, false, statistics);
+    let statistics = T::multiply(path, &geometry, x, &w.forward, &mut y, store);
     Ok((y, statistics))
 }
 
@@ -173,11 +180,11 @@ pub fn conv_backward_data<T: Element>(
     w.conv.check_input("the convolution input", input)?;
     check_shape("the output gradient", dy.shape(), w.conv.output_shape(input))?;
     let path = w.check_path()?;
-    let add = accumulate.is_some();
+    let store = if accumulate.is_some() { Store::Add } else { Store::Write };
     let mut dx = accumulate.unwrap_or_else(|| Act::dirty(input));
     check_shape("the gradient to add to", dx.shape(), input)?;
     let geometry = Geometry::new(w.conv, Direction::ToInput, dy.shape(), input);
-    T::multiply(path, &geometry, dy, &w.backward, &mut dx, add, false);
+    T::multiply(path, &geometry, dy, &w.backward, &mut dx, store);
     Ok(dx)
 }
 

@@ -52,7 +52,7 @@ impl Shortcut {
         if !fits {
             return Err(Error::Shortcut { input, output, stride });
         }
-        let divides = input.h % stride == 0 && input.w % stride == 0;
+        let divides = input.h.is_multiple_of(stride) && input.w.is_multiple_of(stride);
         Ok(Self { input, stride, window: if divides { stride } else { 1 } })
     }
 

@@ -211,6 +211,37 @@ impl Tiles for Hardware {
     }
 }
 
+/// A configured thread, for measurements.
+pub(crate) struct TileSession {
+    _configured: Configured,
+}
+
+impl TileSession {
+    /// Only on paths for which AMX was detected.
+    pub(crate) fn new() -> Self {
+        Self { _configured: Hardware::configure(32) }
+    }
+}
+
+/// `rounds` times four tile products on registers.
+///
+/// # Safety
+/// The session was made on a machine with AMX.
+pub(crate) unsafe fn tile_products(_session: &TileSession, rounds: usize) {
+    // SAFETY: touches configured tile registers only.
+    unsafe {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",
+            "2:",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+            "dec {n}", "jnz 2b",
+            n = inout(reg) rounds.max(1) => _, options(nostack, nomem)
+        )
+    }
+}
+
 /// 32 images × 16 channels to 16 channels × 32 images, as a 16 × 16 transpose of image pairs.
 ///
 /// # Safety

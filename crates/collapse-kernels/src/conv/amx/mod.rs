@@ -233,6 +233,7 @@ mod tests {
     use super::*;
     use crate::act::{Act, Shape};
     use crate::conv::gather::gather;
+    use crate::conv::kernel::Store;
     use crate::conv::geometry::{Direction, Geometry};
     use crate::conv::outer::weight_gradient;
     use crate::conv::portable::Portable;
@@ -277,12 +278,12 @@ mod tests {
             let geometry = Geometry::new(conv, direction, source.shape(), target);
             let panels = pairs(conv, direction, &oihw);
             let mut found = Act::<bf16>::dirty(target);
-            gather(Amx::<U>::for_channels(channels), U::LEVEL, &geometry, source, &panels, &mut found, false, true);
-            gather(Amx::<U>::for_channels(channels), U::LEVEL, &geometry, source, &panels, &mut found, true, false);
+            gather(Amx::<U>::for_channels(channels), U::LEVEL, &geometry, source, &panels, &mut found, Store::WriteAndMeasure);
+            gather(Amx::<U>::for_channels(channels), U::LEVEL, &geometry, source, &panels, &mut found, Store::Add);
             let mut panels = f32::panels(KernelPath::Portable, conv, direction);
             <f32 as ConvElement>::pack(conv, direction, &oihw, 2.0, &mut panels);
             let mut expected = Act::<f32>::dirty(target);
-            gather(Portable::<f32>::new(), Level::Base, &geometry, wide, &panels, &mut expected, false, false);
+            gather(Portable::<f32>::new(), Level::Base, &geometry, wide, &panels, &mut expected, Store::Write);
             assert_close("product", &found.to_hwnc(), &expected.to_hwnc(), 1.0 / 64.0);
         }
         let (mut found, mut expected) = (vec![0.0; conv.weight_len()], vec![0.0; conv.weight_len()]);
