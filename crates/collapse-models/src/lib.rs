@@ -1,1 +1,53 @@
 //! Residual networks with the L2 head and spectral normalisation.
+//!
+//! ```
+//! use collapse_models::{Batch, HeadGradient, L2Mode, Net, NetConfig, Network};
+//!
+//! let mut config = NetConfig::new(Net::Resnet18, 3);
+//! config.width = 8;
+//! config.input_size = 16;
+//! config.l2 = L2Mode::TrainAndInference;
+//! let mut network = Network::<f32>::new(&config, 7)?;
+//!
+//! let images = vec![0.1; 2 * 3 * 16 * 16];
+//! let (output, tape) = network.forward_train(&Batch::nchw(2, 16, 3, &images))?;
+//! // Gradient of the sum of all logits.
+//! let gradient = HeadGradient::of_logits(vec![1.0; output.logits.len()]);
+//! let gradients = network.backward(tape, gradient)?;
+//! assert!(gradients.norm() > 0.0);
+//! # Ok::<(), collapse_models::Error>(())
+//! ```
+//!
+//! * [`NetConfig`] says what the network is; [`NetConfig::summary`] prints it;
+//!   [`Plan`] is its checked layout.
+//! * [`Parameters`] holds every tensor by name in PyTorch's `state_dict` order;
+//!   [`weights`] reads and writes files of them.
+//! * [`Network`] computes forward and backward on the CPU kernels, in f32, bf16 or f64;
+//!   [`Model`] is the face that training sees.
+//! * [`rng`] holds the named random streams.
+//!
+//! The networks are those of DDU (arXiv 2102.11582), checked against numbers of its unchanged
+//! code. The head pools over the whole final map, which for images above 32 pixels differs
+//! from the reference's fixed 4×4 window (our choice). A forward in bf16 rounds the images too;
+//! head, statistics and parameters stay f32.
+
+mod config;
+mod error;
+mod model;
+mod network;
+mod parameters;
+mod plan;
+pub mod rng;
+mod summary;
+pub mod weights;
+
+pub use config::{L2Mode, Net, NetConfig};
+pub use error::{Error, Result};
+pub use model::{LossFn, Model};
+pub use network::{
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, HeadGradient, ImageLayout, Network, Output,
+    Tape,
+};
+pub use parameters::{Gradients, Parameters};
+pub use plan::{BatchNormSpec, Block, ConvSpec, Plan, Role, Shortcut, SpectralSpec, TensorSpec, Unit};
+pub use summary::{Summary, SummaryRow};

@@ -1,0 +1,58 @@
+//! The face that training and feature extraction see, whatever the precision or device.
+
+use collapse_kernels::Element;
+
+use crate::{Batch, Gradients, HeadGradient, Network, Output, Parameters, Plan, Result};
+
+/// Computes the gradient at the head from the output and the parameters of a training forward.
+pub type LossFn<'a> = dyn FnMut(&Output<f32>, &Parameters<f32>) -> HeadGradient<f32> + 'a;
+
+/// A network with f32 parameters: [`Network<f32>`] and [`Network<bf16>`](Network).
+pub trait Model: Send {
+    /// The layout.
+    fn plan(&self) -> &Plan;
+
+    /// All tensors.
+    fn parameters(&self) -> &Parameters<f32>;
+
+    /// All tensors, to be changed.
+    fn parameters_mut(&mut self) -> &mut Parameters<f32>;
+
+    /// Evaluation: running statistics, nothing updated but the recorded σ.
+    fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>>;
+
+    /// One training forward and backward; `loss` is called once in between.
+    fn train_pass(
+        &mut self,
+        images: &Batch<'_, f32>,
+        loss: &mut LossFn<'_>,
+    ) -> Result<Gradients<f32>>;
+}
+
+impl<T: Element<Param = f32>> Model for Network<T> {
+    fn plan(&self) -> &Plan {
+        Network::plan(self)
+    }
+
+    fn parameters(&self) -> &Parameters<f32> {
+        Network::parameters(self)
+    }
+
+    fn parameters_mut(&mut self) -> &mut Parameters<f32> {
+        Network::parameters_mut(self)
+    }
+
+    fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>> {
+        Network::forward_eval(self, images)
+    }
+
+    fn train_pass(
+        &mut self,
+        images: &Batch<'_, f32>,
+        loss: &mut LossFn<'_>,
+    ) -> Result<Gradients<f32>> {
+        let (output, tape) = self.forward_train(images)?;
+        let gradient = loss(&output, self.parameters());
+        self.backward(tape, gradient)
+    }
+}

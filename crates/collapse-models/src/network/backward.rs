@@ -1,0 +1,207 @@
+//! The backward pass: gradients of every parameter from the gradient at the head.
+
+use collapse_kernels::{
+    Act, Activation, Element, Shape, bn_act_backward, conv_backward_data, conv_backward_weights,
+    global_avg_pool_backward, max_pool2_backward, pool_pad_backward,
+};
+
+use super::forward::{BlockTape, Tape, UnitTape};
+use super::{Network, Statistics};
+use crate::plan::{Block, Shortcut, Unit};
+use crate::{Error, Gradients, Result};
+
+/// Gradient of the loss at the head; what is absent counts as zero.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeadGradient<P> {
+    /// With respect to the logits, [N, C].
+    pub logits: Option<Vec<P>>,
+    /// With respect to what the head saw (ẑ or z), [N, D], beside the part through the logits.
+    pub head_input: Option<Vec<P>>,
+    /// With respect to the head's weights, [C, D], beside the part through the logits.
+    pub weight: Option<Vec<P>>,
+}
+
+impl<P> HeadGradient<P> {
+    /// The usual case: a loss of the logits alone.
+    pub fn of_logits(logits: Vec<P>) -> Self {
+        Self {
+            logits: Some(logits),
+            head_input: None,
+            weight: None,
+        }
+    }
+
+    pub(super) fn check(&self, n: usize, d: usize, c: usize) -> Result<()> {
+        let parts = [
+            ("gradient of the logits", &self.logits, n * c),
+            ("gradient of the head's input", &self.head_input, n * d),
+            ("gradient of the head's weights", &self.weight, c * d),
+        ];
+        for (name, part, expected) in parts {
+            if let Some(part) = part
+                && part.len() != expected
+            {
+                return Err(Error::Length {
+                    name: name.to_owned(),
+                    expected,
+                    found: part.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Element> Network<T> {
+    /// Gradients of every trainable tensor; activations are freed as they are passed.
+    ///
+    /// The parameters must be those of the forward that made the tape.
+    pub fn backward(
+        &self,
+        tape: Tape<T>,
+        gradient: HeadGradient<T::Param>,
+    ) -> Result<Gradients<T::Param>> {
+        let Tape {
+            images,
+            mut blocks,
+            final_shape,
+            features,
+            normalized,
+        } = tape;
+        let mut gradients = Gradients::zeros(&self.plan);
+        let (weight, bias, features) =
+            self.head_backward(&features, normalized.as_deref(), gradient)?;
+        gradients.values[self.plan.head_weight] = weight;
+        gradients.values[self.plan.head_bias] = bias;
+
+        let mut d_out =
+            global_avg_pool_backward(&features, final_shape, self.plan.final_side)?;
+        for block in self.plan.blocks.iter().rev() {
+            let Some(tape) = blocks.pop() else { break };
+            let below = blocks.last().and_then(BlockTape::output);
+            let first = below.is_none();
+            let input = below.unwrap_or(&images);
+            match self.block_backward(block, tape, input, d_out, first, &mut gradients)? {
+                Some(d_input) => d_out = d_input,
+                None => break,
+            }
+        }
+        Ok(gradients)
+    }
+
+    /// Returns the gradient of the block's input, or `None` for the images.
+    fn block_backward(
+        &self,
+        block: &Block,
+        tape: BlockTape<T>,
+        input: &Act<T>,
+        mut d_out: Act<T>,
+        first: bool,
+        gradients: &mut Gradients<T::Param>,
+    ) -> Result<Option<Act<T>>> {
+        let BlockTape {
+            mut units,
+            projection,
+            pooled,
+        } = tape;
+        if let (Some(_), Some(last)) = (pooled, units.last()) {
+            d_out = max_pool2_backward(&d_out, &last.out)?;
+        }
+        let mut at_sum: Option<Act<T>> = None;
+        for (i, &unit) in block.units.iter().enumerate().rev() {
+            let Some(UnitTape { y, statistics, out }) = units.pop() else {
+                break;
+            };
+            let want_g =
+                i + 1 == block.units.len() && !matches!(block.shortcut, Shortcut::None);
+            let (d_y, g) =
+                self.norm_backward(unit, (&y, &out), &statistics, d_out, want_g, gradients)?;
+            drop((y, out));
+            if want_g {
+                at_sum = g;
+            }
+            let unit_input = units.last().map_or(input, |unit| &unit.out);
+            self.weight_backward(unit, unit_input, &d_y, gradients)?;
+            if i == 0 && first {
+                return Ok(None);
+            }
+            // The identity's gradient is added while the data gradient is written.
+            let accumulate = match block.shortcut {
+                Shortcut::Identity if i == 0 => at_sum.take(),
+                _ => None,
+            };
+            d_out = self.data_backward(unit, &d_y, unit_input.shape(), accumulate)?;
+        }
+        let Some(g) = at_sum else {
+            return Ok(Some(d_out));
+        };
+        match (block.shortcut, projection) {
+            (Shortcut::PoolPad { stride }, _) => Ok(Some(pool_pad_backward(
+                &g,
+                input.shape(),
+                stride,
+                Some(d_out),
+            )?)),
+            (Shortcut::Projection(unit), Some((y, statistics))) => {
+                let bn = self.batch_norm(unit, &statistics);
+                let back = bn_act_backward(g, &y, &y, &bn, Activation::Identity, false)?;
+                let spec = &self.plan.norms[unit.norm];
+                gradients.values[spec.weight] = back.dweight;
+                gradients.values[spec.bias] = back.dbias;
+                self.weight_backward(unit, input, &back.dy, gradients)?;
+                Ok(Some(self.data_backward(
+                    unit,
+                    &back.dy,
+                    input.shape(),
+                    Some(d_out),
+                )?))
+            }
+            _ => Ok(Some(d_out)),
+        }
+    }
+
+    fn norm_backward(
+        &self,
+        unit: Unit,
+        (y, out): (&Act<T>, &Act<T>),
+        statistics: &Statistics<T::Param>,
+        d_out: Act<T>,
+        want_g: bool,
+        gradients: &mut Gradients<T::Param>,
+    ) -> Result<(Act<T>, Option<Act<T>>)> {
+        let bn = self.batch_norm(unit, statistics);
+        let back = bn_act_backward(d_out, out, y, &bn, self.plan.activation(), want_g)?;
+        let spec = &self.plan.norms[unit.norm];
+        gradients.values[spec.weight] = back.dweight;
+        gradients.values[spec.bias] = back.dbias;
+        Ok((back.dy, back.g))
+    }
+
+    fn weight_backward(
+        &self,
+        unit: Unit,
+        input: &Act<T>,
+        d_y: &Act<T>,
+        gradients: &mut Gradients<T::Param>,
+    ) -> Result<()> {
+        let spec = &self.plan.convs[unit.conv];
+        let gradient = &mut gradients.values[spec.weight];
+        conv_backward_weights(input, d_y, spec.conv, gradient)?;
+        self.spectral_backward(unit.conv, gradient)
+    }
+
+    fn data_backward(
+        &self,
+        unit: Unit,
+        d_y: &Act<T>,
+        input: Shape,
+        accumulate: Option<Act<T>>,
+    ) -> Result<Act<T>> {
+        Ok(conv_backward_data(
+            d_y,
+            &self.packed[unit.conv],
+            input,
+            accumulate,
+        )?)
+    }
+}

@@ -1,0 +1,224 @@
+//! The forward pass: evaluation with running statistics, training with those of the batch.
+
+use collapse_kernels::{
+    Act, BatchNorm, Element, Float, Residual, Shape, bn_act_forward, conv_forward,
+    global_avg_pool, max_pool2,
+};
+
+use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Network, Output, Packed};
+use crate::plan::{BatchNormSpec, Block, Shortcut, Unit};
+use crate::{Parameters, Result};
+
+/// Mean and biased variance of a convolution's output over the batch, per channel.
+pub(super) struct Statistics<P> {
+    pub(super) mean: Vec<P>,
+    pub(super) variance: Vec<P>,
+}
+
+/// What the backward of one unit needs.
+pub(super) struct UnitTape<T: Element> {
+    /// The convolution's output.
+    pub(super) y: Act<T>,
+    pub(super) statistics: Statistics<T::Param>,
+    /// The unit's output after batch norm, shortcut and activation.
+    pub(super) out: Act<T>,
+}
+
+/// What the backward of one block needs.
+pub(super) struct BlockTape<T: Element> {
+    pub(super) units: Vec<UnitTape<T>>,
+    /// Output and statistics of the projection's convolution.
+    pub(super) projection: Option<(Act<T>, Statistics<T::Param>)>,
+    /// Output of the max pooling, where there is one.
+    pub(super) pooled: Option<Act<T>>,
+}
+
+impl<T: Element> BlockTape<T> {
+    pub(super) fn output(&self) -> Option<&Act<T>> {
+        self.pooled
+            .as_ref()
+            .or_else(|| self.units.last().map(|unit| &unit.out))
+    }
+}
+
+/// Activations kept by [`Network::forward_train`] for [`Network::backward`].
+pub struct Tape<T: Element> {
+    pub(super) images: Act<T>,
+    pub(super) blocks: Vec<BlockTape<T>>,
+    pub(super) final_shape: Shape,
+    pub(super) features: Vec<T::Param>,
+    pub(super) normalized: Option<Vec<T::Param>>,
+}
+
+pub(super) fn batch_norm<'a, P: Float>(
+    parameters: &'a Parameters<P>,
+    spec: &BatchNormSpec,
+    mean: &'a [P],
+    variance: &'a [P],
+) -> BatchNorm<'a, P> {
+    BatchNorm {
+        mean,
+        variance,
+        eps: P::from_f64(BATCH_NORM_EPSILON),
+        weight: parameters.get(spec.weight),
+        bias: parameters.get(spec.bias),
+    }
+}
+
+impl<T: Element> Network<T> {
+    /// Evaluation: running statistics, frozen spectral vectors, nothing kept.
+    pub fn forward_eval(&mut self, images: &Batch<'_, T::Param>) -> Result<Output<T::Param>> {
+        let mut x = self.images(images)?;
+        self.prepare(Packed::Eval)?;
+        for block in &self.plan.blocks {
+            x = self.block_eval(block, x)?;
+        }
+        let features = global_avg_pool(&x, self.plan.final_side)?;
+        Ok(self.head_forward(images.shape.n, features, false))
+    }
+
+    fn block_eval(&self, block: &Block, x: Act<T>) -> Result<Act<T>> {
+        let running = |unit: Unit| {
+            let spec = &self.plan.norms[unit.norm];
+            let (mean, variance) = (
+                self.parameters.get(spec.mean),
+                self.parameters.get(spec.variance),
+            );
+            batch_norm(&self.parameters, spec, mean, variance)
+        };
+        let activation = self.plan.activation();
+        let projected = match block.shortcut {
+            Shortcut::Projection(unit) => {
+                Some((conv_forward(&x, &self.packed[unit.conv], false)?.0, unit))
+            }
+            _ => None,
+        };
+        let mut out: Option<Act<T>> = None;
+        for (i, &unit) in block.units.iter().enumerate() {
+            let input = out.as_ref().unwrap_or(&x);
+            let (y, _) = conv_forward(input, &self.packed[unit.conv], false)?;
+            let residual = match (&block.shortcut, &projected) {
+                _ if i + 1 < block.units.len() => Residual::None,
+                (Shortcut::None, _) => Residual::None,
+                (&Shortcut::PoolPad { stride }, _) => Residual::PoolPad { x: &x, stride },
+                (Shortcut::Projection(_), Some((y, unit))) => Residual::BatchNorm {
+                    y,
+                    bn: running(*unit),
+                },
+                _ => Residual::Identity(&x),
+            };
+            out = Some(bn_act_forward(&y, &running(unit), activation, residual)?);
+        }
+        let out = out.unwrap_or(x);
+        Ok(if block.max_pool { max_pool2(&out)? } else { out })
+    }
+
+    /// Training: batch statistics, one power iteration, running statistics updated.
+    pub fn forward_train(
+        &mut self,
+        images: &Batch<'_, T::Param>,
+    ) -> Result<(Output<T::Param>, Tape<T>)> {
+        let images_act = self.images(images)?;
+        self.prepare(Packed::Train)?;
+        let mut blocks: Vec<BlockTape<T>> = Vec::with_capacity(self.plan.blocks.len());
+        for i in 0..self.plan.blocks.len() {
+            let block = self.plan.blocks[i].clone();
+            let x = blocks.last().and_then(BlockTape::output);
+            let tape = self.block_train(&block, x.unwrap_or(&images_act))?;
+            blocks.push(tape);
+        }
+        let last = blocks
+            .last()
+            .and_then(BlockTape::output)
+            .unwrap_or(&images_act);
+        let final_shape = last.shape();
+        let features = global_avg_pool(last, self.plan.final_side)?;
+        let output = self.head_forward(images.shape.n, features, true);
+        let tape = Tape {
+            images: images_act,
+            blocks,
+            final_shape,
+            features: output.features.clone(),
+            normalized: output.normalized.clone(),
+        };
+        Ok((output, tape))
+    }
+
+    /// Convolution with the batch's statistics, which also enter the running ones.
+    fn conv_train(&mut self, unit: Unit, x: &Act<T>) -> Result<(Act<T>, Statistics<T::Param>)> {
+        let (y, statistics) = conv_forward(x, &self.packed[unit.conv], true)?;
+        let Some(statistics) = statistics else {
+            unreachable!("the kernel was asked for statistics");
+        };
+        let count = statistics.count as f64;
+        let unbiased = count / (count - 1.0).max(1.0);
+        let spec = &self.plan.norms[unit.norm];
+        let track = |running: &mut [T::Param], batch: &[T::Param], factor: f64| {
+            for (r, b) in running.iter_mut().zip(batch) {
+                let value = (1.0 - BATCH_NORM_MOMENTUM) * r.to_f64()
+                    + BATCH_NORM_MOMENTUM * factor * b.to_f64();
+                *r = T::Param::from_f64(value);
+            }
+        };
+        track(self.parameters.get_mut(spec.mean), &statistics.mean, 1.0);
+        track(
+            self.parameters.get_mut(spec.variance),
+            &statistics.variance,
+            unbiased,
+        );
+        self.parameters.get_mut(spec.tracked)[0] += T::Param::ONE;
+        let statistics = Statistics {
+            mean: statistics.mean,
+            variance: statistics.variance,
+        };
+        Ok((y, statistics))
+    }
+
+    fn block_train(&mut self, block: &Block, x: &Act<T>) -> Result<BlockTape<T>> {
+        let activation = self.plan.activation();
+        let projection = match block.shortcut {
+            Shortcut::Projection(unit) => Some((unit, self.conv_train(unit, x)?)),
+            _ => None,
+        };
+        let mut units: Vec<UnitTape<T>> = Vec::with_capacity(block.units.len());
+        for (i, &unit) in block.units.iter().enumerate() {
+            let input = units.last().map_or(x, |unit| &unit.out);
+            let (y, statistics) = self.conv_train(unit, input)?;
+            let residual = match (&block.shortcut, &projection) {
+                _ if i + 1 < block.units.len() => Residual::None,
+                (Shortcut::None, _) => Residual::None,
+                (&Shortcut::PoolPad { stride }, _) => Residual::PoolPad { x, stride },
+                (Shortcut::Projection(_), Some((unit, (y, statistics)))) => Residual::BatchNorm {
+                    y,
+                    bn: self.batch_norm(*unit, statistics),
+                },
+                _ => Residual::Identity(x),
+            };
+            let bn = self.batch_norm(unit, &statistics);
+            let out = bn_act_forward(&y, &bn, activation, residual)?;
+            units.push(UnitTape { y, statistics, out });
+        }
+        let pooled = match units.last() {
+            Some(unit) if block.max_pool => Some(max_pool2(&unit.out)?),
+            _ => None,
+        };
+        Ok(BlockTape {
+            units,
+            projection: projection.map(|(_, kept)| kept),
+            pooled,
+        })
+    }
+
+    pub(super) fn batch_norm<'a>(
+        &'a self,
+        unit: Unit,
+        statistics: &'a Statistics<T::Param>,
+    ) -> BatchNorm<'a, T::Param> {
+        batch_norm(
+            &self.parameters,
+            &self.plan.norms[unit.norm],
+            &statistics.mean,
+            &statistics.variance,
+        )
+    }
+}

@@ -1,0 +1,216 @@
+//! The tensors of a network by name, and gradients in the same order.
+
+use collapse_kernels::Float;
+
+use crate::rng::Stream;
+use crate::{Error, NetConfig, Plan, Result, Role, TensorSpec};
+
+/// All tensors of a network (weights, batch-norm statistics, spectral vectors), each a flat
+/// row-major buffer, in the order of PyTorch's `state_dict`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters<P> {
+    specs: Vec<TensorSpec>,
+    values: Vec<Vec<P>>,
+}
+
+/// Gradients of the trainable tensors, indexed as [`Parameters`]; empty for the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradients<P> {
+    pub(crate) values: Vec<Vec<P>>,
+}
+
+impl<P: Float> Parameters<P> {
+    /// PyTorch's default initialisation, drawn from the streams (seed, "init", tensor).
+    ///
+    /// Convolution and head weights and the head's bias are uniform in ±1/√fan_in
+    /// (Kaiming-uniform with a = √5); batch norm starts at scale 1, offset 0, mean 0,
+    /// variance 1; u and v are normal draws of unit length; σ is 1.
+    /// Source: PyTorch `nn.Conv2d`, `nn.Linear`, `nn.BatchNorm2d`; DDU's spectral norm.
+    pub fn initialise(config: &NetConfig, seed: u64) -> Result<Self> {
+        let plan = config.plan()?;
+        let n_features = plan.n_features();
+        let specs = plan.tensors().to_vec();
+        let values = specs
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| initial_tensor(spec, n_features, seed, index as u64))
+            .collect();
+        Ok(Self { specs, values })
+    }
+
+    /// All values zero.
+    pub fn zeros(plan: &Plan) -> Self {
+        let specs = plan.tensors().to_vec();
+        let values = specs
+            .iter()
+            .map(|spec| vec![P::ZERO; spec.len()])
+            .collect();
+        Self { specs, values }
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.specs.len()
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.specs.is_empty()
+    }
+
+    /// Names, shapes and roles.
+    pub fn specs(&self) -> &[TensorSpec] {
+        &self.specs
+    }
+
+    /// The tensor at `index`.
+    pub fn get(&self, index: usize) -> &[P] {
+        &self.values[index]
+    }
+
+    /// The tensor at `index`, to be changed.
+    pub fn get_mut(&mut self, index: usize) -> &mut [P] {
+        &mut self.values[index]
+    }
+
+    pub(crate) fn vec_mut(&mut self, index: usize) -> &mut Vec<P> {
+        &mut self.values[index]
+    }
+
+    /// Index of a tensor by name.
+    pub fn index_of(&self, name: &str) -> Result<usize> {
+        self.specs
+            .iter()
+            .position(|spec| spec.name == name)
+            .ok_or_else(|| Error::UnknownTensor(name.to_owned()))
+    }
+
+    /// The tensor called `name`.
+    pub fn by_name(&self, name: &str) -> Result<&[P]> {
+        Ok(&self.values[self.index_of(name)?])
+    }
+
+    /// Replaces the tensor called `name`; the length must agree.
+    pub fn set(&mut self, name: &str, values: Vec<P>) -> Result<()> {
+        let index = self.index_of(name)?;
+        if values.len() != self.values[index].len() {
+            return Err(Error::Length {
+                name: name.to_owned(),
+                expected: self.values[index].len(),
+                found: values.len(),
+            });
+        }
+        self.values[index] = values;
+        Ok(())
+    }
+
+    /// Specification and values of every tensor, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&TensorSpec, &[P])> {
+        self.specs
+            .iter()
+            .zip(self.values.iter().map(Vec::as_slice))
+    }
+
+    /// Indices of the trainable tensors, in PyTorch's `named_parameters` order.
+    pub fn trainable(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.specs.len()).filter(|&i| self.specs[i].role.is_trainable())
+    }
+
+    /// The same values in another precision.
+    pub fn cast<Q: Float>(&self) -> Parameters<Q> {
+        Parameters {
+            specs: self.specs.clone(),
+            values: self
+                .values
+                .iter()
+                .map(|tensor| tensor.iter().map(|x| Q::from_f64(x.to_f64())).collect())
+                .collect(),
+        }
+    }
+
+    /// Fails unless names and shapes are those of `plan`.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<()> {
+        for (i, spec) in plan.tensors().iter().enumerate() {
+            if self.specs.get(i) != Some(spec) {
+                return Err(Error::UnknownTensor(
+                    self.specs
+                        .get(i)
+                        .map_or_else(|| spec.name.clone(), |found| found.name.clone()),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<P: Float> Gradients<P> {
+    /// Zero gradients for the trainable tensors of `plan`.
+    pub fn zeros(plan: &Plan) -> Self {
+        let values = plan
+            .tensors()
+            .iter()
+            .map(|spec| {
+                let n = if spec.role.is_trainable() { spec.len() } else { 0 };
+                vec![P::ZERO; n]
+            })
+            .collect();
+        Self { values }
+    }
+
+    /// Gradient of the tensor at `index`; empty when it is not trainable.
+    pub fn get(&self, index: usize) -> &[P] {
+        &self.values[index]
+    }
+
+    /// Gradient of the tensor at `index`, to be changed.
+    pub fn get_mut(&mut self, index: usize) -> &mut [P] {
+        &mut self.values[index]
+    }
+
+    /// Euclidean norm over all tensors, accumulated in f64.
+    pub fn norm(&self) -> f64 {
+        self.values
+            .iter()
+            .flatten()
+            .map(|x| x.to_f64() * x.to_f64())
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    /// Multiplies every gradient.
+    pub fn scale(&mut self, factor: f64) {
+        for value in self.values.iter_mut().flatten() {
+            *value = P::from_f64(value.to_f64() * factor);
+        }
+    }
+}
+
+fn initial_tensor<P: Float>(
+    spec: &TensorSpec,
+    n_features: usize,
+    seed: u64,
+    index: u64,
+) -> Vec<P> {
+    let mut stream = Stream::new(seed, "init", index);
+    let mut uniform = |fan_in: usize| -> Vec<P> {
+        let bound = 1.0 / (fan_in as f64).sqrt();
+        (0..spec.len())
+            .map(|_| P::from_f64(bound * (2.0 * stream.uniform() - 1.0)))
+            .collect()
+    };
+    match spec.role {
+        Role::ConvWeight => uniform(spec.shape[1..].iter().product()),
+        Role::LinearWeight | Role::LinearBias => uniform(n_features),
+        Role::BatchNormWeight | Role::RunningVariance | Role::SpectralSigma => {
+            vec![P::ONE; spec.len()]
+        }
+        Role::BatchNormBias | Role::RunningMean | Role::BatchesTracked => {
+            vec![P::ZERO; spec.len()]
+        }
+        Role::SpectralU | Role::SpectralV => {
+            let draws: Vec<f64> = (0..spec.len()).map(|_| stream.normal()).collect();
+            let norm = draws.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+            draws.iter().map(|x| P::from_f64(x / norm)).collect()
+        }
+    }
+}
