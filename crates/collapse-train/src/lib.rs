@@ -1,1 +1,57 @@
 //! Losses, SGD, schedules, exact resume and feature extraction.
+//!
+//! ```
+//! use collapse_models::{Net, NetConfig};
+//! use collapse_train::{InMemory, TrainConfig, Trainer, extract};
+//!
+//! // Two classes of 8×8 grey images: dark and bright.
+//! let labels: Vec<usize> = (0..16).map(|i| i % 2).collect();
+//! let images = labels.iter().flat_map(|&c| [2.0 * c as f32 - 1.0; 64]).collect();
+//! let set = InMemory { images, labels, n_classes: 2, side: 8, channels: 1 };
+//!
+//! let mut net = NetConfig::new(Net::Resnet18, 2);
+//! (net.width, net.input_size, net.in_channels) = (4, 8, 1);
+//! let config = TrainConfig { epochs: 2, batch_size: 8, ..TrainConfig::default() };
+//! let folder = tempfile::tempdir()?;
+//! let mut trained = Trainer::new(net, config, folder.path())?.run(&set, &mut ())?;
+//! assert_eq!(trained.history.len(), 2);
+//!
+//! let features = extract(trained.model.as_mut(), &set, 8, &[])?;
+//! assert_eq!(features.features.dim(), (16, 32));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! * [`TrainConfig`] and [`Trainer`]: a run in a folder, with [`Observer`] hooks.
+//! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest.
+//! * [`loss`], [`Schedule`], [`Sgd`]: the pieces.
+//! * [`Checkpoint`], [`read_events`]: what a run leaves behind; [`model_from_checkpoint`].
+//! * [`extract`]: the feature file's content.
+//!
+//! A resumed run ends with the bytes of an uninterrupted one on the same kernel path, for any
+//! number of threads; a checkpoint of another configuration, data or path is refused. Resume
+//! starts at the last finished epoch.
+
+mod atomic;
+mod checkpoint;
+mod config;
+mod data;
+mod error;
+mod events;
+mod extract;
+pub mod loss;
+mod schedule;
+mod sgd;
+mod trainer;
+
+pub use checkpoint::{Checkpoint, KeepConfig, RunState, read_state};
+pub use config::{Precision, SgdConfig, TrainConfig};
+pub use data::{InMemory, TrainSet, epoch_order};
+pub use error::{Error, Result};
+pub use events::{EpochRecord, Event, read_events};
+pub use extract::{accuracy, extract};
+pub use loss::LossConfig;
+pub use schedule::{Schedule, log_spaced_epochs, sevenths, warm_up};
+pub use sgd::Sgd;
+pub use trainer::{
+    HookError, Observer, Step, Trained, Trainer, load_model, model_from_checkpoint,
+};

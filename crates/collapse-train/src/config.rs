@@ -1,0 +1,171 @@
+//! How a run is trained: one configuration, checked before the first step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::loss::LossConfig;
+use crate::{Error, Result, Schedule};
+
+/// Number type of activations; parameters, statistics and losses are f32 or better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit everywhere: the reference.
+    #[default]
+    F32,
+    /// bf16 activations and convolution operands, f32 accumulation.
+    Bf16,
+}
+
+/// Stochastic gradient descent in PyTorch's form: g ← g + λw; v ← μv + g; w ← w − ηv
+/// (Nesterov: w ← w − η(g + μv)).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SgdConfig {
+    /// Base rate η. Source: DDU, 0.1.
+    pub learning_rate: f64,
+    /// Momentum μ. Source: DDU, 0.9.
+    pub momentum: f64,
+    /// Weight decay λ on all parameters. Source: DDU, 5·10⁻⁴.
+    pub weight_decay: f64,
+    /// Nesterov's form.
+    pub nesterov: bool,
+}
+
+impl Default for SgdConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            nesterov: false,
+        }
+    }
+}
+
+/// Configuration of a training run; the defaults are METHOD's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Decides initialisation, order and augmentation.
+    pub seed: u64,
+    /// Epochs, at least 1.
+    pub epochs: usize,
+    /// Images a step, at least 2; the last partial batch is kept.
+    pub batch_size: usize,
+    /// The optimiser.
+    pub sgd: SgdConfig,
+    /// How the rate falls.
+    pub schedule: Schedule,
+    /// Epochs of linear warm-up; 0 = none.
+    pub warm_up_epochs: usize,
+    /// The loss.
+    pub loss: LossConfig,
+    /// Random crop and flip.
+    pub augment: bool,
+    /// Number type of activations.
+    pub precision: Precision,
+    /// Largest gradient norm; larger ones are scaled down. `None` = no clipping.
+    pub clip_norm: Option<f64>,
+    /// Decay of an exponential moving average of the weights, which is then what is evaluated.
+    pub ema_decay: Option<f64>,
+    /// A loss above this stops the run as diverged.
+    pub divergence_limit: f64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            epochs: 60,
+            batch_size: 128,
+            sgd: SgdConfig::default(),
+            schedule: Schedule::default(),
+            warm_up_epochs: 0,
+            loss: LossConfig::default(),
+            augment: true,
+            precision: Precision::default(),
+            clip_norm: None,
+            ema_decay: None,
+            divergence_limit: 1e4,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Fails with the field, its value and the valid range.
+    pub fn check(&self) -> Result<()> {
+        let require = |ok: bool, field, value: String, remedy| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::Config {
+                    field,
+                    value,
+                    remedy,
+                })
+            }
+        };
+        let SgdConfig {
+            learning_rate,
+            momentum,
+            weight_decay,
+            ..
+        } = self.sgd;
+        require(
+            (1..=1_000_000).contains(&self.epochs),
+            "epochs",
+            self.epochs.to_string(),
+            "choose 1 to 1000000",
+        )?;
+        require(
+            (2..=65_536).contains(&self.batch_size),
+            "batch_size",
+            self.batch_size.to_string(),
+            "choose 2 to 65536 (batch norm needs two images)",
+        )?;
+        require(
+            learning_rate.is_finite() && learning_rate > 0.0,
+            "sgd.learning_rate",
+            learning_rate.to_string(),
+            "choose a positive number",
+        )?;
+        require(
+            (0.0..1.0).contains(&momentum),
+            "sgd.momentum",
+            momentum.to_string(),
+            "choose 0 up to, but not including, 1",
+        )?;
+        require(
+            weight_decay.is_finite() && weight_decay >= 0.0,
+            "sgd.weight_decay",
+            weight_decay.to_string(),
+            "choose 0 or a positive number",
+        )?;
+        require(
+            self.clip_norm.is_none_or(|c| c.is_finite() && c > 0.0),
+            "clip_norm",
+            format!("{:?}", self.clip_norm),
+            "choose a positive number or leave it out",
+        )?;
+        require(
+            self.ema_decay.is_none_or(|d| (0.0..1.0).contains(&d)),
+            "ema_decay",
+            format!("{:?}", self.ema_decay),
+            "choose 0 up to, but not including, 1, or leave it out",
+        )?;
+        require(
+            self.divergence_limit > 0.0,
+            "divergence_limit",
+            self.divergence_limit.to_string(),
+            "choose a positive number",
+        )?;
+        self.schedule.check()?;
+        self.loss.check()
+    }
+
+    /// Learning rate of `epoch` (from 1), before warm-up.
+    pub fn learning_rate(&self, epoch: usize) -> f64 {
+        self.schedule
+            .learning_rate(self.sgd.learning_rate, epoch - 1, self.epochs)
+    }
+}
