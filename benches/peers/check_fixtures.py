@@ -163,6 +163,7 @@ def main() -> None:
     options = common.parser(__doc__)
     options.add_argument("folder", nargs="?", type=Path, help="folder with model_*.json")
     options.add_argument("--net", choices=("resnet18", "resnet50"), help="only this network")
+    options.add_argument("--variant", help="only variants whose name contains this, e.g. sn1_mod0")
     arguments = options.parse_args()
     common.limit_threads(arguments.threads)
     folder = arguments.folder or next((path for path in FOLDERS if path.is_dir()), None)
@@ -175,6 +176,8 @@ def main() -> None:
         document = json.loads(path.read_text())
         arrays = load_file(path.with_suffix(".safetensors"))
         for variant in document["variants"]:
+            if arguments.variant is not None and arguments.variant not in variant["id"]:
+                continue
             for l2 in (False, True):
                 errors: dict[str, float] = {}
                 for quantity, error in check_run(document["meta"], variant, arrays, l2):
