@@ -1,11 +1,12 @@
 //! [`InDistribution`] and [`Benchmark`]: which set is in-distribution, which are not, and their splits.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Augmentation, Normalization, Role, TrainingView, View};
-use crate::{Error, Fit, ImageSet, ImageShape};
+use crate::{Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_path, registry};
 
 /// Where the normalisation constants come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +141,31 @@ fn check_shape(set: &ImageSet, expected: ImageShape) -> Result<(), Error> {
     })
 }
 
+/// What [`Benchmark::from_dir`] looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BenchmarkOptions {
+    /// In-distribution set, a name of the registry.
+    pub id: String,
+    /// Out-of-distribution sets, names of the registry; their test parts are taken.
+    pub ood: Vec<String>,
+    /// Further out-of-distribution sets by name and path: folders or archives of images, parquet files.
+    pub extra: Vec<(String, PathBuf)>,
+    /// Where decoded sets are kept.
+    pub cache: Option<Cache>,
+}
+
+impl Default for BenchmarkOptions {
+    /// CIFAR-10 against SVHN, CIFAR-100 and Tiny ImageNet. Source: METHOD section 2.
+    fn default() -> Self {
+        Self {
+            id: "cifar10".to_string(),
+            ood: ["svhn", "cifar100", "tiny-imagenet"].map(String::from).to_vec(),
+            extra: Vec::new(),
+            cache: Cache::default_location(),
+        }
+    }
+}
+
 /// An in-distribution set and the out-of-distribution sets it is tested against.
 #[derive(Clone, Debug)]
 pub struct Benchmark {
@@ -177,6 +203,27 @@ impl Benchmark {
     pub fn embedded() -> Result<Self, Error> {
         let crate::Quick { id_train, id_test, near, far } = crate::quick()?;
         Self::new("embedded", InDistribution::new(id_train, id_test, Constants::Measured)?, vec![near, far])
+    }
+
+    /// A benchmark from files below `dir`, found by what they hold (see [`load`](crate::load)).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] naming a missing set and how to fetch it; those of the readers.
+    pub fn from_dir(dir: &Path, options: &BenchmarkOptions) -> Result<Self, Error> {
+        let info = registry::find(&options.id)?;
+        let mut load_options = LoadOptions { cache: options.cache.clone(), ..LoadOptions::default() };
+        let train = load(info.name, Part::Train, Some(dir), &load_options)?;
+        let test = load(info.name, Part::Test, Some(dir), &load_options)?;
+        let id = InDistribution::new(train, test, info.constants())?;
+        load_options.shape = Some(id.train.shape());
+        let mut ood = Vec::with_capacity(options.ood.len() + options.extra.len());
+        for name in &options.ood {
+            ood.push(load(name, Part::Test, Some(dir), &load_options)?);
+        }
+        for (name, path) in &options.extra {
+            ood.push(load_path(path, name, Part::Test, &load_options)?);
+        }
+        Self::new(info.name, id, ood)
     }
 
     /// Name of the benchmark.

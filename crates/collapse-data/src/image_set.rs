@@ -314,6 +314,33 @@ impl ImageSet {
         Arc::clone(&self.classes)
     }
 
+    /// The images of all `sets` one after the other, under the first one's name; shards of one set.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] for no set at all, or sets that differ in shape, labels or classes.
+    pub fn concatenated(mut sets: Vec<Self>) -> Result<Self, Error> {
+        if sets.len() == 1 {
+            return Ok(sets.remove(0));
+        }
+        let first = sets.first().ok_or_else(|| Error::inconsistent("shards", "there is none"))?.clone();
+        let mut labels = Vec::new();
+        let mut pixels = Vec::new();
+        let mut classes = first.shared_classes();
+        for set in &sets {
+            if set.shape != first.shape || set.labels.is_some() != first.labels.is_some() {
+                return Err(Error::inconsistent(&set.name, "its shards differ in shape or in having labels"));
+            }
+            // Numbered classes grow with the labels a shard happens to hold.
+            if set.classes.len() > classes.len() {
+                classes = set.shared_classes();
+            }
+            pixels.extend_from_slice(set.pixels());
+            labels.extend_from_slice(set.labels().unwrap_or_default());
+        }
+        let labels = first.labels.is_some().then_some(labels);
+        Self::from_parts(first.name.clone(), first.part, first.shape, Pixels::Owned(Arc::new(pixels)), labels, classes)
+    }
+
     /// The images at `indices`, in that order.
     ///
     /// # Errors

@@ -17,7 +17,8 @@
 //! # Map
 //! - [`ImageSet`]: decoded `u8` images of one shape with labels and a content hash.
 //! - [`readers`]: parquet of the Hugging Face hub, CIFAR binary, SVHN `.mat`, IDX, folders, archives.
-//! - [`registry`]: the one table of sets.
+//! - [`registry`]: the one table of sets; [`load`] finds them in a folder by what its files hold, and
+//!   [`Cache`] keeps them decoded.
 //! - [`InDistribution`] and [`Benchmark`]: splits and the out-of-distribution sets; they alone hand out
 //!   [`View`]s, so a set can only be normalised with the in-distribution constants.
 //! - [`TrainingView::fill_batch`]: seeded crops and flips, in parallel, the same bytes for any number of threads.
@@ -29,6 +30,7 @@
 
 mod batch;
 mod benchmark;
+mod cache;
 pub mod duplicates;
 pub mod embed;
 #[cfg(feature = "embedded")]
@@ -41,14 +43,17 @@ pub mod readers;
 pub mod registry;
 mod resize;
 mod rng;
+mod source;
 
 pub use batch::{Augmentation, Normalization, Role, TrainingView, View};
-pub use benchmark::{Benchmark, Constants, InDistribution, Parts};
+pub use benchmark::{Benchmark, BenchmarkOptions, Constants, InDistribution, Parts};
+pub use cache::{Cache, file_sha256};
 #[cfg(feature = "embedded")]
 pub use embedded::{Quick, quick};
 pub use error::Error;
 pub use image_set::{ChannelStatistics, ContentHash, ImageSet, ImageShape, Part};
 pub use resize::Fit;
+pub use source::{LoadOptions, load, load_path};
 
 /// SHA-256 of bytes.
 #[must_use]

@@ -95,11 +95,6 @@ pub(crate) fn write(sets: &[ImageSet], encoding: Encoding) -> Result<Vec<u8>, Er
     Ok(out)
 }
 
-/// Whether `bytes` begin like a container.
-pub(crate) fn is_container(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
-}
-
 /// Reads the sets of `source`; pixels stored raw are borrowed from it, not copied.
 ///
 /// `check_content` compares each set with its SHA-256.

@@ -213,6 +213,13 @@ impl SetInfo {
     }
 }
 
+/// What must be said of an incomplete set wherever its numbers stand, such as "10,000 of 26,032 images".
+#[must_use]
+pub fn partial_note(set: &crate::ImageSet) -> Option<String> {
+    let published = find(set.name()).ok()?.n_images(set.part());
+    (set.len() < published).then(|| format!("{} of {published} images", set.len()))
+}
+
 /// Class names: the registry's where known, else "0", "1", … up to the largest label.
 pub(crate) fn classes_or_numbers(name: &str, labels: &[usize]) -> Vec<String> {
     let known = SETS.iter().find(|set| set.name == name);

@@ -8,7 +8,7 @@ pub mod idx;
 pub mod mat;
 pub mod parquet;
 
-mod decode;
+pub(crate) mod decode;
 mod thrift;
 
 use crate::{Error, ImageShape};

@@ -100,8 +100,8 @@ impl<'a> File<'a> {
         Ok(Self { bytes, origin: origin.to_string(), leaves, groups, n_rows, hub_metadata })
     }
 
-    pub(crate) fn n_rows(&self) -> usize {
-        self.n_rows
+    pub(crate) fn has_integer_column(&self, name: &str) -> bool {
+        self.leaves.iter().any(|l| matches!(l.kind, INT32 | INT64) && !l.repeated && l.path == [name])
     }
 
     fn image_leaf(&self) -> Result<usize, Error> {
@@ -247,6 +247,17 @@ impl<'a> File<'a> {
             }
         }
         if out.len() == n_values { Ok(out) } else { Err("its pages hold more values than it declares") }
+    }
+
+    /// The first encoded image; `None` for a file without rows.
+    pub(crate) fn first_image(&self) -> Result<Option<Vec<u8>>, Error> {
+        let leaf = self.image_leaf()?;
+        let metadata = self.groups.first().and_then(|g| g.list(1)?.get(leaf)?.field(3));
+        let Some(metadata) = metadata else { return Ok(None) };
+        let images = self
+            .chunk(metadata, &self.leaves[leaf], &PageValues::blobs)
+            .map_err(|detail| Error::format(&self.origin, FORMAT, detail))?;
+        Ok(images.first().map(|image| image.as_slice().to_vec()))
     }
 
     /// Encoded images, in row order.
