@@ -17,6 +17,7 @@ impl Microkernel for Avx2 {
     type Session = ();
     const GROUP: usize = 1;
     const DEPTH_STEP: usize = 1;
+    const OUTER_DEPTH: usize = 96;
 
     fn enter(self) {}
 

@@ -182,6 +182,7 @@ impl<W: Words> Microkernel for Avx512<W> {
     type Session = ();
     const GROUP: usize = W::GROUP;
     const DEPTH_STEP: usize = W::GROUP;
+    const OUTER_DEPTH: usize = 96 * W::GROUP;
 
     fn enter(self) {}
 
@@ -279,11 +280,16 @@ unsafe fn outer<W: Words>(tile: OuterTile<'_, W::E, f32>) {
         // SAFETY: panels a and b of the tile; both hold `segments` segments, the accumulators n_dy tiles.
         unsafe {
             let x = tile.x.as_ptr().add(a * tile.x_panel).cast();
-            if tile.n_dy == 2 {
-                block::<W, 8, 2>(&tile, x, 0, acc);
-                block::<W, 8, 2>(&tile, x, 8, acc);
-            } else {
-                block::<W, 16, 1>(&tile, x, 0, acc);
+            match (tile.n_dy, tile.x_channels - a * LANES) {
+                (2, ..=4) => block::<W, 4, 2>(&tile, x, 0, acc),
+                (2, ..=8) => block::<W, 8, 2>(&tile, x, 0, acc),
+                (2, _) => {
+                    block::<W, 8, 2>(&tile, x, 0, acc);
+                    block::<W, 8, 2>(&tile, x, 8, acc);
+                }
+                (_, ..=4) => block::<W, 4, 1>(&tile, x, 0, acc),
+                (_, ..=8) => block::<W, 8, 1>(&tile, x, 0, acc),
+                _ => block::<W, 16, 1>(&tile, x, 0, acc),
             }
         }
     }

@@ -47,6 +47,8 @@ pub(crate) struct OuterTile<'a, E, P> {
     pub(crate) x: &'a [E],
     pub(crate) x_panel: usize,
     pub(crate) n_x: usize,
+    /// Real channels among the 16 · `n_x`; the rest is zero and need not be multiplied.
+    pub(crate) x_channels: usize,
     pub(crate) dy: &'a [E],
     pub(crate) dy_panel: usize,
     pub(crate) n_dy: usize,
@@ -105,6 +107,8 @@ pub(crate) trait Microkernel: Copy + Send + Sync {
     const GROUP: usize;
     /// Packed images come in multiples of this.
     const DEPTH_STEP: usize;
+    /// Images (times pixels) per call of `outer`: as many as keep two panels of each side in the first-level cache.
+    const OUTER_DEPTH: usize;
 
     /// Readies the calling thread.
     fn enter(self) -> Self::Session;

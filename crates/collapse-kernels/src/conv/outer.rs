@@ -4,7 +4,7 @@
 //! input rows roll along with the taps. Accumulators stay in memory between rows and in registers along a row.
 #![allow(unsafe_code)]
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, MAX_TAPS};
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE};
 use super::Conv;
 use crate::act::{Act, LANES};
@@ -143,29 +143,33 @@ fn sum_job<K: Microkernel>(
                     continue;
                 }
                 let ix = columns.start * conv.stride + kx - conv.kernel / 2;
-                // Neighbouring pixels of both maps are contiguous at stride 1: one long segment.
-                let (segments, length) =
-                    if conv.stride == 1 { (1, columns.len() * depth) } else { (columns.len(), depth) };
+                let operands = Operands {
+                    x: &x_row[ix * depth * LANES..],
+                    x_panel: xs.w * depth * LANES,
+                    x_panels: division.x_panels,
+                    x_channels: conv.in_channels,
+                    x_step: conv.stride * depth * LANES,
+                    dy: &dy_row[columns.start * depth * LANES..],
+                    dy_panel: ys.w * depth * LANES,
+                    dy_panels,
+                    dy_step: depth * LANES,
+                };
                 let acc = &mut acc[(ky * conv.kernel + kx) * division.x_panels * division.per_group * TILE..];
-                for a in (0..division.x_panels).step_by(2) {
-                    for b in (0..dy_panels).step_by(2) {
-                        let tile = OuterTile {
-                            x: &x_row[(a * xs.w + ix) * depth * LANES..],
-                            x_panel: xs.w * depth * LANES,
-                            n_x: (division.x_panels - a).min(2),
-                            dy: &dy_row[(b * ys.w + columns.start) * depth * LANES..],
-                            dy_panel: ys.w * depth * LANES,
-                            n_dy: (dy_panels - b).min(2),
-                            segments,
-                            depth: length,
-                            x_step: conv.stride * depth * LANES,
-                            dy_step: depth * LANES,
-                            acc: &mut acc[(a * division.per_group + b) * TILE..],
-                            acc_panel: division.per_group * TILE,
-                        };
-                        // SAFETY: the session is held; both rows were packed by this kernel with this depth, and
-                        // the valid columns keep every segment inside them.
-                        unsafe { kernel.outer(tile) };
+                let acc_panel = division.per_group * TILE;
+                if conv.stride == 1 {
+                    // Neighbouring pixels of both maps are contiguous: cut the row where it suits the kernel.
+                    let length = columns.len() * depth;
+                    let chunk = (K::OUTER_DEPTH / K::DEPTH_STEP * K::DEPTH_STEP).min(length);
+                    for start in (0..length).step_by(chunk) {
+                        let offset = start * LANES;
+                        operands.multiply(kernel, (offset, offset), 1, chunk.min(length - start), acc, acc_panel);
+                    }
+                } else {
+                    let chunk = (K::OUTER_DEPTH / depth).clamp(1, columns.len());
+                    for start in (0..columns.len()).step_by(chunk) {
+                        let segments = chunk.min(columns.len() - start);
+                        let offsets = (start * operands.x_step, start * operands.dy_step);
+                        operands.multiply(kernel, offsets, segments, depth, acc, acc_panel);
                     }
                 }
             }
@@ -173,19 +177,80 @@ fn sum_job<K: Microkernel>(
     }
 }
 
-/// Adds the partial sums in order and writes them as [out, in, kernel, kernel].
+/// Packed rows of both maps, from the first pixel that a tap pairs on.
+struct Operands<'a, E> {
+    x: &'a [E],
+    x_panel: usize,
+    x_panels: usize,
+    x_channels: usize,
+    x_step: usize,
+    dy: &'a [E],
+    dy_panel: usize,
+    dy_panels: usize,
+    dy_step: usize,
+}
+
+impl<E: Element> Operands<'_, E> {
+    /// All tiles over `segments` of `depth` images (times pixels), the first beginning at these offsets of x and dy.
+    fn multiply<K: Microkernel<E = E>>(
+        &self,
+        kernel: K,
+        (x_start, dy_start): (usize, usize),
+        segments: usize,
+        depth: usize,
+        acc: &mut [E::Param],
+        acc_panel: usize,
+    ) {
+        for a in (0..self.x_panels).step_by(2) {
+            for b in (0..self.dy_panels).step_by(2) {
+                let tile = OuterTile {
+                    x: &self.x[a * self.x_panel + x_start..],
+                    x_panel: self.x_panel,
+                    n_x: (self.x_panels - a).min(2),
+                    x_channels: self.x_channels - a * LANES,
+                    dy: &self.dy[b * self.dy_panel + dy_start..],
+                    dy_panel: self.dy_panel,
+                    n_dy: (self.dy_panels - b).min(2),
+                    segments,
+                    depth,
+                    x_step: self.x_step,
+                    dy_step: self.dy_step,
+                    acc: &mut acc[a * acc_panel + b * TILE..],
+                    acc_panel,
+                };
+                // SAFETY: the driver holds the session; both rows were packed by this kernel, and the valid columns
+                // keep every segment inside them.
+                unsafe { kernel.outer(tile) };
+            }
+        }
+    }
+}
+
+/// Adds the partial sums in order and writes them as [out, in, kernel, kernel], sixteen outputs a task.
 fn scatter<P: Float>(conv: Conv, division: &Division, job_len: usize, partial: &[P], dw: &mut [P]) {
     let taps = conv.taps();
-    dw.par_chunks_exact_mut(conv.in_channels * taps).enumerate().for_each(|(o, dw)| {
-        let (panel, column) = (o / LANES, o % LANES);
+    let row = conv.in_channels * taps;
+    dw.par_chunks_mut(LANES * row).enumerate().for_each(|(panel, dw)| {
         let (group, b) = (panel / division.per_group, panel % division.per_group);
-        for split in 0..division.splits {
-            let acc = &partial[(split * division.groups + group) * job_len..][..job_len];
+        // [out][in][tap] of one tile, so that both sides are walked in order.
+        let mut block = [P::ZERO; TILE * MAX_TAPS];
+        for a in 0..division.x_panels {
             for tap in 0..taps {
-                for i in 0..conv.in_channels {
-                    let tile = (tap * division.x_panels + i / LANES) * division.per_group + b;
-                    dw[i * taps + tap] += acc[tile * TILE + i % LANES * LANES + column];
+                let mut sums = [P::ZERO; TILE];
+                let tile = (tap * division.x_panels + a) * division.per_group + b;
+                for split in 0..division.splits {
+                    let part = &partial[(split * division.groups + group) * job_len + tile * TILE..][..TILE];
+                    sums.iter_mut().zip(part).for_each(|(s, &p)| *s += p);
                 }
+                for (i, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
+                    for (o, &sum) in sums.iter().enumerate() {
+                        block[(o * LANES + i) * taps + tap] = sum;
+                    }
+                }
+            }
+            let len = LANES.min(conv.in_channels - a * LANES) * taps;
+            for (o, dw) in dw.chunks_exact_mut(row).enumerate() {
+                dw[a * LANES * taps..][..len].copy_from_slice(&block[o * LANES * taps..][..len]);
             }
         }
     });

@@ -3,7 +3,9 @@
 //! A panel holds 16 columns (channels of the target): `[panel][tap][k / group][16][group]`, k over the channels of the
 //! source. Pairs (group 2) are what `vdpbf16ps` multiplies, and 16 of their rows are one AMX tile.
 
-use super::{Conv, geometry::Direction};
+use super::geometry::{Direction, MAX_TAPS};
+use super::kernel::TILE;
+use super::Conv;
 use crate::act::LANES;
 use crate::element::Float;
 use rayon::prelude::*;
@@ -61,22 +63,54 @@ pub(crate) fn pack<P: Float, S: bytemuck::Pod + Send>(
     panels.par_chunks_exact_mut(layout.panel_len()).with_min_len(per_task).enumerate().for_each(|(p, panel)| {
         let first = p * LANES;
         let width = LANES.min(columns - first);
-        if width < LANES || layout.depth > rows {
+        if layout.depth > rows {
             panel.fill(S::zeroed());
         }
-        for k in 0..rows {
-            let base = k / group * LANES * group + k % group;
-            for column in 0..width {
-                let (o, i) = match direction {
-                    Direction::Forward => (first + column, k),
-                    Direction::ToInput => (k, first + column),
+        // Sixteen source channels at a time through a block that stays in cache: taps of a panel lie whole pages apart.
+        let mut block = [S::zeroed(); MAX_TAPS * TILE];
+        for first_row in (0..rows).step_by(LANES) {
+            let height = LANES.min(rows - first_row);
+            // Weights run through memory along k forward, along the columns backward.
+            let (outer, inner) = match direction {
+                Direction::Forward => (width, height),
+                Direction::ToInput => (height, width),
+            };
+            for a in 0..outer {
+                let start = match direction {
+                    Direction::Forward => (first + a) * conv.in_channels + first_row,
+                    Direction::ToInput => (first_row + a) * conv.in_channels + first,
                 };
-                let source = &oihw[(o * conv.in_channels + i) * taps..][..taps];
-                let target = base + column * group;
-                for (t, &w) in source.iter().enumerate() {
-                    panel[t * tap_len + target] = narrow(scale * w);
+                let run = &oihw[start * taps..][..inner * taps];
+                let target = |b: usize| {
+                    let (k, column) = if direction == Direction::Forward { (b, a) } else { (a, b) };
+                    k / group * LANES * group + column * group + k % group
+                };
+                match taps {
+                    9 => spread::<P, S, 9>(run, &mut block, target, |w| narrow(scale * w)),
+                    _ => spread::<P, S, 1>(run, &mut block, target, |w| narrow(scale * w)),
                 }
             }
+            let len = height.next_multiple_of(group) * LANES;
+            for t in 0..taps {
+                panel[t * tap_len + first_row * LANES..][..len].copy_from_slice(&block[t * TILE..][..len]);
+            }
+            block = [S::zeroed(); MAX_TAPS * TILE];
         }
     });
+}
+
+/// Writes the `T` taps of every weight of a run into their tiles.
+#[inline(always)]
+fn spread<P: Float, S, const T: usize>(
+    run: &[P],
+    block: &mut [S; MAX_TAPS * TILE],
+    target: impl Fn(usize) -> usize,
+    narrow: impl Fn(P) -> S,
+) {
+    for (b, weights) in run.as_chunks::<T>().0.iter().enumerate() {
+        let at = target(b);
+        for t in 0..T {
+            block[t * TILE + at] = narrow(weights[t]);
+        }
+    }
 }

@@ -30,6 +30,7 @@ impl<P: Float> Microkernel for Portable<P> {
     type Session = ();
     const GROUP: usize = 1;
     const DEPTH_STEP: usize = 1;
+    const OUTER_DEPTH: usize = 96;
 
     fn enter(self) {}
 

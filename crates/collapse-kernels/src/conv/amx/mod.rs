@@ -116,6 +116,8 @@ impl<U: Tiles> Microkernel for Amx<U> {
     type Session = U::Session;
     const GROUP: usize = 2;
     const DEPTH_STEP: usize = 32;
+    // Accumulators cost a load and a store each call; operand tiles stream well.
+    const OUTER_DEPTH: usize = usize::MAX;
 
     fn enter(self) -> U::Session {
         U::configure(self.depth)
