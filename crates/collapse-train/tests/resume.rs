@@ -1,0 +1,243 @@
+//! A run that is stopped and continued ends with the bytes of one that was not, on one thread
+//! and on two; another configuration is refused; a loss that is not a number stops the run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use collapse_models::rng::Stream;
+use collapse_models::{L2Mode, Model, Net, NetConfig};
+use collapse_train::{
+    Checkpoint, Error, Event, HookError, InMemory, KeepConfig, LossConfig, Observer, Precision,
+    SgdConfig, Step, TrainConfig, Trainer, extract, read_events, read_state,
+};
+
+/// Noisy images of three classes that differ in their mean.
+fn set() -> InMemory {
+    let mut stream = Stream::new(11, "images", 0);
+    let labels: Vec<usize> = (0..50).map(|i| i % 3).collect();
+    let images = labels
+        .iter()
+        .flat_map(|&c| {
+            (0..12 * 12)
+                .map(|_| (c as f64 - 1.0 + 0.5 * stream.normal()) as f32)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    InMemory {
+        images,
+        labels,
+        n_classes: 3,
+        side: 12,
+        channels: 1,
+    }
+}
+
+fn net() -> NetConfig {
+    let mut net = NetConfig::new(Net::Resnet18, 3);
+    (net.width, net.input_size, net.in_channels) = (8, 12, 1);
+    net.l2 = L2Mode::TrainAndInference;
+    net
+}
+
+fn config(precision: Precision) -> TrainConfig {
+    TrainConfig {
+        epochs: 4,
+        batch_size: 16,
+        sgd: SgdConfig {
+            learning_rate: 0.05,
+            ..SgdConfig::default()
+        },
+        ema_decay: Some(0.9),
+        precision,
+        ..TrainConfig::default()
+    }
+}
+
+/// Stops the run after a number of steps and measures the network at the hooks.
+struct Interruption {
+    steps_left: usize,
+    stop: Arc<AtomicBool>,
+    set: InMemory,
+}
+
+impl Observer for Interruption {
+    fn step(&mut self, _step: &Step) {
+        self.steps_left = self.steps_left.saturating_sub(1);
+        if self.steps_left == 0 {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn evaluate(
+        &mut self,
+        _epoch: usize,
+        model: &mut dyn Model,
+    ) -> Result<Option<serde_json::Value>, HookError> {
+        let features = extract(model, &self.set, 16, &[])?;
+        Ok(Some(features.features.sum().into()))
+    }
+}
+
+/// Trains in `folder`, stopping after each of `stops` steps; returns checkpoint and events.
+fn train(folder: &Path, config: &TrainConfig, stops: &[usize]) -> (Vec<u8>, Vec<Event>) {
+    let set = set();
+    for &steps_left in stops.iter().chain([&usize::MAX]) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let trainer = Trainer::new(net(), config.clone(), folder)
+            .unwrap()
+            .data_hash("three classes")
+            .stop_flag(stop.clone());
+        let mut observer = Interruption {
+            steps_left,
+            stop,
+            set: set.clone(),
+        };
+        match trainer.run(&set, &mut observer) {
+            Ok(_) => break,
+            Err(Error::Interrupted { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let bytes = std::fs::read(folder.join("checkpoint.safetensors")).unwrap();
+    let events = read_events(&folder.join("events.jsonl")).unwrap();
+    (bytes, events.into_iter().map(Event::without_time).collect())
+}
+
+fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+        .install(work)
+}
+
+#[test]
+fn interrupted_runs_end_with_the_same_bytes() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        let config = config(precision);
+        let folder = || tempfile::tempdir().unwrap();
+        let whole = in_pool(2, || train(folder().path(), &config, &[]));
+        let parts = in_pool(1, || train(folder().path(), &config, &[1, 5, 4, 3, 7]));
+        assert_eq!(whole.1, parts.1);
+        assert!(whole.0 == parts.0, "checkpoints differ in {precision:?}");
+        // Epochs 1 to 4, evaluations at 0 to 4.
+        assert_eq!(whole.1.len(), 9);
+    }
+}
+
+#[test]
+fn the_network_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, events) = train(folder.path(), &config(Precision::F32), &[]);
+    let losses: Vec<f64> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Epoch(record) => Some(record.loss),
+            Event::Evaluation { .. } => None,
+        })
+        .collect();
+    assert!(losses[3] < 0.9 * losses[0], "{losses:?}");
+}
+
+#[test]
+fn the_collapse_loss_is_logged_by_component_and_falls() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        epochs: 6,
+        loss: LossConfig::NeuralCollapse {
+            weights: Default::default(),
+        },
+        clip_norm: Some(5.0),
+        ..config(Precision::F32)
+    };
+    let trained = Trainer::new(net(), config, folder.path())
+        .unwrap()
+        .run(&set(), &mut ())
+        .unwrap();
+    let (first, last) = (&trained.history[0], &trained.history[5]);
+    assert_eq!(first.components.len(), 6);
+    let sum: f64 = first.components.values().sum();
+    assert!((sum - first.loss).abs() < 1e-9);
+    assert!(last.loss < first.loss, "{} then {}", first.loss, last.loss);
+}
+
+#[test]
+fn another_configuration_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = TrainConfig {
+        epochs: 1,
+        ..config(Precision::F32)
+    };
+    train(folder.path(), &one, &[]);
+    let refuse = |net: NetConfig, config: TrainConfig, hash: &str, name: &str| {
+        let error = Trainer::new(net, config, folder.path())
+            .unwrap()
+            .data_hash(hash)
+            .run(&set(), &mut ())
+            .err()
+            .unwrap();
+        let text = error.to_string();
+        assert!(matches!(error, Error::OtherRun { .. }), "{text}");
+        assert!(text.contains(name), "{text}");
+    };
+    let mut plain = net();
+    plain.l2 = L2Mode::Off;
+    refuse(plain, one.clone(), "three classes", "net.l2");
+    let longer = TrainConfig {
+        epochs: 2,
+        ..one.clone()
+    };
+    refuse(net(), longer, "three classes", "train.epochs is 1 there and 2 here");
+    refuse(net(), one, "others", "data_hash");
+}
+
+#[test]
+fn kept_checkpoints_are_whole_and_old_ones_go() {
+    let folder = tempfile::tempdir().unwrap();
+    Trainer::new(net(), config(Precision::F32), folder.path())
+        .unwrap()
+        .keep(KeepConfig {
+            last: 2,
+            epochs: vec![1],
+        })
+        .run(&set(), &mut ())
+        .unwrap();
+    let kept = |epoch: usize| {
+        folder
+            .path()
+            .join(format!("checkpoints/epoch-{epoch:05}.safetensors"))
+    };
+    let stand: Vec<usize> = (0..6).filter(|&epoch| kept(epoch).exists()).collect();
+    assert_eq!(stand, [1, 3, 4]);
+    assert_eq!(read_state(&kept(3)).unwrap().epoch, 3);
+    assert_eq!(Checkpoint::read(&kept(1)).unwrap().state.step, 4);
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = set();
+    set.images[0] = f32::NAN;
+    let error = Trainer::new(net(), config(Precision::F32), folder.path())
+        .unwrap()
+        .run(&set, &mut ())
+        .err()
+        .unwrap();
+    assert!(
+        matches!(error, Error::Diverged { epoch: 1, checkpoint: None, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    for bytes in [&b""[..], &b"\x02\0\0\0\0\0\0\0{}"[..], &[255u8; 64][..]] {
+        std::fs::write(&path, bytes).unwrap();
+        let trainer = Trainer::new(net(), config(Precision::F32), folder.path()).unwrap();
+        let error = trainer.run(&set(), &mut ()).err().unwrap();
+        assert!(error.to_string().contains("not a valid checkpoint"), "{error}");
+    }
+}
