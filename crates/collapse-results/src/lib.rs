@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use run::{
     DataSet, Detection, EpochRecord, Evaluation, Geometry, Group, Histogram, Loss, OodResult, Run,
-    RunTimes, ScheduleLength,
+    RunTimes, ScheduleLength, Skipped,
 };
 pub use table::{Align, Cell, Claim, Column, Table, Verdict};
 

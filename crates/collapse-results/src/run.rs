@@ -98,6 +98,8 @@ pub struct Detection {
     pub fpr95_id_positive: f64,
     /// Share of in-distribution samples rejected at the threshold that rejects 95 % of OoD samples.
     pub fpr95_ood_positive: f64,
+    /// Least mean of both error rates over all thresholds.
+    pub detection_error: f64,
 }
 
 /// A score's detection of one OoD set.
@@ -127,6 +129,15 @@ pub struct Histogram {
     pub counts: Vec<u64>,
 }
 
+/// A score that could not be computed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Score name.
+    pub score: String,
+    /// Why, and what would help.
+    pub reason: String,
+}
+
 /// Everything measured on one network at one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -142,16 +153,19 @@ pub struct Evaluation {
     pub temperature: f64,
     /// Mean negative log-likelihood of the test labels.
     pub nll: f64,
-    /// Jitter of the Gaussians on features.
-    pub jitter_features: f64,
-    /// Jitter of the Gaussians on logits.
-    pub jitter_logits: f64,
+    /// Jitter of the Gaussians on features; `None` when they could not be fitted.
+    pub jitter_features: Option<f64>,
+    /// Jitter of the Gaussians on logits; `None` when they could not be fitted.
+    pub jitter_logits: Option<f64>,
     /// NC measures on the training split.
     pub geometry: Geometry,
     /// Every score against every OoD set.
     pub ood: Vec<OodResult>,
     /// Score histograms.
     pub histograms: Vec<Histogram>,
+    /// Scores that could not be computed, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
 }
 
 impl Evaluation {

@@ -15,6 +15,9 @@ pub enum Align {
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Column {
+    /// Stable key by which `reference/paper.toml` names the column, e.g. `auroc:svhn`.
+    #[serde(default)]
+    pub key: String,
     /// Heading, with the unit where there is one.
     pub heading: String,
     /// Alignment.
@@ -70,6 +73,10 @@ pub struct Table {
     pub caption: String,
     /// Columns.
     pub columns: Vec<Column>,
+    /// Stable key of each row, e.g. `r18-l2`, by which `reference/paper.toml` names it; as long
+    /// as `rows`.
+    #[serde(default)]
+    pub row_keys: Vec<String>,
     /// Rows, each as long as `columns`.
     pub rows: Vec<Vec<Cell>>,
 }
