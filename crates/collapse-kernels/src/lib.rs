@@ -37,6 +37,8 @@
 //! - [`bn_act_forward`], [`bn_act_backward`]: batch norm, residual and activation in one pass each way.
 //! - [`global_avg_pool`], [`max_pool2`], [`pool_pad_backward`], [`add`]: pooling and shortcuts.
 //! - [`linear_forward`], [`sgd_step`], [`conv_power_iteration`]: head, optimiser, spectral norm.
+//! - [`candle_ops`]: the same as operations on candle tensors.
+//! - [`peak_gflops_register_loop`]: the yardstick of a benchmark.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.
 //!
 //! # Caveats
@@ -46,6 +48,7 @@
 //!   Subnormal bf16 operands count as zero on paths whose instructions flush them.
 
 mod act;
+pub mod candle_ops;
 mod conv;
 mod element;
 mod error;
