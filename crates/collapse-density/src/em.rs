@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
 use crate::linalg::{Cholesky, covariance, matmul_nt, mean, symmetric_eigen};
+use crate::rows::{Rows, check_shape, to_f64};
 use crate::score::log_sum_exp;
-use crate::statistics::{check_finite, check_shape, to_f64};
 
 /// Parameters of an [`EmMixture`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl EmParams {
         if n < self.n_clusters.max(2) {
             return Err(failed(format!("only {n} samples")));
         }
-        check_finite(&features)?;
+        Rows::new(&features).check_finite()?;
         let whitening = Whitening::fit(features.mapv(to_f64).view(), self.n_components)?;
         let white = whitening.apply(features)?;
         let inside = white.slice(s![.., ..whitening.rank()]).to_owned();
@@ -211,7 +211,7 @@ impl EmMixture {
     /// Another number of columns; NaN or infinite features.
     pub fn log_density<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
         check_shape(&features, self.whitening.mean.len())?;
-        check_finite(&features)?;
+        Rows::new(&features).check_finite()?;
         let white = self.whitening.apply(features)?;
         let rank = self.whitening.rank();
         let constant = self.whitening.constant();

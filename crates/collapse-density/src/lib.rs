@@ -41,6 +41,7 @@ mod labelled;
 pub mod linalg;
 mod params;
 mod prune;
+mod rows;
 mod score;
 mod shrinkage;
 mod statistics;

@@ -5,14 +5,14 @@
 //! the first panels, and the score costs little more than one triangular solve per row instead of `C`.
 
 use linfa::Float;
-use ndarray::{Array1, ArrayView2, Axis};
+use ndarray::Array1;
 use rayon::prelude::*;
 
 use crate::factor::Factor;
 use crate::labelled::{Form, LabelledGaussianMixture};
 use crate::linalg::{Cholesky, PANEL, overflow_to_infinity};
+use crate::rows::Rows;
 use crate::score::log_sum_exp;
-use crate::statistics::to_f64;
 
 /// Nats below the best class at which a class is left: `C e⁻⁸⁰` is far under half a unit in the last place of the sum.
 const MARGIN: f64 = 80.0;
@@ -23,7 +23,7 @@ const BOUNDS: usize = 1 << 22;
 
 /// A mixture of full covariances, more than one panel wide.
 pub(crate) struct Pruned<'a> {
-    means: ArrayView2<'a, f64>,
+    means: Vec<Vec<f64>>,
     factors: Vec<&'a Cholesky>,
     /// `−½ (D ln 2π + ln det Σ_c) + log-weight`.
     offsets: Vec<f64>,
@@ -48,7 +48,12 @@ impl<'a> Pruned<'a> {
         let constants = model.constants();
         let pairs = constants.iter().zip(log_weights);
         Some(Self {
-            means: model.class_means(),
+            means: model
+                .class_means()
+                .rows()
+                .into_iter()
+                .map(|m| m.to_vec())
+                .collect(),
             factors: factors.iter().map(cholesky).collect::<Option<_>>()?,
             offsets: pairs
                 .map(|(constant, weight)| weight - 0.5 * constant)
@@ -57,15 +62,17 @@ impl<'a> Pruned<'a> {
     }
 
     /// Scores of finite rows of the right width.
-    pub(crate) fn score<F: Float>(&self, features: ArrayView2<F>) -> Array1<f64> {
+    pub(crate) fn score<F: Float>(&self, features: &Rows<F>) -> Array1<f64> {
         let rows = (BOUNDS / self.factors.len()).clamp(TASK_ROWS, 1 << 14);
-        let chunks = features.axis_chunks_iter(Axis(0), rows);
-        Array1::from_iter(chunks.flat_map(|chunk| self.score_chunk(chunk)))
+        let starts = (0..features.len()).step_by(rows);
+        let chunk = |start| self.score_chunk(features, start, rows.min(features.len() - start));
+        Array1::from_iter(starts.flat_map(chunk))
     }
 
-    fn score_chunk<F: Float>(&self, features: ArrayView2<F>) -> Vec<f64> {
+    /// Scores of `count` rows from row `start`; row indices below are relative to it.
+    fn score_chunk<F: Float>(&self, features: &Rows<F>, start: usize, count: usize) -> Vec<f64> {
         let n_classes = self.factors.len();
-        let mut values = self.first_panel(features);
+        let mut values = self.first_panel(features, start, count);
         let guess: Vec<usize> = values.par_chunks(n_classes).map(largest).collect();
 
         // The likeliest class in full gives each row a bound from below.
@@ -74,7 +81,7 @@ impl<'a> Pruned<'a> {
             likeliest[class].push(row);
         }
         let mut best = vec![f64::NEG_INFINITY; guess.len()];
-        for (class, found) in self.evaluate(features, &likeliest, &best) {
+        for (class, found) in self.evaluate(features, start, &likeliest, &best) {
             for (row, value) in found {
                 best[row] = value;
                 values[row * n_classes + class] = value;
@@ -94,7 +101,7 @@ impl<'a> Pruned<'a> {
                 *bound = f64::NEG_INFINITY;
             }
         }
-        for (class, found) in self.evaluate(features, &others, &best) {
+        for (class, found) in self.evaluate(features, start, &others, &best) {
             for (row, value) in found {
                 values[row * n_classes + class] = value;
             }
@@ -104,26 +111,21 @@ impl<'a> Pruned<'a> {
     }
 
     /// Bounds from above after the first panel, `[n, C]` row-major.
-    fn first_panel<F: Float>(&self, features: ArrayView2<F>) -> Vec<f64> {
+    fn first_panel<F: Float>(&self, features: &Rows<F>, start: usize, count: usize) -> Vec<f64> {
         let n_classes = self.factors.len();
-        let mut bounds = vec![0.0; features.nrows() * n_classes];
+        let mut bounds = vec![0.0; count * n_classes];
         bounds
             .par_chunks_mut(TASK_ROWS * n_classes)
-            .zip(
-                features
-                    .axis_chunks_iter(Axis(0), TASK_ROWS)
-                    .into_par_iter(),
-            )
-            .for_each(|(bounds, rows)| {
-                let mut head = Vec::with_capacity(rows.nrows() * PANEL);
+            .enumerate()
+            .for_each(|(task, bounds)| {
+                let rows = bounds.len() / n_classes;
+                let mut head = vec![0.0; rows * PANEL];
                 for (class, factor) in self.factors.iter().enumerate() {
-                    let mean = self.means.row(class);
-                    head.clear();
-                    for row in rows.rows() {
-                        let pairs = row.into_iter().zip(mean).take(PANEL);
-                        head.extend(pairs.map(|(v, m)| to_f64(*v) - m));
+                    for (i, head) in head.chunks_exact_mut(PANEL).enumerate() {
+                        let row = start + task * TASK_ROWS + i;
+                        features.center(row, &self.means[class], head);
                     }
-                    let mut squared = vec![0.0; rows.nrows()];
+                    let mut squared = vec![0.0; rows];
                     factor.solve_panel(0, &mut head, PANEL, &mut squared);
                     for (row, squared) in squared.into_iter().enumerate() {
                         bounds[row * n_classes + class] = self.log_density(class, squared);
@@ -136,7 +138,8 @@ impl<'a> Pruned<'a> {
     /// Log-densities of the listed rows of each class, but for the rows that fall behind `best` on the way. Found in a fixed order.
     fn evaluate<F: Float>(
         &self,
-        features: ArrayView2<F>,
+        features: &Rows<F>,
+        start: usize,
         rows: &[Vec<usize>],
         best: &[f64],
     ) -> Vec<(usize, Found)> {
@@ -147,25 +150,25 @@ impl<'a> Pruned<'a> {
             .collect();
         tasks
             .into_par_iter()
-            .map(|(class, rows)| (class, self.solve(features, class, rows, best)))
+            .map(|(class, rows)| (class, self.solve(features, start, class, rows, best)))
             .collect()
     }
 
     fn solve<F: Float>(
         &self,
-        features: ArrayView2<F>,
+        features: &Rows<F>,
+        start: usize,
         class: usize,
         rows: &[usize],
         best: &[f64],
     ) -> Found {
-        let d = features.ncols();
-        let (mean, factor) = (self.means.row(class), self.factors[class]);
+        let (mean, factor) = (&self.means[class], self.factors[class]);
+        let d = mean.len();
         let mut alive = rows.to_vec();
         let mut squared = vec![0.0; alive.len()];
-        let mut centered = Vec::with_capacity(alive.len() * d);
-        for &row in &alive {
-            let values = features.index_axis(Axis(0), row);
-            centered.extend(values.into_iter().zip(mean).map(|(v, m)| to_f64(*v) - m));
+        let mut centered = vec![0.0; alive.len() * d];
+        for (row, centered) in alive.iter().zip(centered.chunks_exact_mut(d)) {
+            features.center(start + row, mean, centered);
         }
         for panel in 0..factor.n_panels() {
             factor.solve_panel(panel, &mut centered, d, &mut squared);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::labelled::{Form, LabelledGaussianMixture};
 use crate::prune::Pruned;
-use crate::statistics::{check_finite, check_shape, to_f64};
+use crate::rows::{Rows, check_shape};
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 256;
@@ -22,41 +22,51 @@ impl LabelledGaussianMixture {
     /// Another number of columns; NaN or infinite features.
     pub fn log_density<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
         check_shape(&features, self.n_features())?;
-        check_finite(&features)?;
-        let mut out = match &self.form {
-            Form::Shared(tied) => tied.squared_distances(features)?,
-            Form::PerClass(_) => Array2::zeros((features.nrows(), self.n_classes())),
-        };
+        let (n, d) = features.dim();
+        if let Form::Shared(tied) = &self.form {
+            return Ok(self.log_densities_of(tied.squared_distances(features)?));
+        }
+        let rows = Rows::new(&features);
+        rows.check_finite()?;
+        let mut out = Array2::zeros((n, self.n_classes()));
         if let Form::PerClass(factors) = &self.form {
+            let means: Vec<Vec<f64>> = self
+                .class_means
+                .rows()
+                .into_iter()
+                .map(|m| m.to_vec())
+                .collect();
             out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
                 .into_par_iter()
-                .zip(
-                    features
-                        .axis_chunks_iter(Axis(0), BLOCK_ROWS)
-                        .into_par_iter(),
-                )
-                .for_each(|(mut out, rows)| {
-                    let mut centered = Vec::with_capacity(rows.len());
-                    let mut squared = vec![0.0; rows.nrows()];
-                    for (class_idx, factor) in factors.iter().enumerate() {
-                        let mean = self.class_means.row(class_idx);
-                        centered.clear();
-                        for row in rows.rows() {
-                            centered.extend(row.iter().zip(mean).map(|(v, m)| to_f64(*v) - m));
+                .enumerate()
+                .for_each(|(block, mut out)| {
+                    let mut centered = vec![0.0; out.nrows() * d];
+                    let mut squared = vec![0.0; out.nrows()];
+                    for ((factor, mean), mut out) in
+                        factors.iter().zip(&means).zip(out.columns_mut())
+                    {
+                        for (i, centered) in centered.chunks_exact_mut(d).enumerate() {
+                            rows.center(block * BLOCK_ROWS + i, mean, centered);
                         }
                         factor.squared_norms(&mut centered, &mut squared);
-                        out.column_mut(class_idx)
-                            .assign(&Array1::from_iter(squared.iter().copied()));
+                        out.iter_mut()
+                            .zip(&squared)
+                            .for_each(|(out, squared)| *out = *squared);
                     }
                 });
         }
+        Ok(self.log_densities_of(out))
+    }
+
+    /// Log-densities from squared distances, `[N, C]`.
+    fn log_densities_of(&self, mut out: Array2<f64>) -> Array2<f64> {
         let constants = self.constants();
         for mut row in out.rows_mut() {
             for (value, constant) in row.iter_mut().zip(&constants) {
                 *value = -0.5 * (constant + *value);
             }
         }
-        Ok(out)
+        out
     }
 
     /// Confidence of every row, `[N]`, larger = more in-distribution: `logsumexp_c` of the log-densities, without class priors.
@@ -99,8 +109,9 @@ impl LabelledGaussianMixture {
     ) -> Result<Array1<f64>> {
         if let Some(pruned) = Pruned::new(self, log_weights) {
             check_shape(&features, self.n_features())?;
-            check_finite(&features)?;
-            return Ok(pruned.score(features));
+            let rows = Rows::new(&features);
+            rows.check_finite()?;
+            return Ok(pruned.score(&rows));
         }
         let mut densities = self.log_density(features)?;
         for mut row in densities.rows_mut() {

@@ -6,16 +6,14 @@
 //! tiny beside the means. The `δ` term rides along as one more row of the Gram matrix.
 
 use linfa::Float;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
-use crate::linalg::SymmetricPanels;
+use crate::linalg::{SymmetricPanels, sum_by_lanes};
 use crate::params::{Covariance, Shrinkage, ValidParams};
-
-/// Elements of a gathered block of centred rows (4 MiB).
-const BLOCK_ELEMENTS: usize = 1 << 19;
+use crate::rows::{Block, Rows, check_shape};
 
 /// Second moments of one class about its mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +34,8 @@ struct Fourth {
 pub(crate) struct ClassMoments {
     pub(crate) count: usize,
     pub(crate) mean: Vec<f64>,
-    /// Largest distance of a feature from its chunk's mean: tells a vanished square from no spread.
+    /// Largest distance of a feature from its chunk's mean, looked up where the squares vanish: tells squares too small for
+    /// f64 from no spread.
     pub(crate) spread: f64,
     scatter: Scatter,
     fourth: Option<Fourth>,
@@ -117,39 +116,46 @@ impl PartialStatistics {
     /// unchanged then.
     pub fn update<F: Float>(&mut self, features: ArrayView2<F>, labels: &[usize]) -> Result<()> {
         let members = self.group(&features, labels)?;
-        let means = class_means(&features, &members)?;
-        // Gathered blocks want contiguous rows.
-        let features = features.as_standard_layout();
-        let features = features.view();
+        let rows = Rows::new(&features);
+        let means = rows.class_means(&members)?;
         if let Some(pooled) = &mut self.pooled {
-            let mut block = Block::new(self.n_features, features.nrows() + members.len());
-            for ((class, rows), mean) in self.classes.iter_mut().zip(&members).zip(&means) {
+            let mut block = Block::new(self.n_features, rows.len() + members.len());
+            for ((class, indices), mean) in self.classes.iter_mut().zip(&members).zip(&means) {
                 if block.room() == 0 {
                     pooled.add_gram(block.filled());
                     block.clear();
                 }
-                class.shift_row(rows.len(), mean, &mut block);
-                let mut left = rows.as_slice();
+                class.shift_row(indices.len(), mean, &mut block);
+                let mut left = indices.as_slice();
                 while !left.is_empty() {
                     if block.room() == 0 {
                         pooled.add_gram(block.filled());
                         block.clear();
                     }
                     let (run, rest) = left.split_at(left.len().min(block.room()));
-                    let spread = block.gather(&features, run, mean);
-                    class.spread = class.spread.max(spread);
+                    block.gather(&rows, run, mean);
                     left = rest;
                 }
-                class.advance_mean(rows.len(), mean);
+                class.advance_mean(indices.len(), mean);
             }
             pooled.add_gram(block.filled());
-            return Ok(());
+        } else {
+            self.classes
+                .par_iter_mut()
+                .zip(&members)
+                .zip(&means)
+                .for_each(|((class, indices), mean)| class.update(&rows, indices, mean));
         }
-        self.classes
-            .par_iter_mut()
-            .zip(&members)
-            .zip(&means)
-            .for_each(|((class, rows), mean)| class.update(&features, rows, mean));
+        let shared = self.pooled.as_ref().map(SymmetricPanels::diagonal);
+        for ((class, indices), mean) in self.classes.iter_mut().zip(&members).zip(&means) {
+            let vanished = |diagonal: &[f64]| diagonal.iter().sum::<f64>() < f64::MIN_POSITIVE;
+            if shared
+                .as_deref()
+                .map_or_else(|| vanished(&class.diagonal()), vanished)
+            {
+                class.spread = class.spread.max(rows.spread(indices, mean));
+            }
+        }
         Ok(())
     }
 
@@ -216,8 +222,8 @@ impl PartialStatistics {
 }
 
 impl ClassMoments {
-    fn update<F: Float>(&mut self, features: &ArrayView2<F>, rows: &[usize], mean: &[f64]) {
-        if rows.is_empty() {
+    fn update<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], mean: &[f64]) {
+        if indices.is_empty() {
             return;
         }
         // Fourth moments of two parts need the scatter of both apart, so they meet in `absorb`.
@@ -232,16 +238,16 @@ impl ClassMoments {
                     weighted: vec![0.0; mean.len()],
                 }),
             };
-            part.update(features, rows, mean);
+            part.update(rows, indices, mean);
             self.absorb(&part);
             return;
         }
-        let mut block = Block::new(mean.len(), rows.len() + 1);
-        self.shift_row(rows.len(), mean, &mut block);
-        let mut left = rows;
+        let mut block = Block::new(mean.len(), indices.len() + 1);
+        self.shift_row(indices.len(), mean, &mut block);
+        let mut left = indices;
         while !left.is_empty() {
             let (run, rest) = left.split_at(left.len().min(block.room()));
-            self.spread = self.spread.max(block.gather(features, run, mean));
+            block.gather(rows, run, mean);
             if let Some(fourth) = &mut self.fourth {
                 fourth.add(block.filled(), mean.len());
             }
@@ -249,7 +255,7 @@ impl ClassMoments {
             block.clear();
             left = rest;
         }
-        self.advance_mean(rows.len(), mean);
+        self.advance_mean(indices.len(), mean);
     }
 
     /// Puts `√(n_a n_b / (n_a + n_b)) (μ_b − μ_a)` into the block.
@@ -402,139 +408,8 @@ impl Fourth {
     }
 }
 
-/// A buffer of centred rows.
-struct Block {
-    n_features: usize,
-    rows: usize,
-    data: Vec<f64>,
-}
-
-impl Block {
-    fn new(n_features: usize, wanted: usize) -> Self {
-        let rows = (BLOCK_ELEMENTS / n_features)
-            .clamp(64, 1024)
-            .min(wanted)
-            .max(1);
-        Self {
-            n_features,
-            rows,
-            data: Vec::with_capacity(rows * n_features),
-        }
-    }
-
-    fn room(&self) -> usize {
-        self.rows - self.data.len() / self.n_features
-    }
-
-    fn filled(&self) -> &[f64] {
-        &self.data
-    }
-
-    fn clear(&mut self) {
-        self.data.clear();
-    }
-
-    fn push(&mut self, row: impl Iterator<Item = f64>) {
-        self.data.extend(row);
-    }
-
-    /// Appends centred rows; returns their largest absolute value.
-    fn gather<F: Float>(&mut self, features: &ArrayView2<F>, rows: &[usize], mean: &[f64]) -> f64 {
-        let d = self.n_features;
-        let start = self.data.len();
-        self.data.resize(start + rows.len() * d, 0.0);
-        self.data[start..]
-            .par_chunks_exact_mut(d)
-            .with_min_len(32)
-            .zip(rows)
-            .map(|(out, &row)| {
-                let values = features.index_axis(Axis(0), row);
-                let mut spread = 0.0f64;
-                for ((out, value), mean) in out.iter_mut().zip(values).zip(mean) {
-                    *out = to_f64(*value) - mean;
-                    spread = spread.max(out.abs());
-                }
-                spread
-            })
-            .reduce(|| 0.0, f64::max)
-    }
-}
-
-/// Class means by two passes; a class without rows has the zero mean.
-fn class_means<F: Float>(
-    features: &ArrayView2<F>,
-    members: &[Vec<usize>],
-) -> Result<Vec<Vec<f64>>> {
-    let d = features.ncols();
-    let means: Vec<Vec<f64>> = members
-        .par_iter()
-        .map(|rows| {
-            let mut mean = vec![0.0; d];
-            let n = rows.len().max(1) as f64;
-            for &row in rows {
-                let values = features.index_axis(Axis(0), row);
-                mean.iter_mut()
-                    .zip(values)
-                    .for_each(|(m, v)| *m += to_f64(*v));
-            }
-            mean.iter_mut().for_each(|m| *m /= n);
-            let mut rest = vec![0.0; d];
-            for &row in rows {
-                let values = features.index_axis(Axis(0), row);
-                for ((r, v), m) in rest.iter_mut().zip(values).zip(&mean) {
-                    *r += to_f64(*v) - m;
-                }
-            }
-            mean.iter_mut().zip(&rest).for_each(|(m, r)| *m += r / n);
-            mean
-        })
-        .collect();
-    if let Some(class) = means.iter().position(|m| m.iter().any(|v| !v.is_finite())) {
-        check_finite(features)?;
-        return Err(DensityError::Range {
-            class,
-            what: "sum of the features",
-        });
-    }
-    Ok(means)
-}
-
-pub(crate) fn check_shape<F>(features: &ArrayView2<F>, n_features: usize) -> Result<()> {
-    if features.ncols() != n_features {
-        return Err(DensityError::FeatureDimension {
-            expected: n_features,
-            found: features.ncols(),
-        });
-    }
-    Ok(())
-}
-
-/// Names the first NaN or infinity in row-major order.
-pub(crate) fn check_finite<F: Float>(features: &ArrayView2<F>) -> Result<()> {
-    let bad = features
-        .axis_iter(Axis(0))
-        .into_par_iter()
-        .enumerate()
-        .find_map_first(|(row, values)| {
-            // One sum first: a loop without branches.
-            let sum = values.iter().fold(0.0, |sum, v| sum + to_f64(*v) * 0.0);
-            (sum != 0.0).then(|| {
-                let column = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-                (row, column, to_f64(values[column]))
-            })
-        });
-    match bad {
-        Some((row, column, value)) => Err(DensityError::NotFinite { row, column, value }),
-        None => Ok(()),
-    }
-}
-
-pub(crate) fn to_f64<F: Float>(value: F) -> f64 {
-    value.to_f64().unwrap_or(f64::NAN)
-}
-
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    sum_by_lanes(a, b, |a, b| a * b)
 }
 
 /// Class means as an array `[C, D]`.

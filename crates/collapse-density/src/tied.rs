@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
 use crate::fit::factorise;
-use crate::linalg::{Cholesky, overflow_to_infinity};
+use crate::linalg::{Cholesky, overflow_to_infinity, sum_by_lanes};
 use crate::params::{Covariance, Jitter, Params};
-use crate::statistics::{PartialStatistics, check_finite, check_shape, stack_means, to_f64};
+use crate::rows::{Rows, check_shape};
+use crate::statistics::{PartialStatistics, stack_means};
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 128;
@@ -86,7 +87,7 @@ impl TiedGaussian {
     /// When the shapes disagree or the covariance is not positive definite.
     pub fn new(class_means: Array2<f64>, covariance: ArrayView2<f64>) -> Result<Self> {
         check_shape(&class_means.view(), covariance.nrows())?;
-        check_finite(&class_means.view())?;
+        Rows::new(&class_means.view()).check_finite()?;
         Self::from_factor(class_means, Cholesky::new(covariance)?, 0.0)
     }
 
@@ -163,29 +164,29 @@ impl TiedGaussian {
     /// # Errors
     /// Another number of columns; NaN or infinite features.
     pub fn squared_distances<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
-        let (n, d) = features.dim();
+        let (n, d) = (features.nrows(), features.ncols());
         let n_classes = self.class_means.nrows();
         check_shape(&features, self.center.len())?;
-        check_finite(&features)?;
+        let rows = Rows::new(&features);
+        rows.check_finite()?;
+        let center = self.center.to_vec();
+        let means: Vec<f64> = self.whitened_means.iter().copied().collect();
         let mut out = Array2::zeros((n, n_classes));
         out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
             .into_par_iter()
-            .zip(
-                features
-                    .axis_chunks_iter(Axis(0), BLOCK_ROWS)
-                    .into_par_iter(),
-            )
-            .for_each(|(mut out, rows)| {
-                let mut white: Vec<f64> = Vec::with_capacity(rows.len());
-                for row in rows.rows() {
-                    white.extend(row.iter().zip(&self.center).map(|(v, m)| to_f64(*v) - m));
+            .enumerate()
+            .for_each(|(block, mut out)| {
+                let count = out.nrows();
+                let mut white = vec![0.0; count * d];
+                for (i, white) in white.chunks_exact_mut(d).enumerate() {
+                    rows.center(block * BLOCK_ROWS + i, &center, white);
                 }
                 self.cholesky
-                    .squared_norms(&mut white, &mut vec![0.0; rows.nrows()]);
+                    .squared_norms(&mut white, &mut vec![0.0; count]);
                 for (row, mut out) in white.chunks_exact(d).zip(out.rows_mut()) {
-                    for (mean, out) in self.whitened_means.rows().into_iter().zip(&mut out) {
-                        let terms = row.iter().zip(mean).map(|(a, b)| (a - b) * (a - b));
-                        *out = overflow_to_infinity(terms.sum());
+                    for (mean, out) in means.chunks_exact(d).zip(&mut out) {
+                        let squared = sum_by_lanes(row, mean, |a, b| (a - b) * (a - b));
+                        *out = overflow_to_infinity(squared);
                     }
                 }
             });

@@ -210,7 +210,7 @@ fn sampling_and_refitting_recovers_the_model() {
         );
         assert!(relative(&a, &b) < 0.03);
     }
-    assert!(relative(&refitted.class_means(), &model.class_means()) < 0.01);
+    assert!(relative(refitted.class_means(), model.class_means()) < 0.01);
 }
 
 #[test]

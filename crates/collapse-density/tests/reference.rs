@@ -78,7 +78,7 @@ fn densities_agree_with_the_reference() {
             .fit_view(features.view(), &labels)
             .unwrap();
         let means = matrix(&tensors, &format!("{name}.means"));
-        assert!(relative(&model.class_means(), &means) < 1e-13);
+        assert!(relative(model.class_means(), &means) < 1e-13);
         let chosen = case["chosen_jitter"].as_f64().unwrap();
         if chosen == 0.0 {
             assert_eq!(model.jitter(), 0.0, "{name}");
@@ -100,7 +100,7 @@ fn densities_agree_with_the_reference() {
             let model = params.fit_view(features.view(), &labels).unwrap();
             let score = model.score(test.view()).unwrap();
             let errors = [
-                relative(&model.log_determinants(), &numbers(&row["logdet_mp60"])),
+                relative(model.log_determinants(), &numbers(&row["logdet_mp60"])),
                 relative(&score, &numbers(&row["score_mp60"])),
             ];
             assert!(

@@ -46,7 +46,15 @@ pub(crate) fn power_of_two_below(value: f64) -> f64 {
     f64::from_bits(value.to_bits() & 0x7ff0_0000_0000_0000).max(f64::MIN_POSITIVE)
 }
 
-/// Inner product with four running sums.
+/// Inner product in eight running sums: a loop of vectors with one fixed order.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let (left, right) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0; 8];
+    for (a, b) in left.0.iter().zip(right.0) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f64 = left.1.iter().zip(right.1).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f64>() + rest
 }

@@ -293,10 +293,8 @@ impl Cholesky {
         }
         solve_lower_triangular_in_place(diagonal, current.rb_mut(), Par::Seq);
         for (squared, row) in squared.iter_mut().zip(rows.chunks_exact(width)) {
-            *squared += row[start..start + height]
-                .iter()
-                .map(|v| v * v)
-                .sum::<f64>();
+            let solved = &row[start..start + height];
+            *squared += super::sum_by_lanes(solved, solved, |a, b| a * b);
         }
     }
 
