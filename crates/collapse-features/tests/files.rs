@@ -1,4 +1,5 @@
 //! Round trips, files of other frameworks, and what broken files are answered.
+#![allow(clippy::unwrap_used)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,28 @@
+use ndarray::Array1;
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::Result;
+use crate::inputs::Inputs;
+use crate::numeric::log_sum_exp;
+
+/// ln Σ_c exp f_c, the negative free energy at temperature 1.
+///
+/// Source: Liu et al., *Energy-based Out-of-distribution Detection* (2020).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Energy;
+
+impl Detector for Energy {
+    fn name(&self) -> &'static str {
+        "energy"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        Ok(inputs
+            .logits()
+            .rows()
+            .into_iter()
+            .map(log_sum_exp)
+            .collect())
+    }
+}

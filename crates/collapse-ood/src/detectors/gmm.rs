@@ -1,0 +1,155 @@
+use collapse_density::linalg::covariance;
+use collapse_density::{Covariance, Jitter, LabelledGaussianMixture, TiedGaussian};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::inputs::{Inputs, TrainInputs};
+use crate::numeric::log_sum_exp;
+
+/// Where the Gaussians live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GmmSpace {
+    /// On what the head saw: ẑ with L2, else z.
+    Features,
+    /// On the logits.
+    Logits,
+}
+
+impl GmmSpace {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Features => "gmm_features",
+            Self::Logits => "gmm_logits",
+        }
+    }
+
+    fn of<'a>(self, inputs: &'a Inputs) -> ArrayView2<'a, f64> {
+        match self {
+            Self::Features => inputs.head_features(),
+            Self::Logits => inputs.logits(),
+        }
+    }
+}
+
+/// ln Σ_c N(z; μ_c, Σ_c): the density of DDU.
+///
+/// Source: Mukhoti et al., *Deep Deterministic Uncertainty* (2023), `utils/gmm_utils.py`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Gmm {
+    space: GmmSpace,
+    mixture: LabelledGaussianMixture,
+}
+
+impl Gmm {
+    /// Fits one Gaussian a class.
+    ///
+    /// # Errors
+    /// [`Error::Density`] names class, samples, dimension and remedy.
+    pub fn fit(
+        train: &TrainInputs,
+        space: GmmSpace,
+        covariance: Covariance,
+        jitter: Jitter,
+    ) -> Result<Self> {
+        let params = LabelledGaussianMixture::params(train.n_classes())
+            .covariance(covariance)
+            .jitter(jitter);
+        let mixture = params
+            .check()
+            .and_then(|params| params.fit_view(space.of(train.inputs()), train.labels()));
+        Ok(Self {
+            space,
+            mixture: mixture.map_err(Error::density(space.name()))?,
+        })
+    }
+
+    /// The fitted mixture, with its chosen jitter.
+    #[must_use]
+    pub fn mixture(&self) -> &LabelledGaussianMixture {
+        &self.mixture
+    }
+}
+
+impl Detector for Gmm {
+    fn name(&self) -> &'static str {
+        self.space.name()
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        self.mixture
+            .score(self.space.of(inputs))
+            .map_err(Error::density(self.name()))
+    }
+}
+
+/// ln Σ_c (n_c / N) N(z; μ_c, Σ_c + ridge · I) with maximum-likelihood covariances (divisor n_c).
+///
+/// Source: pytorch-ood 0.4.0, whose ridge is 1e-6.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GmmWithPriors {
+    classes: Vec<TiedGaussian>,
+    log_weights: Vec<f64>,
+}
+
+impl GmmWithPriors {
+    /// Fits one Gaussian a class, with `ridge` ≥ 0 on the diagonals.
+    ///
+    /// # Errors
+    /// [`Error::Density`]; [`Error::Undefined`] for a class without samples.
+    pub fn fit(train: &TrainInputs, ridge: f64) -> Result<Self> {
+        let error = Error::density("gmm_priors");
+        let features = train.inputs().head_features();
+        let (n, d) = features.dim();
+        let mut detector = Self {
+            classes: Vec::new(),
+            log_weights: Vec::new(),
+        };
+        for class in 0..train.n_classes() {
+            let rows: Vec<usize> = (0..n).filter(|&row| train.labels()[row] == class).collect();
+            let members = features.select(Axis(0), &rows);
+            let Some(mean) = members.mean_axis(Axis(0)) else {
+                return Err(Error::undefined(
+                    "gmm_priors",
+                    format!("class {class} has no training samples"),
+                ));
+            };
+            let mut sigma =
+                covariance(members.view(), mean.view(), rows.len() as f64).map_err(&error)?;
+            sigma.diag_mut().mapv_inplace(|variance| variance + ridge);
+            let gaussian =
+                TiedGaussian::new(mean.insert_axis(Axis(0)), sigma.view()).map_err(&error)?;
+            let constant =
+                d as f64 * std::f64::consts::TAU.ln() + gaussian.cholesky().log_determinant();
+            detector
+                .log_weights
+                .push((rows.len() as f64 / n as f64).ln() - 0.5 * constant);
+            detector.classes.push(gaussian);
+        }
+        Ok(detector)
+    }
+}
+
+impl Detector for GmmWithPriors {
+    fn name(&self) -> &'static str {
+        "gmm_priors"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let features = inputs.head_features();
+        let mut terms = Array2::zeros((features.nrows(), self.classes.len()));
+        for ((gaussian, weight), mut term) in self
+            .classes
+            .iter()
+            .zip(&self.log_weights)
+            .zip(terms.columns_mut())
+        {
+            let squared = gaussian
+                .squared_distances(features)
+                .map_err(Error::density(self.name()))?;
+            term.assign(&squared.column(0).mapv(|squared| weight - 0.5 * squared));
+        }
+        Ok(terms.rows().into_iter().map(log_sum_exp).collect())
+    }
+}

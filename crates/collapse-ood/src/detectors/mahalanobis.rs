@@ -1,0 +1,149 @@
+use collapse_density::linalg::{covariance, mean};
+use collapse_density::{Divisor, TiedGaussian};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::inputs::{Inputs, TrainInputs};
+
+/// What the distances are measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub enum PooledCovariance {
+    /// Pooled scatter / N, with a jitter only where it is singular.
+    #[default]
+    MaximumLikelihood,
+    /// Pooled scatter, not divided, + `ridge` · I, and the nearest distance halved in the form that is not relative.
+    /// Source: pytorch-ood 0.4.0, whose ridge is 1e-6.
+    Scatter {
+        /// Added to the diagonal, > 0.
+        ridge: f64,
+    },
+}
+
+/// Which member of the family.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct MahalanobisOptions {
+    /// Subtract the distance to a single Gaussian of all samples.
+    pub relative: bool,
+    /// Normalise the features first, in fitting and in scoring.
+    pub normalize: bool,
+    /// What the distances are measured in.
+    pub covariance: PooledCovariance,
+}
+
+impl MahalanobisOptions {
+    fn name(self) -> &'static str {
+        match (self.relative, self.normalize) {
+            (false, false) => "mahalanobis",
+            (true, false) => "relative_mahalanobis",
+            (false, true) => "mahalanobis_pp",
+            (true, true) => "relative_mahalanobis_pp",
+        }
+    }
+
+    fn features<'a>(self, inputs: &'a Inputs) -> ArrayView2<'a, f64> {
+        if self.normalize {
+            inputs.normalized()
+        } else {
+            inputs.head_features()
+        }
+    }
+}
+
+/// −min_c (z − μ_c)ᵀ Σ⁻¹ (z − μ_c), with one covariance for all classes; the relative form adds the squared distance to
+/// the Gaussian of all samples, the `++` forms normalise z.
+///
+/// Source: Lee et al. (2018); Ren et al., *A Simple Fix to Mahalanobis Distance* (2021); Mueller and Hein,
+/// *Mahalanobis++* (arXiv 2505.18032).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mahalanobis {
+    options: MahalanobisOptions,
+    classes: TiedGaussian,
+    background: Option<TiedGaussian>,
+}
+
+impl Mahalanobis {
+    /// Fits class means and covariance.
+    ///
+    /// # Errors
+    /// [`Error::Density`], also for a class without samples.
+    pub fn fit(train: &TrainInputs, options: MahalanobisOptions) -> Result<Self> {
+        let error = Error::density(options.name());
+        let features = options.features(train.inputs());
+        let everything = vec![0; features.nrows()];
+        let gaussian = |labels: &[usize], n_classes| match options.covariance {
+            PooledCovariance::MaximumLikelihood => {
+                TiedGaussian::fit(features, labels, n_classes, Divisor::Samples).map_err(&error)
+            }
+            PooledCovariance::Scatter { ridge } => {
+                scatter_gaussian(features, labels, n_classes, ridge)
+            }
+        };
+        let classes = gaussian(train.labels(), train.n_classes())?;
+        let background = if options.relative {
+            Some(gaussian(&everything, 1)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            options,
+            classes,
+            background,
+        })
+    }
+}
+
+fn scatter_gaussian(
+    features: ArrayView2<f64>,
+    labels: &[usize],
+    n_classes: usize,
+    ridge: f64,
+) -> Result<TiedGaussian> {
+    let error = Error::density("mahalanobis");
+    let d = features.ncols();
+    let mut means = Array2::zeros((n_classes, d));
+    let mut scatter = Array2::zeros((d, d));
+    for class in 0..n_classes {
+        let rows: Vec<usize> = (0..labels.len())
+            .filter(|&row| labels[row] == class)
+            .collect();
+        let members = features.select(Axis(0), &rows);
+        let center = mean(members.view()).map_err(&error)?;
+        scatter += &covariance(members.view(), center.view(), 1.0).map_err(&error)?;
+        means.row_mut(class).assign(&center);
+    }
+    scatter.diag_mut().mapv_inplace(|value| value + ridge);
+    TiedGaussian::new(means, scatter.view()).map_err(&error)
+}
+
+impl Detector for Mahalanobis {
+    fn name(&self) -> &'static str {
+        self.options.name()
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let error = Error::density(self.name());
+        let features = self.options.features(inputs);
+        let nearest = |row: ArrayView1<f64>| row.iter().copied().fold(f64::INFINITY, f64::min);
+        let mut score: Array1<f64> = {
+            let squared = self.classes.squared_distances(features).map_err(&error)?;
+            squared
+                .rows()
+                .into_iter()
+                .map(|row| -nearest(row))
+                .collect()
+        };
+        match &self.background {
+            Some(background) => {
+                score += &background
+                    .squared_distances(features)
+                    .map_err(&error)?
+                    .column(0)
+            }
+            None if self.options.covariance != PooledCovariance::MaximumLikelihood => score *= 0.5,
+            None => {}
+        }
+        Ok(score)
+    }
+}

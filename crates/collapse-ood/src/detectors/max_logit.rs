@@ -1,0 +1,28 @@
+use ndarray::Array1;
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::Result;
+use crate::inputs::Inputs;
+use crate::numeric::argmax;
+
+/// max_c f_c.
+///
+/// Source: Hendrycks et al., *Scaling Out-of-Distribution Detection for Real-World Settings* (2022).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MaxLogit;
+
+impl Detector for MaxLogit {
+    fn name(&self) -> &'static str {
+        "max_logit"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        Ok(inputs
+            .logits()
+            .rows()
+            .into_iter()
+            .map(|row| row[argmax(row)])
+            .collect())
+    }
+}

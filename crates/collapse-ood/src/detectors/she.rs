@@ -1,0 +1,71 @@
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::inputs::{Inputs, TrainInputs, check_columns};
+use crate::numeric::argmax;
+
+/// z · s_ŷ, with s_c the mean feature of the training samples of class c that the network classifies correctly.
+///
+/// Source: Zhang et al., *Out-of-Distribution Detection based on In-Distribution Data Patterns Memorization with Modern
+/// Hopfield Energy* (2023).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct She {
+    patterns: Array2<f64>,
+    counts: Vec<usize>,
+}
+
+impl She {
+    /// Stores one pattern a class.
+    ///
+    /// # Errors
+    /// None today; a class without correct samples fails only when a sample is predicted to be of it.
+    pub fn fit(train: &TrainInputs) -> Result<Self> {
+        let features = train.inputs().head_features();
+        let mut patterns = Array2::zeros((train.n_classes(), features.ncols()));
+        let mut counts = vec![0usize; train.n_classes()];
+        let logits = train.inputs().logits();
+        let rows = features.rows().into_iter().zip(logits.rows());
+        for ((feature, logits), &label) in rows.zip(train.labels()) {
+            if argmax(logits) == label {
+                counts[label] += 1;
+                let mut pattern = patterns.row_mut(label);
+                pattern += &feature;
+            }
+        }
+        for (mut pattern, &count) in patterns.rows_mut().into_iter().zip(&counts) {
+            pattern /= count.max(1) as f64;
+        }
+        Ok(Self { patterns, counts })
+    }
+}
+
+impl Detector for She {
+    fn name(&self) -> &'static str {
+        "she"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let (features, logits) = (inputs.head_features(), inputs.logits());
+        check_columns(features, self.patterns.ncols())?;
+        let rows = features
+            .rows()
+            .into_iter()
+            .zip(logits.rows())
+            .enumerate();
+        rows.map(|(row, (feature, logits))| {
+            let class = argmax(logits);
+            match self.counts.get(class) {
+                Some(1..) => Ok(feature.dot(&self.patterns.row(class))),
+                _ => {
+                    let reason = format!(
+                        "row {row} is predicted as class {class}, of which no training sample is classified correctly"
+                    );
+                    Err(Error::undefined("she", reason))
+                }
+            }
+        })
+        .collect()
+    }
+}

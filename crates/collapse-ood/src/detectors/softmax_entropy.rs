@@ -1,0 +1,33 @@
+use ndarray::{Array1, ArrayView1};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::Result;
+use crate::inputs::Inputs;
+use crate::numeric::log_sum_exp;
+
+/// Σ_c p_c ln p_c, the negative softmax entropy in nats, in −ln C..=0.
+///
+/// Source: DDU, `metrics/uncertainty_confidence.py`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SoftmaxEntropy;
+
+impl Detector for SoftmaxEntropy {
+    fn name(&self) -> &'static str {
+        "softmax_entropy"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let negative_entropy = |row: ArrayView1<f64>| {
+            let normaliser = log_sum_exp(row);
+            let term = |logit: &f64| (logit - normaliser).exp() * (logit - normaliser);
+            row.iter().map(term).sum()
+        };
+        Ok(inputs
+            .logits()
+            .rows()
+            .into_iter()
+            .map(negative_entropy)
+            .collect())
+    }
+}

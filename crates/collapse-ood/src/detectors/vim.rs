@@ -1,0 +1,137 @@
+use collapse_density::linalg::{covariance, matmul_nt, symmetric_eigen};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::numeric::{argmax, log_sum_exp, norm};
+
+/// −‖(z − u) outside the principal subspace‖, with u = −W⁺ b, the point where all logits vanish.
+///
+/// Source: Wang et al., *ViM: Out-Of-Distribution with Virtual-logit Matching* (2022).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Residual {
+    origin: Array1<f64>,
+    /// Orthonormal rows that span the complement of the principal subspace.
+    complement: Array2<f64>,
+}
+
+impl Residual {
+    /// Fits the principal subspace of `dimension` < D (uncentred second moment of z − u). `None` chooses as OpenOOD
+    /// does: 1000 for D ≥ 2048, 512 for D ≥ 768, else D / 2.
+    ///
+    /// # Errors
+    /// [`Error::NeedsHead`], [`Error::Setting`], [`Error::Density`].
+    pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
+        let error = Error::density("vim");
+        let head = train.head("vim")?;
+        let features = train.inputs().head_features();
+        let (n, d) = features.dim();
+        let kept = dimension.unwrap_or(match d {
+            2048.. => 1000,
+            768.. => 512,
+            _ => d / 2,
+        });
+        if kept >= d {
+            let expected = format!("below the feature dimension {d}");
+            return Err(Error::Setting {
+                name: "vim dimension",
+                value: kept.to_string(),
+                expected,
+            });
+        }
+        let origin = vanishing_point(head)?;
+        let moment = covariance(features, origin.view(), n as f64).map_err(&error)?;
+        let eigen = symmetric_eigen(moment.view()).map_err(&error)?;
+        Ok(Self {
+            origin,
+            complement: eigen.vectors.slice(s![kept.., ..]).to_owned(),
+        })
+    }
+
+    fn norms(&self, features: ArrayView2<f64>) -> Result<Array1<f64>> {
+        check_columns(features, self.origin.len())?;
+        let centered = &features - &self.origin;
+        let outside =
+            matmul_nt(centered.view(), self.complement.view()).map_err(Error::density("vim"))?;
+        Ok(outside.rows().into_iter().map(norm).collect())
+    }
+}
+
+impl Detector for Residual {
+    fn name(&self) -> &'static str {
+        "residual"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        Ok(-self.norms(inputs.head_features())?)
+    }
+}
+
+/// u = −W⁺ b through the C × C matrix W Wᵀ, directions that it does not reach left out.
+fn vanishing_point(head: &Head) -> Result<Array1<f64>> {
+    let error = Error::density("vim");
+    let gram = matmul_nt(head.weight.view(), head.weight.view()).map_err(&error)?;
+    let eigen = symmetric_eigen(gram.view()).map_err(&error)?;
+    let floor = eigen.values[0].max(0.0) * f64::EPSILON * gram.nrows() as f64;
+    let mut combination = Array1::<f64>::zeros(gram.nrows());
+    for (value, vector) in eigen.values.iter().zip(eigen.vectors.rows()) {
+        if *value > floor {
+            combination.scaled_add(-vector.dot(&head.bias) / value, &vector);
+        }
+    }
+    Ok(combination.dot(&head.weight))
+}
+
+/// logsumexp f − α ‖residual‖: energy with the residual as a virtual logit, α matched on the training set.
+///
+/// Source: Wang et al., *ViM: Out-Of-Distribution with Virtual-logit Matching* (2022).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Vim {
+    residual: Residual,
+    alpha: f64,
+}
+
+impl Vim {
+    /// Fits subspace and α = mean max logit / mean residual norm; `dimension` as [`Residual::fit`].
+    ///
+    /// # Errors
+    /// As [`Residual::fit`]; [`Error::Undefined`] when the training features have no residual.
+    pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
+        let residual = Residual::fit(train, dimension)?;
+        let norms = residual.norms(train.inputs().head_features())?;
+        let logits = train.inputs().logits();
+        let top: f64 = logits.axis_iter(Axis(0)).map(|row| row[argmax(row)]).sum();
+        if norms.sum() == 0.0 {
+            let reason = "the training features have no part outside the principal subspace; lower its dimension";
+            return Err(Error::undefined("vim", reason));
+        }
+        Ok(Self {
+            alpha: top / norms.sum(),
+            residual,
+        })
+    }
+
+    /// The weight of the residual.
+    #[must_use]
+    pub fn alpha(&self) -> f64 {
+        self.alpha
+    }
+}
+
+impl Detector for Vim {
+    fn name(&self) -> &'static str {
+        "vim"
+    }
+
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let energy: Array1<f64> = inputs
+            .logits()
+            .rows()
+            .into_iter()
+            .map(log_sum_exp)
+            .collect();
+        Ok(energy - self.alpha * self.residual.norms(inputs.head_features())?)
+    }
+}

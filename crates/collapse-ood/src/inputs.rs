@@ -1,0 +1,237 @@
+use std::sync::OnceLock;
+
+use collapse_density::linalg::matmul_nt;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::numeric::norm;
+
+/// Norms below this divide by it instead. Source: `torch.nn.functional.normalize`.
+const NORM_FLOOR: f64 = 1e-12;
+
+/// What a network says about the samples to be scored.
+///
+/// Quantities that several detectors share are computed once, when first asked for.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    features: ArrayView2<'a, f64>,
+    logits: ArrayView2<'a, f64>,
+    l2: bool,
+    normalized: OnceLock<Array2<f64>>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Raw features z `[N, D]`, logits `[N, C]`, and whether the head saw z / ‖z‖.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NotFinite`], or [`Error::Undefined`] when there is nothing to score.
+    pub fn new(
+        features: ArrayView2<'a, f64>,
+        logits: ArrayView2<'a, f64>,
+        l2: bool,
+    ) -> Result<Self> {
+        let ((n, d), c) = (features.dim(), logits.ncols());
+        if n == 0 || d == 0 || c == 0 {
+            return Err(Error::undefined(
+                "a score",
+                format!(
+                    "features are [{n}, {d}] and logits [{}, {c}]",
+                    logits.nrows()
+                ),
+            ));
+        }
+        if logits.nrows() != n {
+            return Err(Error::Shape {
+                what: "logits",
+                found: format!("{} rows", logits.nrows()),
+                expected: format!("{n}, one for each row of the features"),
+            });
+        }
+        finite("features", features)?;
+        finite("logits", logits)?;
+        Ok(Self {
+            features,
+            logits,
+            l2,
+            normalized: OnceLock::new(),
+        })
+    }
+
+    /// Raw features z, `[N, D]`.
+    #[must_use]
+    pub fn features(&self) -> ArrayView2<'_, f64> {
+        self.features.view()
+    }
+
+    /// Logits, `[N, C]`.
+    #[must_use]
+    pub fn logits(&self) -> ArrayView2<'_, f64> {
+        self.logits.view()
+    }
+
+    /// Whether the head saw L2-normalised features.
+    #[must_use]
+    pub fn l2(&self) -> bool {
+        self.l2
+    }
+
+    /// ẑ = z / max(‖z‖, 1e-12), `[N, D]`.
+    pub fn normalized(&self) -> ArrayView2<'_, f64> {
+        self.normalized
+            .get_or_init(|| normalize_rows(self.features))
+            .view()
+    }
+
+    /// What the head saw: ẑ with L2, else z; `[N, D]`.
+    pub fn head_features(&self) -> ArrayView2<'_, f64> {
+        if self.l2 {
+            self.normalized()
+        } else {
+            self.features.view()
+        }
+    }
+}
+
+/// In-distribution training samples with what a detector may fit on.
+#[derive(Debug)]
+pub struct TrainInputs<'a> {
+    inputs: Inputs<'a>,
+    labels: &'a [usize],
+    head: Option<Head>,
+}
+
+impl<'a> TrainInputs<'a> {
+    /// Training features and logits with one label per row.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::LabelOutOfRange`].
+    pub fn new(inputs: Inputs<'a>, labels: &'a [usize]) -> Result<Self> {
+        let (n, n_classes) = inputs.logits.dim();
+        if labels.len() != n {
+            return Err(Error::Shape {
+                what: "labels",
+                found: format!("{} entries", labels.len()),
+                expected: format!("{n}, one for each row of the features"),
+            });
+        }
+        if let Some(row) = labels.iter().position(|&label| label >= n_classes) {
+            return Err(Error::LabelOutOfRange {
+                row,
+                label: labels[row],
+                n_classes,
+            });
+        }
+        Ok(Self {
+            inputs,
+            labels,
+            head: None,
+        })
+    }
+
+    /// Adds the last linear layer, weight `[C, D]` and bias `[C]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::NotFinite`].
+    pub fn with_head(mut self, weight: ArrayView2<f64>, bias: ArrayView1<f64>) -> Result<Self> {
+        let expected = (self.n_classes(), self.inputs.features.ncols());
+        if weight.dim() != expected || bias.len() != expected.0 {
+            return Err(Error::Shape {
+                what: "head",
+                found: format!("weight {:?}, bias [{}]", weight.shape(), bias.len()),
+                expected: format!(
+                    "weight [{}, {}], bias [{}]",
+                    expected.0, expected.1, expected.0
+                ),
+            });
+        }
+        finite("head.weight", weight)?;
+        finite("head.bias", bias.insert_axis(Axis(0)))?;
+        self.head = Some(Head {
+            weight: weight.to_owned(),
+            bias: bias.to_owned(),
+        });
+        Ok(self)
+    }
+
+    /// Features and logits.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs<'a> {
+        &self.inputs
+    }
+
+    /// Labels, `[N]`.
+    #[must_use]
+    pub fn labels(&self) -> &[usize] {
+        self.labels
+    }
+
+    /// Number of classes C, the columns of the logits.
+    #[must_use]
+    pub fn n_classes(&self) -> usize {
+        self.inputs.logits.ncols()
+    }
+
+    /// The last linear layer.
+    ///
+    /// # Errors
+    /// [`Error::NeedsHead`] when none was given.
+    pub fn head(&self, detector: &'static str) -> Result<&Head> {
+        self.head.as_ref().ok_or(Error::NeedsHead { detector })
+    }
+}
+
+/// The last linear layer, kept by the detectors that compute with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Weight, `[C, D]`.
+    pub weight: Array2<f64>,
+    /// Bias, `[C]`.
+    pub bias: Array1<f64>,
+}
+
+impl Head {
+    /// features · weightᵀ + bias, `[N, C]`.
+    pub(crate) fn logits(
+        &self,
+        detector: &'static str,
+        features: ArrayView2<f64>,
+    ) -> Result<Array2<f64>> {
+        let product = matmul_nt(features, self.weight.view()).map_err(Error::density(detector))?;
+        Ok(product + &self.bias)
+    }
+}
+
+/// Every row divided by its norm (at least 1e-12).
+pub(crate) fn normalize_rows(features: ArrayView2<f64>) -> Array2<f64> {
+    let mut normalized = features.to_owned();
+    for mut row in normalized.rows_mut() {
+        let length = norm(row.view()).max(NORM_FLOOR);
+        row.mapv_inplace(|value| value / length);
+    }
+    normalized
+}
+
+/// Fails unless `features` have the columns that the detector was fitted on.
+pub(crate) fn check_columns(features: ArrayView2<f64>, expected: usize) -> Result<()> {
+    if features.ncols() == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: "features",
+        found: format!("{} columns", features.ncols()),
+        expected: format!("{expected}, as in the training features"),
+    })
+}
+
+fn finite(what: &'static str, values: ArrayView2<f64>) -> Result<()> {
+    match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), &value)) => Err(Error::NotFinite {
+            what,
+            row,
+            column,
+            value,
+        }),
+    }
+}

@@ -1,0 +1,276 @@
+//! Do confidences mean what they say?
+
+use ndarray::{ArrayView1, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::numeric::{argmax, log_sum_exp, scaled_log_sum_exp};
+
+/// Bins of the expected calibration error.
+const BINS: usize = 15;
+
+/// Accuracy and calibration of one set of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Share of rows whose largest logit is the label.
+    pub accuracy: f64,
+    /// Mean largest softmax probability.
+    pub mean_confidence: f64,
+    /// Expected calibration error, 15 bins.
+    pub ece: f64,
+    /// Mean negative log-likelihood, nats.
+    pub nll: f64,
+}
+
+/// Accuracy, confidence, ECE and NLL of `logits / temperature` `[N, C]`.
+///
+/// # Errors
+/// Shapes that differ, no rows, labels outside the classes, non-finite logits, a temperature that
+/// is not positive.
+pub fn calibration(
+    logits: ArrayView2<f64>,
+    labels: &[usize],
+    temperature: f64,
+) -> Result<Calibration> {
+    check(logits, labels)?;
+    if !(temperature > 0.0 && temperature.is_finite()) {
+        let expected = "positive and finite".into();
+        return Err(Error::Setting {
+            name: "temperature",
+            value: temperature.to_string(),
+            expected,
+        });
+    }
+    let n = labels.len() as f64;
+    let (mut nll, mut correct) = (0.0, 0usize);
+    let mut confidences = Vec::with_capacity(labels.len());
+    let mut hits = Vec::with_capacity(labels.len());
+    for (row, &label) in logits.rows().into_iter().zip(labels) {
+        let normaliser = scaled_log_sum_exp(row, temperature);
+        let best = argmax(row);
+        nll += normaliser - row[label] / temperature;
+        confidences.push((row[best] / temperature - normaliser).exp());
+        hits.push(best == label);
+        correct += usize::from(best == label);
+    }
+    Ok(Calibration {
+        accuracy: correct as f64 / n,
+        mean_confidence: confidences.iter().sum::<f64>() / n,
+        ece: expected_calibration_error(&confidences, &hits, BINS)?,
+        nll: nll / n,
+    })
+}
+
+/// Share of rows whose largest logit (the first among equals) is the label.
+///
+/// # Errors
+/// As [`calibration`].
+pub fn accuracy(logits: ArrayView2<f64>, labels: &[usize]) -> Result<f64> {
+    check(logits, labels)?;
+    let hits = logits
+        .rows()
+        .into_iter()
+        .zip(labels)
+        .filter(|(row, label)| argmax(*row) == **label)
+        .count();
+    Ok(hits as f64 / labels.len() as f64)
+}
+
+/// Mean negative log-likelihood of the labels, nats.
+///
+/// # Errors
+/// As [`calibration`].
+pub fn nll(logits: ArrayView2<f64>, labels: &[usize]) -> Result<f64> {
+    check(logits, labels)?;
+    let loss = |(row, &label): (ArrayView1<f64>, &usize)| log_sum_exp(row) - row[label];
+    Ok(logits.rows().into_iter().zip(labels).map(loss).sum::<f64>() / labels.len() as f64)
+}
+
+/// Σ over bins of (share of samples) · |accuracy − mean confidence|.
+///
+/// Bin b of `n_bins` holds confidences in (b / n, (b + 1) / n], by ⌈n·confidence − 1⌉.
+/// Source: DDU, `metrics/calibration_metrics.py`.
+///
+/// # Errors
+/// Different lengths, no samples, no bins, confidences outside 0..=1.
+pub fn expected_calibration_error(
+    confidences: &[f64],
+    correct: &[bool],
+    n_bins: usize,
+) -> Result<f64> {
+    if confidences.len() != correct.len() {
+        return Err(Error::Shape {
+            what: "correct",
+            found: format!("{} entries", correct.len()),
+            expected: format!("{}, one for each confidence", confidences.len()),
+        });
+    }
+    if confidences.is_empty() {
+        return Err(Error::undefined(
+            "the calibration error",
+            "there are no samples",
+        ));
+    }
+    if n_bins == 0 {
+        return Err(Error::Setting {
+            name: "n_bins",
+            value: "0".into(),
+            expected: "at least 1".into(),
+        });
+    }
+    let mut bins = vec![(0usize, 0usize, 0.0); n_bins];
+    for (&confidence, &hit) in confidences.iter().zip(correct) {
+        // Rounding may carry a softmax a few units past 1.
+        if !(0.0..=1.0 + 1e-12).contains(&confidence) {
+            let expected = "between 0 and 1".into();
+            return Err(Error::Setting {
+                name: "confidence",
+                value: confidence.to_string(),
+                expected,
+            });
+        }
+        let bin = ((n_bins as f64 * confidence - 1.0).ceil().max(0.0) as usize).min(n_bins - 1);
+        let (count, hits, sum) = &mut bins[bin];
+        *count += 1;
+        *hits += usize::from(hit);
+        *sum += confidence;
+    }
+    let error = |&(count, hits, sum): &(usize, usize, f64)| match count {
+        0 => 0.0,
+        _ => {
+            let n = count as f64;
+            n / confidences.len() as f64 * (hits as f64 / n - sum / n).abs()
+        }
+    };
+    Ok(bins.iter().map(error).sum())
+}
+
+/// The best temperatures of DDU's grid.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TemperatureGrid {
+    /// Temperature of the least NLL.
+    pub by_nll: f64,
+    /// Temperature of the least ECE.
+    pub by_ece: f64,
+}
+
+/// Searches T = 0.1, 0.2, … (100 values, accumulated by addition); the first of equals wins.
+///
+/// Source: DDU, `utils/temperature_scaling.py`, which uses `by_ece`.
+///
+/// # Errors
+/// As [`calibration`].
+pub fn temperature_grid(logits: ArrayView2<f64>, labels: &[usize]) -> Result<TemperatureGrid> {
+    let mut grid = TemperatureGrid {
+        by_nll: 1.0,
+        by_ece: 1.0,
+    };
+    let (mut least_nll, mut least_ece) = (f64::INFINITY, f64::INFINITY);
+    let mut temperature = 0.1;
+    for _ in 0..100 {
+        let at = calibration(logits, labels, temperature)?;
+        if at.nll < least_nll {
+            (least_nll, grid.by_nll) = (at.nll, temperature);
+        }
+        if at.ece < least_ece {
+            (least_ece, grid.by_ece) = (at.ece, temperature);
+        }
+        temperature += 0.1;
+    }
+    Ok(grid)
+}
+
+/// The temperature of the least NLL, to full precision.
+///
+/// The NLL is convex in β = 1/T; the root of its derivative is bracketed and bisected.
+///
+/// # Errors
+/// As [`calibration`]; [`Error::Undefined`] when the NLL has no minimum, as for logits that are
+/// never wrong (T → 0) or worse than chance (T → ∞).
+pub fn temperature_optimum(logits: ArrayView2<f64>, labels: &[usize]) -> Result<f64> {
+    check(logits, labels)?;
+    let slope = |beta: f64| -> f64 {
+        let expected = |row: ArrayView1<f64>| {
+            let top = row[argmax(row)];
+            let (mut sum, mut moment) = (0.0, 0.0);
+            for &logit in row {
+                let weight = (beta * (logit - top)).exp();
+                sum += weight;
+                moment += weight * (logit - top);
+            }
+            top + moment / sum
+        };
+        logits
+            .rows()
+            .into_iter()
+            .zip(labels)
+            .map(|(row, &label)| expected(row) - row[label])
+            .sum()
+    };
+    let spread = logits
+        .rows()
+        .into_iter()
+        .map(|row| row[argmax(row)] - row.iter().copied().fold(f64::INFINITY, f64::min));
+    let scale = spread.fold(0.0, f64::max);
+    let undefined = |reason: &str| Err(Error::undefined("the temperature of least NLL", reason));
+    if scale == 0.0 {
+        return undefined("all logits of a row are equal");
+    }
+    let (mut low, mut high) = (1e-6 / scale, 1.0 / scale);
+    if slope(low) >= 0.0 {
+        return undefined("the logits are no better than chance, so T grows without bound");
+    }
+    let mut steps = 0;
+    while slope(high) < 0.0 {
+        (low, high) = (high, 2.0 * high);
+        steps += 1;
+        if steps == 60 {
+            return undefined("the largest logit is always the label, so T falls to zero");
+        }
+    }
+    while high - low > 1e-15 * high {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if slope(middle) < 0.0 {
+            low = middle
+        } else {
+            high = middle
+        }
+    }
+    Ok(2.0 / (low + high))
+}
+
+fn check(logits: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
+    let (n, n_classes) = logits.dim();
+    if n == 0 || n_classes == 0 {
+        return Err(Error::undefined(
+            "calibration",
+            format!("the logits are [{n}, {n_classes}]"),
+        ));
+    }
+    if labels.len() != n {
+        return Err(Error::Shape {
+            what: "labels",
+            found: format!("{} entries", labels.len()),
+            expected: format!("{n}, one for each row of the logits"),
+        });
+    }
+    if let Some(row) = labels.iter().position(|&label| label >= n_classes) {
+        return Err(Error::LabelOutOfRange {
+            row,
+            label: labels[row],
+            n_classes,
+        });
+    }
+    match logits.indexed_iter().find(|(_, logit)| !logit.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), &value)) => Err(Error::NotFinite {
+            what: "logits",
+            row,
+            column,
+            value,
+        }),
+    }
+}

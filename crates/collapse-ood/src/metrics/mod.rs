@@ -1,0 +1,20 @@
+//! Detection, calibration and selective-prediction metrics, exact in f64.
+//!
+//! Scores are confidences: larger = more in-distribution. NaN among the scores and quantities
+//! that do not exist (an empty set, a class of one sample where a variance is wanted) are typed
+//! errors, never a number.
+
+mod calibration;
+mod detection;
+mod intervals;
+mod ranking;
+mod selective;
+
+pub use calibration::{
+    Calibration, TemperatureGrid, accuracy, calibration, expected_calibration_error, nll,
+    temperature_grid, temperature_optimum,
+};
+pub use detection::{Detection, Positive, auroc, detection};
+pub use intervals::{Bootstrap, BootstrapIntervals, Interval, delong_interval, delong_variance};
+pub use ranking::Ranking;
+pub use selective::aurc;
