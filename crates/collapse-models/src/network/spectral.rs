@@ -53,6 +53,12 @@ impl<T: Element> Network<T> {
         Ok(())
     }
 
+    /// What precedes a training forward: power iterations, then packing of the weights.
+    /// [`forward_train`](Self::forward_train) calls it; it is public to be timed.
+    pub fn prepare_train(&mut self) -> Result<()> {
+        self.prepare(Packed::Train)
+    }
+
     /// Turns the gradient of W_used into that of W, in place.
     pub(super) fn spectral_backward(
         &self,
