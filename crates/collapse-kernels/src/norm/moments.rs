@@ -21,10 +21,12 @@ pub struct ChannelStatistics<P> {
     pub count: usize,
 }
 
-/// Mean and squared deviations of every pixel over its images, later joined in the order of pixels (Chan, Golub and
-/// LeVeque 1983), so that neither threads nor a large mean spoil the variance.
+/// Mean and squared deviations of every pixel over blocks of images, later joined in order (Chan, Golub and LeVeque
+/// 1983), so that neither threads nor a large mean spoil the variance.
 pub(crate) struct PixelMoments<P: Float> {
     shape: Shape,
+    /// Images in a block; the last block of a pixel may have fewer.
+    block: usize,
     mean: Buffer<P>,
     squares: Buffer<P>,
 }
@@ -32,20 +34,23 @@ pub(crate) struct PixelMoments<P: Float> {
 /// The view tasks write through.
 pub(crate) struct MomentsView<'a, P> {
     images: usize,
+    block: usize,
     channels: usize,
     mean: SharedMut<'a, P>,
     squares: SharedMut<'a, P>,
 }
 
 impl<P: Float> PixelMoments<P> {
-    pub(crate) fn new(shape: Shape) -> Self {
-        let len = shape.pixels() * shape.c.next_multiple_of(LANES);
-        Self { shape, mean: Buffer::dirty(len), squares: Buffer::dirty(len) }
+    pub(crate) fn new(shape: Shape, block: usize) -> Self {
+        let block = block.clamp(1, shape.n.max(1));
+        let len = shape.pixels() * shape.n.div_ceil(block) * shape.c.next_multiple_of(LANES);
+        Self { shape, block, mean: Buffer::dirty(len), squares: Buffer::dirty(len) }
     }
 
     pub(crate) fn view(&mut self) -> MomentsView<'_, P> {
         MomentsView {
             images: self.shape.n,
+            block: self.block,
             channels: self.shape.c.next_multiple_of(LANES),
             mean: SharedMut::new(&mut self.mean),
             squares: SharedMut::new(&mut self.squares),
@@ -54,20 +59,23 @@ impl<P: Float> PixelMoments<P> {
 
     pub(crate) fn combine(&self) -> ChannelStatistics<P> {
         let Shape { n, c, .. } = self.shape;
-        let (pixels, stride) = (self.shape.pixels(), c.next_multiple_of(LANES));
-        let count = pixels * n;
+        let stride = c.next_multiple_of(LANES);
+        let count = self.shape.pixels() * n;
         if count == 0 {
             return ChannelStatistics { mean: vec![P::ZERO; c], variance: vec![P::ZERO; c], count };
         }
         let (mut means, mut squares) = (vec![0.0; stride], vec![0.0; stride]);
-        for row in self.mean.chunks_exact(stride) {
-            means.iter_mut().zip(row).for_each(|(m, v)| *m += v.to_f64());
+        let blocks = n.div_ceil(self.block);
+        let images = |cell: usize| (n - cell % blocks * self.block).min(self.block) as f64;
+        for (cell, row) in self.mean.chunks_exact(stride).enumerate() {
+            means.iter_mut().zip(row).for_each(|(m, v)| *m += images(cell) * v.to_f64());
         }
-        means.iter_mut().for_each(|m| *m /= pixels as f64);
-        for (mean_row, square_row) in self.mean.chunks_exact(stride).zip(self.squares.chunks_exact(stride)) {
+        means.iter_mut().for_each(|m| *m /= count as f64);
+        let cells = self.mean.chunks_exact(stride).zip(self.squares.chunks_exact(stride));
+        for (cell, (mean_row, square_row)) in cells.enumerate() {
             for k in 0..stride {
                 let apart = mean_row[k].to_f64() - means[k];
-                squares[k] += square_row[k].to_f64() + n as f64 * apart * apart;
+                squares[k] += square_row[k].to_f64() + images(cell) * apart * apart;
             }
         }
         ChannelStatistics {
@@ -79,26 +87,29 @@ impl<P: Float> PixelMoments<P> {
 }
 
 impl<P: Float> MomentsView<'_, P> {
-    /// Measures the 16-channel `panels` of a pixel of `values`.
+    /// Measures the 16-channel `panels` of a block of images of a pixel of `values`.
     ///
     /// # Safety
-    /// Nobody writes these channels of this pixel of `values`, or measures them, meanwhile.
+    /// Nobody writes these channels of these images of `values`, or measures them, meanwhile.
     pub(crate) unsafe fn measure<T: Element<Param = P>>(
         &self,
         level: Level,
-        pixel: usize,
+        (pixel, block): (usize, usize),
         panels: Range<usize>,
         values: &SharedMut<'_, T>,
         pixel_len: usize,
     ) {
+        let first_image = block * self.block;
+        let count = (self.images - first_image).min(self.block);
+        let cell = pixel * self.images.div_ceil(self.block) + block;
         for panel in panels {
             let column = panel * LANES;
-            let at = pixel * self.channels + column;
+            let at = cell * self.channels + column;
             // SAFETY: the caller's promise; the moments of a pixel's channels are as much its own as its values.
             let (mean, squares) = unsafe { (self.mean.slice(at, LANES), self.squares.slice(at, LANES)) };
             // SAFETY: the last row ends inside the pixel.
-            let first = unsafe { values.pointer(pixel * pixel_len + column) };
-            let rows = Rows { first, stride: self.channels, count: self.images, borrow: std::marker::PhantomData };
+            let first = unsafe { values.pointer(pixel * pixel_len + first_image * self.channels + column) };
+            let rows = Rows { first, stride: self.channels, count, borrow: std::marker::PhantomData };
             measure(level, rows, mean, squares);
         }
     }
@@ -159,7 +170,7 @@ pub fn channel_statistics<T: Element>(x: &Act<T>) -> Result<ChannelStatistics<T:
 }
 
 pub(crate) fn channel_statistics_on<T: Element>(level: Level, x: &Act<T>) -> ChannelStatistics<T::Param> {
-    let mut moments = PixelMoments::<T::Param>::new(x.shape());
+    let mut moments = PixelMoments::<T::Param>::new(x.shape(), x.shape().n);
     let stride = x.c_stride();
     let len = stride.max(1);
     let means = moments.mean.par_chunks_exact_mut(len).zip(moments.squares.par_chunks_exact_mut(len));
