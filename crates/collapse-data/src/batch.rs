@@ -69,10 +69,24 @@ pub struct View {
 }
 
 impl View {
-    pub(crate) fn new(set: ImageSet, indices: Vec<usize>, normalization: Normalization, role: Role) -> Self {
-        let labels = set.labels().map(|labels| indices.iter().map(|&i| labels[i]).collect());
+    pub(crate) fn new(
+        set: ImageSet,
+        indices: Vec<usize>,
+        normalization: Normalization,
+        role: Role,
+    ) -> Self {
+        let labels = set
+            .labels()
+            .map(|labels| indices.iter().map(|&i| labels[i]).collect());
         let table = normalization.table().into();
-        Self { set, indices: indices.into(), labels, normalization, table, role }
+        Self {
+            set,
+            indices: indices.into(),
+            labels,
+            normalization,
+            table,
+            role,
+        }
     }
 
     /// Name of the set.
@@ -148,18 +162,24 @@ impl View {
     /// # Errors
     /// [`Error::IndexOutOfRange`].
     pub fn fill_batch_nchw(&self, positions: &[usize], out: &mut Vec<f32>) -> Result<(), Error> {
-        let ImageShape { height, width, channels } = self.shape();
+        let ImageShape {
+            height,
+            width,
+            channels,
+        } = self.shape();
         let image_len = height * width * channels;
         let images = self.images(positions)?;
         out.resize(image_len * images.len(), 0.0);
-        out.par_chunks_mut(image_len.max(1)).zip(&images).for_each(|(target, image)| {
-            for (c, plane) in target.chunks_exact_mut(height * width).enumerate() {
-                let table = &self.table[c];
-                for (value, pixel) in plane.iter_mut().zip(image.chunks_exact(channels)) {
-                    *value = table[usize::from(pixel[c])];
+        out.par_chunks_mut(image_len.max(1))
+            .zip(&images)
+            .for_each(|(target, image)| {
+                for (c, plane) in target.chunks_exact_mut(height * width).enumerate() {
+                    let table = &self.table[c];
+                    for (value, pixel) in plane.iter_mut().zip(image.chunks_exact(channels)) {
+                        *value = table[usize::from(pixel[c])];
+                    }
                 }
-            }
-        });
+            });
         Ok(())
     }
 
@@ -167,37 +187,59 @@ impl View {
         positions
             .iter()
             .map(|&p| {
-                self.indices.get(p).and_then(|&i| self.set.image(i)).ok_or_else(|| Error::IndexOutOfRange {
-                    name: self.name().to_string(),
-                    index: p,
-                    len: self.len(),
-                })
+                self.indices
+                    .get(p)
+                    .and_then(|&i| self.set.image(i))
+                    .ok_or_else(|| Error::IndexOutOfRange {
+                        name: self.name().to_string(),
+                        index: p,
+                        len: self.len(),
+                    })
             })
             .collect()
     }
 
-    fn fill(&self, positions: &[usize], moves: Option<&[Move]>, out: &mut Vec<f32>) -> Result<(), Error> {
+    fn fill(
+        &self,
+        positions: &[usize],
+        moves: Option<&[Move]>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), Error> {
         let images = self.images(positions)?;
-        let ImageShape { height, width, channels } = self.shape();
+        let ImageShape {
+            height,
+            width,
+            channels,
+        } = self.shape();
         let n = images.len();
         let row_len = width * n * channels;
         // Every element is written below, so the old content need not be cleared.
         out.resize(height * row_len, 0.0);
-        out.par_chunks_mut(row_len.max(1)).enumerate().for_each(|(y, row)| {
-            for (i, image) in images.iter().enumerate() {
-                let m = moves.map_or(Move::NONE, |moves| moves[i]);
-                if channels == 3 {
-                    self.fill_row::<3>(image, m, y, i, n, row);
-                } else {
-                    self.fill_row::<1>(image, m, y, i, n, row);
+        out.par_chunks_mut(row_len.max(1))
+            .enumerate()
+            .for_each(|(y, row)| {
+                for (i, image) in images.iter().enumerate() {
+                    let m = moves.map_or(Move::NONE, |moves| moves[i]);
+                    if channels == 3 {
+                        self.fill_row::<3>(image, m, y, i, n, row);
+                    } else {
+                        self.fill_row::<1>(image, m, y, i, n, row);
+                    }
                 }
-            }
-        });
+            });
         Ok(())
     }
 
     /// One row of one image into its places of the batch row [W, N, C].
-    fn fill_row<const C: usize>(&self, image: &[u8], m: Move, y: usize, i: usize, n: usize, row: &mut [f32]) {
+    fn fill_row<const C: usize>(
+        &self,
+        image: &[u8],
+        m: Move,
+        y: usize,
+        i: usize,
+        n: usize,
+        row: &mut [f32],
+    ) {
         let ImageShape { height, width, .. } = self.shape();
         let black: [f32; C] = std::array::from_fn(|c| self.table[c][0]);
         let tables: [&[f32; 256]; C] = std::array::from_fn(|c| &self.table[c]);
@@ -229,7 +271,11 @@ struct Move {
 }
 
 impl Move {
-    const NONE: Self = Self { dy: 0, dx: 0, flip: false };
+    const NONE: Self = Self {
+        dy: 0,
+        dx: 0,
+        flip: false,
+    };
 }
 
 /// How training images are varied.
@@ -244,7 +290,10 @@ pub struct Augmentation {
 impl Default for Augmentation {
     /// Padding 4 and flip. Source: METHOD section 4 (DDU's CIFAR transforms).
     fn default() -> Self {
-        Self { padding: 4, flip: true }
+        Self {
+            padding: 4,
+            flip: true,
+        }
     }
 }
 
@@ -324,9 +373,14 @@ impl TrainingView {
                 // Four words an image, addressed by its position in the set.
                 let mut rng = stream.clone();
                 rng.set_word_pos(image as u128 * 4);
-                let mut offset = || ((u64::from(rng.next_u32()) * span) >> 32) as isize - padding as isize;
+                let mut offset =
+                    || ((u64::from(rng.next_u32()) * span) >> 32) as isize - padding as isize;
                 let (dy, dx) = (offset(), offset());
-                Move { dy, dx, flip: self.augmentation.flip && rng.next_u32() >> 31 == 1 }
+                Move {
+                    dy,
+                    dx,
+                    flip: self.augmentation.flip && rng.next_u32() >> 31 == 1,
+                }
             })
             .collect();
         self.view.fill(positions, Some(&moves), out)

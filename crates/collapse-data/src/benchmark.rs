@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Augmentation, Normalization, Role, TrainingView, View};
-use crate::{Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_path, registry};
+use crate::controls::Control;
+use crate::{
+    Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_path, registry,
+};
 
 /// Where the normalisation constants come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,18 +48,27 @@ impl InDistribution {
     pub fn new(train: ImageSet, test: ImageSet, constants: Constants) -> Result<Self, Error> {
         for set in [&train, &test] {
             if set.is_empty() || set.labels().is_none() {
-                return Err(Error::inconsistent(set.name(), "an in-distribution set needs images and labels"));
+                return Err(Error::inconsistent(
+                    set.name(),
+                    "an in-distribution set needs images and labels",
+                ));
             }
         }
         if train.classes() != test.classes() {
-            return Err(Error::inconsistent(test.name(), "its classes differ from those of the training set"));
+            return Err(Error::inconsistent(
+                test.name(),
+                "its classes differ from those of the training set",
+            ));
         }
         check_shape(&test, train.shape())?;
         let normalization = match constants {
             Constants::Measured => {
                 let measured = train.channel_statistics();
                 if measured.std.iter().any(|&s| s <= 0.0) {
-                    return Err(Error::inconsistent(train.name(), "a channel is constant; it cannot be normalised"));
+                    return Err(Error::inconsistent(
+                        train.name(),
+                        "a channel is constant; it cannot be normalised",
+                    ));
                 }
                 Normalization::new(
                     measured.mean.iter().map(|&m| m as f32).collect(),
@@ -67,10 +79,17 @@ impl InDistribution {
                 Normalization::new(vec![0.4914, 0.4822, 0.4465], vec![0.2023, 0.1994, 0.2010])
             }
             Constants::Ddu => {
-                return Err(Error::inconsistent(train.name(), "the DDU constants are for three channels"));
+                return Err(Error::inconsistent(
+                    train.name(),
+                    "the DDU constants are for three channels",
+                ));
             }
         };
-        Ok(Self { train, test, normalization })
+        Ok(Self {
+            train,
+            test,
+            normalization,
+        })
     }
 
     /// The whole training set, decoded.
@@ -103,7 +122,14 @@ impl InDistribution {
         let mut train = order[n_validation..].to_vec();
         validation.sort_unstable();
         train.sort_unstable();
-        let view = |indices, role| View::new(self.train.clone(), indices, self.normalization.clone(), role);
+        let view = |indices, role| {
+            View::new(
+                self.train.clone(),
+                indices,
+                self.normalization.clone(),
+                role,
+            )
+        };
         Parts {
             train: TrainingView::new(view(train, Role::Train), Augmentation::default()),
             validation: view(validation, Role::Validation),
@@ -113,7 +139,12 @@ impl InDistribution {
     /// The test set under the constants.
     #[must_use]
     pub fn test(&self) -> View {
-        View::new(self.test.clone(), (0..self.test.len()).collect(), self.normalization.clone(), Role::Test)
+        View::new(
+            self.test.clone(),
+            (0..self.test.len()).collect(),
+            self.normalization.clone(),
+            Role::Test,
+        )
     }
 
     /// An out-of-distribution set under these constants.
@@ -123,10 +154,18 @@ impl InDistribution {
     pub fn ood(&self, set: ImageSet) -> Result<View, Error> {
         check_shape(&set, self.train.shape())?;
         if set.is_empty() {
-            return Err(Error::inconsistent(set.name(), "an out-of-distribution set needs at least one image"));
+            return Err(Error::inconsistent(
+                set.name(),
+                "an out-of-distribution set needs at least one image",
+            ));
         }
         let indices = (0..set.len()).collect();
-        Ok(View::new(set, indices, self.normalization.clone(), Role::Ood))
+        Ok(View::new(
+            set,
+            indices,
+            self.normalization.clone(),
+            Role::Ood,
+        ))
     }
 }
 
@@ -159,7 +198,9 @@ impl Default for BenchmarkOptions {
     fn default() -> Self {
         Self {
             id: "cifar10".to_string(),
-            ood: ["svhn", "cifar100", "tiny-imagenet"].map(String::from).to_vec(),
+            ood: ["svhn", "cifar100", "tiny-imagenet"]
+                .map(String::from)
+                .to_vec(),
             extra: Vec::new(),
             cache: Cache::default_location(),
         }
@@ -182,16 +223,28 @@ impl Benchmark {
     /// # Errors
     /// Those of [`ImageSet::converted`] and [`InDistribution::ood`]; [`Error::Inconsistent`] when two
     /// out-of-distribution sets share a name.
-    pub fn new(name: impl Into<String>, id: InDistribution, ood: Vec<ImageSet>) -> Result<Self, Error> {
+    pub fn new(
+        name: impl Into<String>,
+        id: InDistribution,
+        ood: Vec<ImageSet>,
+    ) -> Result<Self, Error> {
         let shape = id.train.shape();
         let mut views: Vec<View> = Vec::with_capacity(ood.len());
         for set in ood {
             if views.iter().any(|v| v.name() == set.name()) {
-                return Err(Error::inconsistent(set.name(), "two out-of-distribution sets share this name"));
+                return Err(Error::inconsistent(
+                    set.name(),
+                    "two out-of-distribution sets share this name",
+                ));
             }
             views.push(id.ood(set.converted(shape, Fit::Resize)?)?);
         }
-        Ok(Self { name: name.into(), id, ood: views, dropped_duplicates: 0 })
+        Ok(Self {
+            name: name.into(),
+            id,
+            ood: views,
+            dropped_duplicates: 0,
+        })
     }
 
     /// The sample compiled into the crate: eight classes of Fashion-MNIST against its two held-out
@@ -201,8 +254,17 @@ impl Benchmark {
     /// Only if the compiled-in file were damaged.
     #[cfg(feature = "embedded")]
     pub fn embedded() -> Result<Self, Error> {
-        let crate::Quick { id_train, id_test, near, far } = crate::quick()?;
-        Self::new("embedded", InDistribution::new(id_train, id_test, Constants::Measured)?, vec![near, far])
+        let crate::Quick {
+            id_train,
+            id_test,
+            near,
+            far,
+        } = crate::quick()?;
+        Self::new(
+            "embedded",
+            InDistribution::new(id_train, id_test, Constants::Measured)?,
+            vec![near, far],
+        )
     }
 
     /// A benchmark from files below `dir`, found by what they hold (see [`load`](crate::load)).
@@ -211,7 +273,10 @@ impl Benchmark {
     /// [`Error::NotFound`] naming a missing set and how to fetch it; those of the readers.
     pub fn from_dir(dir: &Path, options: &BenchmarkOptions) -> Result<Self, Error> {
         let info = registry::find(&options.id)?;
-        let mut load_options = LoadOptions { cache: options.cache.clone(), ..LoadOptions::default() };
+        let mut load_options = LoadOptions {
+            cache: options.cache.clone(),
+            ..LoadOptions::default()
+        };
         let train = load(info.name, Part::Train, Some(dir), &load_options)?;
         let test = load(info.name, Part::Test, Some(dir), &load_options)?;
         let id = InDistribution::new(train, test, info.constants())?;
@@ -255,7 +320,11 @@ impl Benchmark {
     /// # Errors
     /// Those of [`ImageSet::converted`].
     pub fn resized(&self, height: usize, width: usize) -> Result<Self, Error> {
-        let shape = ImageShape { height, width, ..self.id.train.shape() };
+        let shape = ImageShape {
+            height,
+            width,
+            ..self.id.train.shape()
+        };
         self.map_sets(|set| set.converted(shape, Fit::Resize))
     }
 
@@ -270,14 +339,26 @@ impl Benchmark {
         Ok(limited)
     }
 
-    fn map_sets(&self, change: impl Fn(&ImageSet) -> Result<ImageSet, Error>) -> Result<Self, Error> {
+    fn map_sets(
+        &self,
+        change: impl Fn(&ImageSet) -> Result<ImageSet, Error>,
+    ) -> Result<Self, Error> {
         let id = InDistribution {
             train: change(&self.id.train)?,
             test: change(&self.id.test)?,
             normalization: self.id.normalization.clone(),
         };
-        let ood = self.ood.iter().map(|view| id.ood(change(view.set())?)).collect::<Result<_, _>>()?;
-        Ok(Self { name: self.name.clone(), id, ood, dropped_duplicates: self.dropped_duplicates })
+        let ood = self
+            .ood
+            .iter()
+            .map(|view| id.ood(change(view.set())?))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: self.name.clone(),
+            id,
+            ood,
+            dropped_duplicates: self.dropped_duplicates,
+        })
     }
 
     /// The same benchmark without out-of-distribution images whose pixels equal those of an
@@ -292,9 +373,30 @@ impl Benchmark {
         for view in &self.ood {
             let keep = crate::duplicates::not_among(view.set(), &known);
             dropped += view.len() - keep.len();
-            ood.push(if keep.len() == view.len() { view.clone() } else { self.id.ood(view.set().select(&keep)?)? });
+            ood.push(if keep.len() == view.len() {
+                view.clone()
+            } else {
+                self.id.ood(view.set().select(&keep)?)?
+            });
         }
-        Ok(Self { name: self.name.clone(), id: self.id.clone(), ood, dropped_duplicates: self.dropped_duplicates + dropped })
+        Ok(Self {
+            name: self.name.clone(),
+            id: self.id.clone(),
+            ood,
+            dropped_duplicates: self.dropped_duplicates + dropped,
+        })
+    }
+
+    /// The same benchmark with generated controls after its out-of-distribution sets.
+    ///
+    /// # Errors
+    /// Those of [`Control::make`].
+    pub fn with_controls(mut self, controls: &[Control], seed: u64) -> Result<Self, Error> {
+        for control in controls {
+            let view = self.id.ood(control.make(&self.id.test, seed)?)?;
+            self.ood.push(view);
+        }
+        Ok(self)
     }
 
     /// Content hashes by "name/part": `cifar10/train`, `svhn/test`, ….
@@ -303,7 +405,12 @@ impl Benchmark {
         [&self.id.train, &self.id.test]
             .into_iter()
             .chain(self.ood.iter().map(View::set))
-            .map(|set| (format!("{}/{}", set.name(), set.part().name()), set.content_hash().to_hex()))
+            .map(|set| {
+                (
+                    format!("{}/{}", set.name(), set.part().name()),
+                    set.content_hash().to_hex(),
+                )
+            })
             .collect()
     }
 }

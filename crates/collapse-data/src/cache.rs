@@ -33,13 +33,19 @@ impl Cache {
     /// A cache in `folder`, which is created when something is stored.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+        }
     }
 
     /// `$COLLAPSE_CACHE`, else `$XDG_CACHE_HOME/collapse`, else `~/.cache/collapse`; `None` without any of them.
     #[must_use]
     pub fn default_location() -> Option<Self> {
-        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let set = |name: &str| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         set("COLLAPSE_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("collapse")))
             .or_else(|| set("HOME").map(|d| d.join(".cache/collapse")))
@@ -75,8 +81,18 @@ impl Cache {
     fn open(file: &Path) -> Result<ImageSet, Error> {
         let map = Arc::new(map::open(file)?);
         let end = map.len();
-        let mut sets = pack::read(&Pixels::Mapped { map, start: 0, end }, &file.display().to_string(), false)?;
-        sets.pop().ok_or_else(|| Error::format(file.display().to_string(), "collapse image container", "it is empty"))
+        let mut sets = pack::read(
+            &Pixels::Mapped { map, start: 0, end },
+            &file.display().to_string(),
+            false,
+        )?;
+        sets.pop().ok_or_else(|| {
+            Error::format(
+                file.display().to_string(),
+                "collapse image container",
+                "it is empty",
+            )
+        })
     }
 
     /// SHA-256 of a file, from its stamp when length and modification time are unchanged.
@@ -90,16 +106,24 @@ impl Cache {
             .map_or(0, |d| d.as_nanos());
         let name = hex(&Sha256::digest(path.as_os_str().as_encoded_bytes())[..16]);
         let file = self.folder.join("stamps").join(format!("{name}.json"));
-        let known: Option<Stamp> = std::fs::read(&file).ok().and_then(|b| serde_json::from_slice(&b).ok());
+        let known: Option<Stamp> = std::fs::read(&file)
+            .ok()
+            .and_then(|b| serde_json::from_slice(&b).ok());
         if let Some(stamp) = known
-            && (&stamp.path, stamp.length, stamp.modified_ns) == (&path, metadata.len(), modified_ns)
+            && (&stamp.path, stamp.length, stamp.modified_ns)
+                == (&path, metadata.len(), modified_ns)
             && stamp.sha256.len() == 64
             && stamp.sha256.bytes().all(|b| b.is_ascii_hexdigit())
         {
             return Ok(stamp.sha256);
         }
         let sha256 = file_sha256(&path)?;
-        let stamp = Stamp { path, length: metadata.len(), modified_ns, sha256 };
+        let stamp = Stamp {
+            path,
+            length: metadata.len(),
+            modified_ns,
+            sha256,
+        };
         let json = serde_json::to_vec(&stamp).map_err(|e| Error::format("stamp", "JSON", e))?;
         write_atomically(&file, &json)?;
         Ok(stamp.sha256)
@@ -127,9 +151,16 @@ pub fn file_sha256(path: &Path) -> Result<String, Error> {
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder).map_err(Error::io("create a file in", folder))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.as_file().sync_all().map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|e| Error::Io { action: "rename to", path: path.to_path_buf(), source: e.error })?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::io("write", path))?;
+    file.persist(path).map_err(|e| Error::Io {
+        action: "rename to",
+        path: path.to_path_buf(),
+        source: e.error,
+    })?;
     Ok(())
 }

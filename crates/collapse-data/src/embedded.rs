@@ -24,8 +24,17 @@ static BYTES: &[u8] = include_bytes!("../assets/quick.bin");
 /// Only if the compiled-in file were damaged.
 pub fn quick() -> Result<Quick, Error> {
     let sets = pack::read(&Pixels::Static(BYTES), "the embedded sample", true)?;
-    let [id_train, id_test, near, far]: [ImageSet; 4] = sets
-        .try_into()
-        .map_err(|_| Error::format("the embedded sample", "collapse image container", "it must hold four sets"))?;
-    Ok(Quick { id_train, id_test, near, far })
+    let [id_train, id_test, near, far]: [ImageSet; 4] = sets.try_into().map_err(|_| {
+        Error::format(
+            "the embedded sample",
+            "collapse image container",
+            "it must hold four sets",
+        )
+    })?;
+    Ok(Quick {
+        id_train,
+        id_test,
+        near,
+        far,
+    })
 }

@@ -37,7 +37,9 @@ pub enum Error {
         detail: String,
     },
     /// A declared size exceeds what this crate is willing to allocate.
-    #[error("{origin} declares {what} of {size}, more than the limit of {limit}; raise it in `Limits` if the data is genuine")]
+    #[error(
+        "{origin} declares {what} of {size}, more than the limit of {limit}; raise it in `Limits` if the data is genuine"
+    )]
     TooLarge {
         /// The file or set.
         origin: String,
@@ -49,7 +51,9 @@ pub enum Error {
         limit: u64,
     },
     /// An archive member would be written or read outside its folder.
-    #[error("{origin} contains the path {member:?}, which leaves the archive; do not trust this file")]
+    #[error(
+        "{origin} contains the path {member:?}, which leaves the archive; do not trust this file"
+    )]
     PathEscape {
         /// The archive.
         origin: String,
@@ -85,7 +89,9 @@ pub enum Error {
         detail: String,
     },
     /// A set has another image shape than the in-distribution set.
-    #[error("set {name} has images of {found} where the in-distribution set has {expected}; convert it with `ImageSet::converted`")]
+    #[error(
+        "set {name} has images of {found} where the in-distribution set has {expected}; convert it with `ImageSet::converted`"
+    )]
     ShapeMismatch {
         /// The set.
         name: String,
@@ -115,7 +121,9 @@ pub enum Error {
         expected: String,
     },
     /// A download failed.
-    #[error("cannot fetch {url}: {detail}; what has arrived is kept, run the same command to resume")]
+    #[error(
+        "cannot fetch {url}: {detail}; what has arrived is kept, run the same command to resume"
+    )]
     Fetch {
         /// The address.
         url: String,
@@ -135,18 +143,33 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn format(origin: impl Into<String>, format: &'static str, detail: impl ToString) -> Self {
-        Self::Format { origin: origin.into(), format, detail: detail.to_string() }
+    pub(crate) fn format(
+        origin: impl Into<String>,
+        format: &'static str,
+        detail: impl ToString,
+    ) -> Self {
+        Self::Format {
+            origin: origin.into(),
+            format,
+            detail: detail.to_string(),
+        }
     }
 
     pub(crate) fn inconsistent(name: &str, detail: impl ToString) -> Self {
-        Self::Inconsistent { name: name.to_string(), detail: detail.to_string() }
+        Self::Inconsistent {
+            name: name.to_string(),
+            detail: detail.to_string(),
+        }
     }
 
     pub(crate) fn io<'a>(
         action: &'static str,
         path: &'a std::path::Path,
     ) -> impl FnOnce(std::io::Error) -> Self + use<'a> {
-        move |source| Self::Io { action, path: path.to_path_buf(), source }
+        move |source| Self::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 }

@@ -24,13 +24,19 @@ impl ImageShape {
     /// A shape; nothing is checked until images take it.
     #[must_use]
     pub const fn new(height: usize, width: usize, channels: usize) -> Self {
-        Self { height, width, channels }
+        Self {
+            height,
+            width,
+            channels,
+        }
     }
 
     /// Bytes of one image, or `None` on overflow.
     #[must_use]
     pub fn bytes(self) -> Option<usize> {
-        self.height.checked_mul(self.width)?.checked_mul(self.channels)
+        self.height
+            .checked_mul(self.width)?
+            .checked_mul(self.channels)
     }
 }
 
@@ -113,7 +119,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) enum Pixels {
     Owned(Arc<Vec<u8>>),
     Static(&'static [u8]),
-    Mapped { map: Arc<memmap2::Mmap>, start: usize, end: usize },
+    Mapped {
+        map: Arc<memmap2::Mmap>,
+        start: usize,
+        end: usize,
+    },
 }
 
 impl Pixels {
@@ -168,7 +178,14 @@ impl ImageSet {
         labels: Option<Vec<usize>>,
         classes: Vec<String>,
     ) -> Result<Self, Error> {
-        Self::from_parts(name.into(), part, shape, Pixels::Owned(Arc::new(pixels)), labels, classes.into())
+        Self::from_parts(
+            name.into(),
+            part,
+            shape,
+            Pixels::Owned(Arc::new(pixels)),
+            labels,
+            classes.into(),
+        )
     }
 
     pub(crate) fn from_parts(
@@ -179,11 +196,17 @@ impl ImageSet {
         labels: Option<Vec<usize>>,
         classes: Arc<[String]>,
     ) -> Result<Self, Error> {
-        let image_bytes = shape.bytes().filter(|&b| b > 0 && matches!(shape.channels, 1 | 3)).ok_or_else(|| {
-            Error::inconsistent(&name, format!("image shape {shape} must have at least one pixel and 1 or 3 channels"))
-        })?;
+        let image_bytes = shape
+            .bytes()
+            .filter(|&b| b > 0 && matches!(shape.channels, 1 | 3))
+            .ok_or_else(|| {
+                Error::inconsistent(
+                    &name,
+                    format!("image shape {shape} must have at least one pixel and 1 or 3 channels"),
+                )
+            })?;
         let total = pixels.as_slice().len();
-        if total % image_bytes != 0 {
+        if !total.is_multiple_of(image_bytes) {
             return Err(Error::inconsistent(
                 &name,
                 format!("{total} bytes of pixels are no whole number of {shape} images"),
@@ -192,7 +215,10 @@ impl ImageSet {
         let len = total / image_bytes;
         if let Some(labels) = &labels {
             if labels.len() != len {
-                return Err(Error::inconsistent(&name, format!("{} labels for {len} images", labels.len())));
+                return Err(Error::inconsistent(
+                    &name,
+                    format!("{} labels for {len} images", labels.len()),
+                ));
             }
             if let Some(label) = labels.iter().find(|&&l| l >= classes.len()) {
                 return Err(Error::inconsistent(
@@ -260,7 +286,8 @@ impl ImageSet {
     #[must_use]
     pub fn image(&self, index: usize) -> Option<&[u8]> {
         let bytes = self.image_bytes();
-        self.pixels().get(index.checked_mul(bytes)?..index.checked_add(1)?.checked_mul(bytes)?)
+        self.pixels()
+            .get(index.checked_mul(bytes)?..index.checked_add(1)?.checked_mul(bytes)?)
     }
 
     pub(crate) fn image_bytes(&self) -> usize {
@@ -288,7 +315,9 @@ impl ImageSet {
     /// Images of each class, by label; empty for an unlabelled set.
     #[must_use]
     pub fn class_counts(&self) -> Vec<usize> {
-        let Some(labels) = self.labels() else { return Vec::new() };
+        let Some(labels) = self.labels() else {
+            return Vec::new();
+        };
         let mut counts = vec![0; self.n_classes()];
         for &label in labels {
             counts[label] += 1;
@@ -299,9 +328,14 @@ impl ImageSet {
     /// SHA-256 of the content, computed on first use and remembered by all clones.
     #[must_use]
     pub fn content_hash(&self) -> ContentHash {
-        *self.hash.get_or_init(|| {
-            content_hash(self.shape, self.pixels(), self.labels(), &self.classes)
-        })
+        *self
+            .hash
+            .get_or_init(|| content_hash(self.shape, self.pixels(), self.labels(), &self.classes))
+    }
+
+    /// The hash computed anew, also where a cache file's header gave one.
+    pub(crate) fn recomputed_hash(&self) -> ContentHash {
+        content_hash(self.shape, self.pixels(), self.labels(), &self.classes)
     }
 
     pub(crate) fn with_known_hash(self, hash: ContentHash) -> Self {
@@ -322,13 +356,19 @@ impl ImageSet {
         if sets.len() == 1 {
             return Ok(sets.remove(0));
         }
-        let first = sets.first().ok_or_else(|| Error::inconsistent("shards", "there is none"))?.clone();
+        let first = sets
+            .first()
+            .ok_or_else(|| Error::inconsistent("shards", "there is none"))?
+            .clone();
         let mut labels = Vec::new();
         let mut pixels = Vec::new();
         let mut classes = first.shared_classes();
         for set in &sets {
             if set.shape != first.shape || set.labels.is_some() != first.labels.is_some() {
-                return Err(Error::inconsistent(&set.name, "its shards differ in shape or in having labels"));
+                return Err(Error::inconsistent(
+                    &set.name,
+                    "its shards differ in shape or in having labels",
+                ));
             }
             // Numbered classes grow with the labels a shard happens to hold.
             if set.classes.len() > classes.len() {
@@ -338,7 +378,14 @@ impl ImageSet {
             labels.extend_from_slice(set.labels().unwrap_or_default());
         }
         let labels = first.labels.is_some().then_some(labels);
-        Self::from_parts(first.name.clone(), first.part, first.shape, Pixels::Owned(Arc::new(pixels)), labels, classes)
+        Self::from_parts(
+            first.name.clone(),
+            first.part,
+            first.shape,
+            Pixels::Owned(Arc::new(pixels)),
+            labels,
+            classes,
+        )
     }
 
     /// The images at `indices`, in that order.
@@ -355,7 +402,9 @@ impl ImageSet {
             })?;
             pixels.extend_from_slice(image);
         }
-        let labels = self.labels().map(|labels| indices.iter().map(|&i| labels[i]).collect());
+        let labels = self
+            .labels()
+            .map(|labels| indices.iter().map(|&i| labels[i]).collect());
         Self::from_parts(
             self.name.clone(),
             self.part,
@@ -385,7 +434,10 @@ impl ImageSet {
         if let Some(class) = taken.iter().position(|&t| t < n) {
             return Err(Error::inconsistent(
                 &self.name,
-                format!("class {:?} has {} images, fewer than the {n} asked for", self.classes[class], taken[class]),
+                format!(
+                    "class {:?} has {} images, fewer than the {n} asked for",
+                    self.classes[class], taken[class]
+                ),
             ));
         }
         self.select(&indices)
@@ -396,23 +448,34 @@ impl ImageSet {
     /// # Errors
     /// [`Error::Inconsistent`] for an unlabelled set or a class number without a class.
     pub fn with_classes(&self, keep: &[usize]) -> Result<Self, Error> {
-        let labels = self
-            .labels()
-            .ok_or_else(|| Error::inconsistent(&self.name, "classes cannot be chosen from an unlabelled set"))?;
+        let labels = self.labels().ok_or_else(|| {
+            Error::inconsistent(
+                &self.name,
+                "classes cannot be chosen from an unlabelled set",
+            )
+        })?;
         let mut new_label = BTreeMap::new();
         let mut classes = Vec::with_capacity(keep.len());
         for (new, &old) in keep.iter().enumerate() {
-            let class = self
-                .classes
-                .get(old)
-                .ok_or_else(|| Error::inconsistent(&self.name, format!("class {old} does not exist")))?;
+            let class = self.classes.get(old).ok_or_else(|| {
+                Error::inconsistent(&self.name, format!("class {old} does not exist"))
+            })?;
             classes.push(class.clone());
             new_label.insert(old, new);
         }
-        let indices: Vec<usize> = (0..self.len).filter(|&i| new_label.contains_key(&labels[i])).collect();
+        let indices: Vec<usize> = (0..self.len)
+            .filter(|&i| new_label.contains_key(&labels[i]))
+            .collect();
         let relabelled = indices.iter().map(|&i| new_label[&labels[i]]).collect();
         let chosen = self.select(&indices)?;
-        Self::from_parts(self.name.clone(), self.part, self.shape, chosen.pixels, Some(relabelled), classes.into())
+        Self::from_parts(
+            self.name.clone(),
+            self.part,
+            self.shape,
+            chosen.pixels,
+            Some(relabelled),
+            classes.into(),
+        )
     }
 
     /// Mean and standard deviation (divisor: number of pixels) of each channel, in 0..=1.
@@ -467,9 +530,21 @@ pub struct ChannelStatistics {
     pub std: Vec<f64>,
 }
 
-fn content_hash(shape: ImageShape, pixels: &[u8], labels: Option<&[usize]>, classes: &[String]) -> ContentHash {
+fn content_hash(
+    shape: ImageShape,
+    pixels: &[u8],
+    labels: Option<&[usize]>,
+    classes: &[String],
+) -> ContentHash {
     let mut hasher = Sha256::new();
-    for n in [shape.height, shape.width, shape.channels, pixels.len(), labels.map_or(0, <[usize]>::len), classes.len()] {
+    for n in [
+        shape.height,
+        shape.width,
+        shape.channels,
+        pixels.len(),
+        labels.map_or(0, <[usize]>::len),
+        classes.len(),
+    ] {
         hasher.update((n as u64).to_le_bytes());
     }
     hasher.update(pixels);

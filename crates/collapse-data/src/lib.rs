@@ -22,15 +22,21 @@
 //! - [`InDistribution`] and [`Benchmark`]: splits and the out-of-distribution sets; they alone hand out
 //!   [`View`]s, so a set can only be normalised with the in-distribution constants.
 //! - [`TrainingView::fill_batch`]: seeded crops and flips, in parallel, the same bytes for any number of threads.
+//! - [`controls`]: noise, colours and scrambled images as out-of-distribution sets.
+//! - [`verify`] and [`contact_sheet`]: what a set holds, in numbers and as a picture.
 //! - [`duplicates`]: images that occur twice, within a set or across sets.
 //!
 //! # Caveats
 //! - Everything is decoded to memory (CIFAR-10: 184 MB); ImageNet-sized sets are out of scope.
-//! - Resizing follows Pillow to the bit; torchvision's tensor path rounds differently by up to one grey level.
+//! - Resizing square images follows Pillow to the bit; torchvision's tensor path rounds differently by up to one grey level.
+//! - JPEGs are decoded in Rust; single values differ from libjpeg-turbo's (Pillow's) by up to five levels, mostly by
+//!   none or one, because inverse DCT and colour conversion round differently. PNGs are exact.
 
 mod batch;
 mod benchmark;
 mod cache;
+mod contact_sheet;
+pub mod controls;
 pub mod duplicates;
 pub mod embed;
 #[cfg(feature = "embedded")]
@@ -44,10 +50,12 @@ pub mod registry;
 mod resize;
 mod rng;
 mod source;
+pub mod verify;
 
 pub use batch::{Augmentation, Normalization, Role, TrainingView, View};
 pub use benchmark::{Benchmark, BenchmarkOptions, Constants, InDistribution, Parts};
 pub use cache::{Cache, file_sha256};
+pub use contact_sheet::contact_sheet;
 #[cfg(feature = "embedded")]
 pub use embedded::{Quick, quick};
 pub use error::Error;

@@ -61,13 +61,17 @@ pub(crate) fn write(sets: &[ImageSet], encoding: Encoding) -> Result<Vec<u8>, Er
         match encoding {
             Encoding::Raw => data.extend_from_slice(set.pixels()),
             Encoding::PaethZlib => {
-                data.extend(miniz_oxide::deflate::compress_to_vec_zlib(&filtered(set.pixels(), set.shape()), 10));
+                data.extend(miniz_oxide::deflate::compress_to_vec_zlib(
+                    &filtered(set.pixels(), set.shape()),
+                    10,
+                ));
             }
         }
         let length = data.len() - offset;
         for &label in set.labels().unwrap_or_default() {
-            let label = u16::try_from(label)
-                .map_err(|_| Error::inconsistent(set.name(), format!("label {label} does not fit 16 bits")))?;
+            let label = u16::try_from(label).map_err(|_| {
+                Error::inconsistent(set.name(), format!("label {label} does not fit 16 bits"))
+            })?;
             data.extend_from_slice(&label.to_le_bytes());
         }
         entries.push(Entry {
@@ -83,9 +87,10 @@ pub(crate) fn write(sets: &[ImageSet], encoding: Encoding) -> Result<Vec<u8>, Er
             sha256: set.content_hash().to_hex(),
         });
     }
-    let header = serde_json::to_vec(&Header { sets: entries }).map_err(|e| Error::format("header", FORMAT, e))?;
-    let header_length =
-        u32::try_from(header.len()).map_err(|_| Error::format("header", FORMAT, "it is longer than 4 GiB"))?;
+    let header = serde_json::to_vec(&Header { sets: entries })
+        .map_err(|e| Error::format("header", FORMAT, e))?;
+    let header_length = u32::try_from(header.len())
+        .map_err(|_| Error::format("header", FORMAT, "it is longer than 4 GiB"))?;
     let mut out = Vec::with_capacity(data.len() + header.len() + 128);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&header_length.to_le_bytes());
@@ -98,17 +103,28 @@ pub(crate) fn write(sets: &[ImageSet], encoding: Encoding) -> Result<Vec<u8>, Er
 /// Reads the sets of `source`; pixels stored raw are borrowed from it, not copied.
 ///
 /// `check_content` compares each set with its SHA-256.
-pub(crate) fn read(source: &Pixels, origin: &str, check_content: bool) -> Result<Vec<ImageSet>, Error> {
+pub(crate) fn read(
+    source: &Pixels,
+    origin: &str,
+    check_content: bool,
+) -> Result<Vec<ImageSet>, Error> {
     let bytes = source.as_slice();
     let broken = |detail: &str| Error::format(origin, FORMAT, detail);
-    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| broken("the magic number is missing"))?;
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| broken("it ends in the header's length"))?;
+    let rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| broken("the magic number is missing"))?;
+    let (length, rest) = rest
+        .split_first_chunk::<4>()
+        .ok_or_else(|| broken("it ends in the header's length"))?;
     let header_length = u32::from_le_bytes(*length) as usize;
     if header_length > MAX_HEADER {
         return Err(broken("its header is implausibly long"));
     }
-    let header = rest.get(..header_length).ok_or_else(|| broken("it ends in the header"))?;
-    let header: Header = serde_json::from_slice(header).map_err(|e| broken(&format!("header: {e}")))?;
+    let header = rest
+        .get(..header_length)
+        .ok_or_else(|| broken("it ends in the header"))?;
+    let header: Header =
+        serde_json::from_slice(header).map_err(|e| broken(&format!("header: {e}")))?;
     let data_start = (12 + header_length).next_multiple_of(ALIGN);
 
     let mut sets = Vec::with_capacity(header.sets.len());
@@ -120,13 +136,21 @@ pub(crate) fn read(source: &Pixels, origin: &str, check_content: bool) -> Result
             .ok_or_else(|| broken("the number of pixels overflows"))?;
         let start = data_start.checked_add(entry.offset);
         let end = start.and_then(|s| s.checked_add(entry.length));
-        let (Some(start), Some(end)) = (start, end) else { return Err(broken("an offset overflows")) };
-        let stored = bytes.get(start..end).ok_or_else(|| broken("it ends within the pixels"))?;
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(broken("an offset overflows"));
+        };
+        let stored = bytes
+            .get(start..end)
+            .ok_or_else(|| broken("it ends within the pixels"))?;
         let pixels = match entry.encoding {
             Encoding::Raw if stored.len() == pixel_bytes => match source {
-                Pixels::Mapped { map, start: base, .. } => {
-                    Pixels::Mapped { map: Arc::clone(map), start: base + start, end: base + end }
-                }
+                Pixels::Mapped {
+                    map, start: base, ..
+                } => Pixels::Mapped {
+                    map: Arc::clone(map),
+                    start: base + start,
+                    end: base + end,
+                },
                 Pixels::Static(all) => Pixels::Static(&all[start..end]),
                 Pixels::Owned(_) => Pixels::Owned(Arc::new(stored.to_vec())),
             },
@@ -135,8 +159,9 @@ pub(crate) fn read(source: &Pixels, origin: &str, check_content: bool) -> Result
                 if pixel_bytes / 1100 > stored.len() {
                     return Err(broken("it declares more pixels than its stream can hold"));
                 }
-                let mut pixels = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(stored, pixel_bytes)
-                    .map_err(|e| broken(&format!("pixels: {e}")))?;
+                let mut pixels =
+                    miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(stored, pixel_bytes)
+                        .map_err(|e| broken(&format!("pixels: {e}")))?;
                 if pixels.len() != pixel_bytes {
                     return Err(broken("the pixels' length differs from the header's"));
                 }
@@ -152,12 +177,25 @@ pub(crate) fn read(source: &Pixels, origin: &str, check_content: bool) -> Result
                 .and_then(|n| end.checked_add(n))
                 .and_then(|label_end| bytes.get(end..label_end))
                 .ok_or_else(|| broken("it ends within the labels"))?;
-            Some(stored.chunks_exact(2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]]))).collect())
+            Some(
+                stored
+                    .chunks_exact(2)
+                    .map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])))
+                    .collect(),
+            )
         } else {
             None
         };
-        let set = ImageSet::from_parts(entry.name, entry.part, entry.shape, pixels, labels, entry.classes.into())?;
-        let expected = ContentHash::from_hex(&entry.sha256).ok_or_else(|| broken("a SHA-256 is not 64 hex digits"))?;
+        let set = ImageSet::from_parts(
+            entry.name,
+            entry.part,
+            entry.shape,
+            pixels,
+            labels,
+            entry.classes.into(),
+        )?;
+        let expected = ContentHash::from_hex(&entry.sha256)
+            .ok_or_else(|| broken("a SHA-256 is not 64 hex digits"))?;
         if check_content {
             let found = set.content_hash();
             if found != expected {
@@ -194,7 +232,11 @@ fn neighbours(image: &[u8], i: usize, row: usize, channels: usize) -> (u8, u8, u
     let has_up = i >= row;
     let left = if has_left { image[i - channels] } else { 0 };
     let up = if has_up { image[i - row] } else { 0 };
-    let corner = if has_left && has_up { image[i - row - channels] } else { 0 };
+    let corner = if has_left && has_up {
+        image[i - row - channels]
+    } else {
+        0
+    };
     (left, up, corner)
 }
 
@@ -226,9 +268,18 @@ mod tests {
 
     fn sample(channels: usize) -> ImageSet {
         let shape = ImageShape::new(5, 7, channels);
-        let pixels = (0..6 * 35 * channels).map(|i| (i * i % 251) as u8).collect();
-        ImageSet::new("sample", Part::Test, shape, pixels, Some(vec![0, 1, 2, 0, 1, 2]), vec!["a".into(), "b".into(), "c".into()])
-            .unwrap()
+        let pixels = (0..6 * 35 * channels)
+            .map(|i| (i * i % 251) as u8)
+            .collect();
+        ImageSet::new(
+            "sample",
+            Part::Test,
+            shape,
+            pixels,
+            Some(vec![0, 1, 2, 0, 1, 2]),
+            vec!["a".into(), "b".into(), "c".into()],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -251,7 +302,10 @@ mod tests {
         let bytes = write(&[sample(1)], Encoding::PaethZlib).unwrap();
         let end = bytes.len();
         for cut in 0..end {
-            assert!(read(&Pixels::Owned(Arc::new(bytes[..cut].to_vec())), "cut", true).is_err(), "cut at {cut}");
+            assert!(
+                read(&Pixels::Owned(Arc::new(bytes[..cut].to_vec())), "cut", true).is_err(),
+                "cut at {cut}"
+            );
         }
         for position in 0..end {
             let mut flipped = bytes.clone();

@@ -42,23 +42,132 @@ pub struct SetInfo {
     pub citation: &'static str,
 }
 
-const CIFAR10: [&str; 10] =
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+const CIFAR10: [&str; 10] = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+];
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 const FASHION: [&str; 10] = [
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
 ];
 const CIFAR100: [&str; 100] = [
-    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
-    "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
-    "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish", "forest",
-    "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion", "lizard",
-    "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange", "orchid",
-    "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine", "possum",
-    "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper",
-    "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone",
-    "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf",
-    "woman", "worm",
+    "apple",
+    "aquarium_fish",
+    "baby",
+    "bear",
+    "beaver",
+    "bed",
+    "bee",
+    "beetle",
+    "bicycle",
+    "bottle",
+    "bowl",
+    "boy",
+    "bridge",
+    "bus",
+    "butterfly",
+    "camel",
+    "can",
+    "castle",
+    "caterpillar",
+    "cattle",
+    "chair",
+    "chimpanzee",
+    "clock",
+    "cloud",
+    "cockroach",
+    "couch",
+    "crab",
+    "crocodile",
+    "cup",
+    "dinosaur",
+    "dolphin",
+    "elephant",
+    "flatfish",
+    "forest",
+    "fox",
+    "girl",
+    "hamster",
+    "house",
+    "kangaroo",
+    "keyboard",
+    "lamp",
+    "lawn_mower",
+    "leopard",
+    "lion",
+    "lizard",
+    "lobster",
+    "man",
+    "maple_tree",
+    "motorcycle",
+    "mountain",
+    "mouse",
+    "mushroom",
+    "oak_tree",
+    "orange",
+    "orchid",
+    "otter",
+    "palm_tree",
+    "pear",
+    "pickup_truck",
+    "pine_tree",
+    "plain",
+    "plate",
+    "poppy",
+    "porcupine",
+    "possum",
+    "rabbit",
+    "raccoon",
+    "ray",
+    "road",
+    "rocket",
+    "rose",
+    "sea",
+    "seal",
+    "shark",
+    "shrew",
+    "skunk",
+    "skyscraper",
+    "snail",
+    "snake",
+    "spider",
+    "squirrel",
+    "streetcar",
+    "sunflower",
+    "sweet_pepper",
+    "table",
+    "tank",
+    "telephone",
+    "television",
+    "tiger",
+    "tractor",
+    "train",
+    "trout",
+    "tulip",
+    "turtle",
+    "wardrobe",
+    "whale",
+    "willow_tree",
+    "wolf",
+    "woman",
+    "worm",
 ];
 
 static SETS: [SetInfo; 7] = [
@@ -67,8 +176,14 @@ static SETS: [SetInfo; 7] = [
         title: "CIFAR-10",
         repository: "uoft-cs/cifar10",
         files: &[
-            RemoteFile { part: Part::Train, path: "plain_text/train-00000-of-00001.parquet" },
-            RemoteFile { part: Part::Test, path: "plain_text/test-00000-of-00001.parquet" },
+            RemoteFile {
+                part: Part::Train,
+                path: "plain_text/train-00000-of-00001.parquet",
+            },
+            RemoteFile {
+                part: Part::Test,
+                path: "plain_text/test-00000-of-00001.parquet",
+            },
         ],
         label_column: "label",
         n_train: 50_000,
@@ -84,8 +199,14 @@ static SETS: [SetInfo; 7] = [
         title: "CIFAR-100",
         repository: "uoft-cs/cifar100",
         files: &[
-            RemoteFile { part: Part::Train, path: "cifar100/train-00000-of-00001.parquet" },
-            RemoteFile { part: Part::Test, path: "cifar100/test-00000-of-00001.parquet" },
+            RemoteFile {
+                part: Part::Train,
+                path: "cifar100/train-00000-of-00001.parquet",
+            },
+            RemoteFile {
+                part: Part::Test,
+                path: "cifar100/test-00000-of-00001.parquet",
+            },
         ],
         label_column: "fine_label",
         n_train: 50_000,
@@ -101,8 +222,14 @@ static SETS: [SetInfo; 7] = [
         title: "SVHN (cropped digits)",
         repository: "ufldl-stanford/svhn",
         files: &[
-            RemoteFile { part: Part::Train, path: "cropped_digits/train-00000-of-00001.parquet" },
-            RemoteFile { part: Part::Test, path: "cropped_digits/test-00000-of-00001.parquet" },
+            RemoteFile {
+                part: Part::Train,
+                path: "cropped_digits/train-00000-of-00001.parquet",
+            },
+            RemoteFile {
+                part: Part::Test,
+                path: "cropped_digits/test-00000-of-00001.parquet",
+            },
         ],
         label_column: "label",
         n_train: 73_257,
@@ -117,9 +244,10 @@ static SETS: [SetInfo; 7] = [
         name: "tiny-imagenet",
         title: "Tiny ImageNet (validation)",
         repository: "zh-plus/tiny-imagenet",
-        files: &[
-            RemoteFile { part: Part::Test, path: "data/valid-00000-of-00001-70d52db3c749a935.parquet" },
-        ],
+        files: &[RemoteFile {
+            part: Part::Test,
+            path: "data/valid-00000-of-00001-70d52db3c749a935.parquet",
+        }],
         label_column: "label",
         n_train: 0,
         n_test: 10_000,
@@ -134,8 +262,14 @@ static SETS: [SetInfo; 7] = [
         title: "MNIST",
         repository: "ylecun/mnist",
         files: &[
-            RemoteFile { part: Part::Train, path: "mnist/train-00000-of-00001.parquet" },
-            RemoteFile { part: Part::Test, path: "mnist/test-00000-of-00001.parquet" },
+            RemoteFile {
+                part: Part::Train,
+                path: "mnist/train-00000-of-00001.parquet",
+            },
+            RemoteFile {
+                part: Part::Test,
+                path: "mnist/test-00000-of-00001.parquet",
+            },
         ],
         label_column: "label",
         n_train: 60_000,
@@ -151,8 +285,14 @@ static SETS: [SetInfo; 7] = [
         title: "Fashion-MNIST",
         repository: "zalando-datasets/fashion_mnist",
         files: &[
-            RemoteFile { part: Part::Train, path: "fashion_mnist/train-00000-of-00001.parquet" },
-            RemoteFile { part: Part::Test, path: "fashion_mnist/test-00000-of-00001.parquet" },
+            RemoteFile {
+                part: Part::Train,
+                path: "fashion_mnist/train-00000-of-00001.parquet",
+            },
+            RemoteFile {
+                part: Part::Test,
+                path: "fashion_mnist/test-00000-of-00001.parquet",
+            },
         ],
         label_column: "label",
         n_train: 60_000,
@@ -167,7 +307,10 @@ static SETS: [SetInfo; 7] = [
         name: "textures",
         title: "Describable Textures (DTD)",
         repository: "tanganke/dtd",
-        files: &[RemoteFile { part: Part::Test, path: "data/test-00000-of-00001.parquet" }],
+        files: &[RemoteFile {
+            part: Part::Test,
+            path: "data/test-00000-of-00001.parquet",
+        }],
         label_column: "label",
         n_train: 0,
         n_test: 1_880,
@@ -190,17 +333,23 @@ pub fn list() -> &'static [SetInfo] {
 /// # Errors
 /// [`crate::Error::UnknownSet`] naming the known ones.
 pub fn find(name: &str) -> Result<&'static SetInfo, crate::Error> {
-    SETS.iter().find(|set| set.name == name).ok_or_else(|| crate::Error::UnknownSet {
-        name: name.to_string(),
-        known: SETS.iter().map(|s| s.name).collect::<Vec<_>>().join(", "),
-    })
+    SETS.iter()
+        .find(|set| set.name == name)
+        .ok_or_else(|| crate::Error::UnknownSet {
+            name: name.to_string(),
+            known: SETS.iter().map(|s| s.name).collect::<Vec<_>>().join(", "),
+        })
 }
 
 impl SetInfo {
     /// The constants this set is normalised with when it is in-distribution.
     #[must_use]
     pub fn constants(&self) -> Constants {
-        if self.name == "cifar10" { Constants::Ddu } else { Constants::Measured }
+        if self.name == "cifar10" {
+            Constants::Ddu
+        } else {
+            Constants::Measured
+        }
     }
 
     /// Images of a part.
@@ -224,7 +373,9 @@ pub fn partial_note(set: &crate::ImageSet) -> Option<String> {
 pub(crate) fn classes_or_numbers(name: &str, labels: &[usize]) -> Vec<String> {
     let known = SETS.iter().find(|set| set.name == name);
     match known {
-        Some(set) if !set.classes.is_empty() => set.classes.iter().map(ToString::to_string).collect(),
+        Some(set) if !set.classes.is_empty() => {
+            set.classes.iter().map(ToString::to_string).collect()
+        }
         _ => {
             let largest = labels.iter().max().map_or(0, |&l| l + 1);
             let count = known.map_or(largest, |set| set.n_classes);

@@ -1,8 +1,9 @@
-//! Bilinear resizing with antialiasing, to the bit as Pillow does it.
+//! Bilinear resizing with antialiasing, to the bit as Pillow does it for square images.
 //!
 //! Source: Pillow's `ImagingResample` for 8-bit images (which torchvision's `Resize` calls for PIL
 //! images): a triangle filter stretched by the scale when shrinking, coefficients in 22-bit fixed
-//! point, the horizontal pass first, and rounding to 8 bits between the passes. torchvision's
+//! point, the horizontal pass first, and rounding to 8 bits between the passes. Pillow 13 runs the vertical pass
+//! first for some tall images, which may differ by one grey level; for square images nothing differs. torchvision's
 //! tensor path (`antialias=True` on float tensors) rounds only once and may differ by one grey level.
 
 use rayon::prelude::*;
@@ -36,7 +37,10 @@ fn weights(input: usize, output: usize) -> Weights {
         all.push(raw.iter().map(|w| (w / sum * one + 0.5) as i32).collect());
         start.push(low);
     }
-    Weights { start, weights: all }
+    Weights {
+        start,
+        weights: all,
+    }
 }
 
 fn round_clip(sum: i32) -> u8 {
@@ -70,7 +74,10 @@ impl Resizer {
             image
         } else {
             between = vec![0u8; self.from.height * out_row];
-            for (source, target) in image.chunks_exact(in_row).zip(between.chunks_exact_mut(out_row)) {
+            for (source, target) in image
+                .chunks_exact(in_row)
+                .zip(between.chunks_exact_mut(out_row))
+            {
                 for x in 0..self.to.width {
                     let first = self.horizontal.start[x];
                     for c in 0..channels {
@@ -127,7 +134,9 @@ impl ImageSet {
         if from == shape {
             return Ok(self.clone());
         }
-        let bytes = shape.bytes().filter(|&b| b > 0 && b <= 1 << 26 && matches!(shape.channels, 1 | 3));
+        let bytes = shape
+            .bytes()
+            .filter(|&b| b > 0 && b <= 1 << 26 && matches!(shape.channels, 1 | 3));
         let Some(bytes) = bytes else {
             return Err(Error::Parameter {
                 name: "shape",
@@ -142,22 +151,28 @@ impl ImageSet {
                 remedy: "padding only enlarges; use Fit::Resize",
             });
         }
-        let recoloured = ImageShape { channels: shape.channels, ..from };
+        let recoloured = ImageShape {
+            channels: shape.channels,
+            ..from
+        };
         let resizer = Resizer::new(recoloured, shape.height, shape.width);
         let mut pixels = vec![0u8; bytes * self.len()];
-        pixels.par_chunks_mut(bytes).zip(self.pixels().par_chunks(self.image_bytes())).for_each(|(out, image)| {
-            let colour;
-            let image = if from.channels == shape.channels {
-                image
-            } else {
-                colour = recolour(image, shape.channels);
-                &colour
-            };
-            match fit {
-                Fit::Resize => resizer.resize(image, out),
-                Fit::Pad => pad(image, recoloured, out, shape),
-            }
-        });
+        pixels
+            .par_chunks_mut(bytes)
+            .zip(self.pixels().par_chunks(self.image_bytes()))
+            .for_each(|(out, image)| {
+                let colour;
+                let image = if from.channels == shape.channels {
+                    image
+                } else {
+                    colour = recolour(image, shape.channels);
+                    &colour
+                };
+                match fit {
+                    Fit::Resize => resizer.resize(image, out),
+                    Fit::Pad => pad(image, recoloured, out, shape),
+                }
+            });
         Self::from_parts(
             self.name().to_string(),
             self.part(),
@@ -173,7 +188,10 @@ fn recolour(image: &[u8], channels: usize) -> Vec<u8> {
     if channels == 3 {
         image.iter().flat_map(|&v| [v, v, v]).collect()
     } else {
-        image.chunks_exact(3).map(|p| luma(p[0], p[1], p[2])).collect()
+        image
+            .chunks_exact(3)
+            .map(|p| luma(p[0], p[1], p[2]))
+            .collect()
     }
 }
 

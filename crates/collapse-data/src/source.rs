@@ -34,23 +34,37 @@ enum Source {
 ///
 /// # Errors
 /// [`Error::UnknownSet`], [`Error::NotFound`], and those of the readers.
-pub fn load(name_or_path: &str, part: Part, data_dir: Option<&Path>, options: &LoadOptions) -> Result<ImageSet, Error> {
+pub fn load(
+    name_or_path: &str,
+    part: Part,
+    data_dir: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<ImageSet, Error> {
     let path = Path::new(name_or_path);
     let known = registry::find(name_or_path);
     if known.is_ok() || !path.exists() {
         let info = known?;
         let hub = hub_cache();
         let dir = data_dir.or(hub.as_deref());
-        let source = dir.map(|d| locate(info.name, part, d, &options.limits)).transpose()?.flatten();
+        let source = dir
+            .map(|d| locate(info.name, part, d, &options.limits))
+            .transpose()?
+            .flatten();
         let source = source.ok_or_else(|| Error::NotFound {
             name: info.name.to_string(),
             part: part.name(),
             path: dir.unwrap_or(Path::new(".")).to_path_buf(),
-            remedy: format!("fetch it with `cargo xtask data fetch {}` or pass the folder that has it", info.name),
+            remedy: format!(
+                "fetch it with `cargo xtask data fetch {}` or pass the folder that has it",
+                info.name
+            ),
         })?;
         return read(&source, info.name, part, options);
     }
-    let name = path.file_stem().map_or_else(|| name_or_path.to_string(), |s| s.to_string_lossy().into_owned());
+    let name = path.file_stem().map_or_else(
+        || name_or_path.to_string(),
+        |s| s.to_string_lossy().into_owned(),
+    );
     load_path(path, &name, part, options)
 }
 
@@ -59,18 +73,32 @@ pub fn load(name_or_path: &str, part: Part, data_dir: Option<&Path>, options: &L
 ///
 /// # Errors
 /// Those of the readers; [`Error::Io`] when the path does not exist.
-pub fn load_path(path: &Path, name: &str, part: Part, options: &LoadOptions) -> Result<ImageSet, Error> {
+pub fn load_path(
+    path: &Path,
+    name: &str,
+    part: Part,
+    options: &LoadOptions,
+) -> Result<ImageSet, Error> {
     let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
     let source = if metadata.is_dir() {
         let mut files = Vec::new();
         walk(path, 0, &mut files)?;
-        let shards: Vec<PathBuf> = files.into_iter().filter(|f| starts_with(f, b"PAR1")).collect();
-        if shards.is_empty() { Source::Images(path.to_path_buf()) } else { Source::Parquet(shards) }
+        let shards: Vec<PathBuf> = files
+            .into_iter()
+            .filter(|f| starts_with(f, b"PAR1"))
+            .collect();
+        if shards.is_empty() {
+            Source::Images(path.to_path_buf())
+        } else {
+            Source::Parquet(shards)
+        }
     } else if starts_with(path, b"PAR1") {
         Source::Parquet(vec![path.to_path_buf()])
     } else if starts_with(path, b"MATLAB 5.0") {
         Source::Mat(path.to_path_buf())
-    } else if let Some(labels) = idx::labels_beside(path, Part::Test).or_else(|| idx::labels_beside(path, Part::Train)) {
+    } else if let Some(labels) =
+        idx::labels_beside(path, Part::Test).or_else(|| idx::labels_beside(path, Part::Train))
+    {
         Source::Idx(path.to_path_buf(), labels)
     } else {
         Source::Images(path.to_path_buf())
@@ -80,7 +108,11 @@ pub fn load_path(path: &Path, name: &str, part: Part, options: &LoadOptions) -> 
 
 /// `$HF_HOME/hub`, else `~/.cache/huggingface/hub`, if it exists.
 fn hub_cache() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     set("HF_HOME")
         .or_else(|| set("HOME").map(|h| h.join(".cache/huggingface")))
         .map(|h| h.join("hub"))
@@ -90,45 +122,80 @@ fn hub_cache() -> Option<PathBuf> {
 fn read(source: &Source, name: &str, part: Part, options: &LoadOptions) -> Result<ImageSet, Error> {
     let file = match source {
         Source::Parquet(files) if files.len() == 1 => Some(&files[0]),
-        Source::Mat(file) | Source::Cifar(file, _) | Source::Images(file) if file.is_file() => Some(file),
+        Source::Mat(file) | Source::Cifar(file, _) | Source::Images(file) if file.is_file() => {
+            Some(file)
+        }
         _ => None,
     };
     let (Some(file), Some(cache)) = (file, &options.cache) else {
         return decode_source(source, name, part, options);
     };
-    let shape = options.shape.map_or_else(String::new, |s| format!("-{}x{}x{}-{:?}", s.height, s.width, s.channels, options.fit));
-    let plain_name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let shape = options.shape.map_or_else(String::new, |s| {
+        format!("-{}x{}x{}-{:?}", s.height, s.width, s.channels, options.fit)
+    });
+    let plain_name: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
     cache
-        .get_or_decode(file, &format!("{plain_name}-{}{shape}", part.name()), || decode_source(source, name, part, options))
+        .get_or_decode(
+            file,
+            &format!("{plain_name}-{}{shape}", part.name()),
+            || decode_source(source, name, part, options),
+        )
         .map(|set| set.renamed(name))
 }
 
-fn decode_source(source: &Source, name: &str, part: Part, options: &LoadOptions) -> Result<ImageSet, Error> {
-    let LoadOptions { shape, fit, limits, .. } = options;
+fn decode_source(
+    source: &Source,
+    name: &str,
+    part: Part,
+    options: &LoadOptions,
+) -> Result<ImageSet, Error> {
+    let LoadOptions {
+        shape, fit, limits, ..
+    } = options;
     let set = match source {
         Source::Parquet(files) => {
-            let label_column = registry::find(name).ok().map(|i| i.label_column.to_string());
+            let label_column = registry::find(name)
+                .ok()
+                .map(|i| i.label_column.to_string());
             let mut sets = Vec::with_capacity(files.len());
             for file in files {
                 let wanted = match &label_column {
                     Some(column) if parquet_has(file, column)? => Some(column.clone()),
                     _ => None,
                 };
-                let options = parquet::Options { label_column: wanted, shape: *shape, fit: *fit, limits: *limits };
+                let options = parquet::Options {
+                    label_column: wanted,
+                    shape: *shape,
+                    fit: *fit,
+                    limits: *limits,
+                };
                 sets.push(parquet::read_file(file, name, part, &options)?);
             }
             return ImageSet::concatenated(sets);
         }
-        Source::Cifar(path, variant) => cifar::read_path(path, *variant, part, limits)?.ok_or_else(|| Error::NotFound {
-            name: name.to_string(),
-            part: part.name(),
-            path: path.clone(),
-            remedy: "the archive lacks this part".to_string(),
-        })?,
+        Source::Cifar(path, variant) => cifar::read_path(path, *variant, part, limits)?
+            .ok_or_else(|| Error::NotFound {
+                name: name.to_string(),
+                part: part.name(),
+                path: path.clone(),
+                remedy: "the archive lacks this part".to_string(),
+            })?,
         Source::Mat(path) => mat::read(&map::open(path)?, name, part, limits)?,
         Source::Idx(images, labels) => idx::read_files(images, labels, name, part, limits)?,
         Source::Images(path) => {
-            return folder::read(path, name, part, &folder::Options { shape: *shape, fit: *fit, limits: *limits });
+            return folder::read(
+                path,
+                name,
+                part,
+                &folder::Options {
+                    shape: *shape,
+                    fit: *fit,
+                    limits: *limits,
+                },
+            );
         }
     };
     match shape {
@@ -152,9 +219,13 @@ fn locate(name: &str, part: Part, dir: &Path, limits: &Limits) -> Result<Option<
         if starts_with(file, b"PAR1") {
             // A damaged stranger in the folder must not stop the search; the set asked for is read in full later.
             match probe_parquet(file, limits) {
-                Ok(Some(found)) if found == (name, part) => return Ok(Some(Source::Parquet(vec![file.clone()]))),
+                Ok(Some(found)) if found == (name, part) => {
+                    return Ok(Some(Source::Parquet(vec![file.clone()])));
+                }
                 Ok(None) if is_shard_of(file, name, part) => shards.push(file.clone()),
-                Err(error) if path_names(file, name) && is_shard_of(file, name, part) => return Err(error),
+                Err(error) if path_names(file, name) && is_shard_of(file, name, part) => {
+                    return Err(error);
+                }
                 _ => {}
             }
         }
@@ -185,7 +256,11 @@ fn walk(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Error>
                 walk(&path, depth + 1, files)?;
             }
         } else if path.is_file() && files.len() < MAX_FILES {
-            let image = path.extension().is_some_and(|e| ["png", "jpg", "jpeg", "JPEG", "JPG"].iter().any(|i| e == *i));
+            let image = path.extension().is_some_and(|e| {
+                ["png", "jpg", "jpeg", "JPEG", "JPG"]
+                    .iter()
+                    .any(|i| e == *i)
+            });
             if !image {
                 files.push(path);
             }
@@ -212,15 +287,27 @@ fn starts_with(path: &Path, magic: &[u8]) -> bool {
 fn probe_parquet(path: &Path, limits: &Limits) -> Result<Option<(&'static str, Part)>, Error> {
     let map = map::open(path)?;
     let file = parquet::File::open(&map, &path.display().to_string())?;
-    let Some((column, labels)) = file.labels(None)? else { return Ok(None) };
-    let column_100 = if file.has_integer_column("fine_label") { file.labels(Some("fine_label"))? } else { None };
+    let Some((column, labels)) = file.labels(None)? else {
+        return Ok(None);
+    };
+    let column_100 = if file.has_integer_column("fine_label") {
+        file.labels(Some("fine_label"))?
+    } else {
+        None
+    };
     let (_, labels) = column_100.unwrap_or((column, labels));
-    let Some(shape) = file.first_image()?.and_then(|bytes| decode::decode(&bytes, limits).ok()).map(|d| d.shape) else {
+    let Some(shape) = file
+        .first_image()?
+        .and_then(|bytes| decode::decode(&bytes, limits).ok())
+        .map(|d| d.shape)
+    else {
         return Ok(None);
     };
     let mut counts: Vec<usize> = Vec::new();
     for label in labels {
-        let Some(label) = usize::try_from(label).ok().filter(|&l| l < 1000) else { return Ok(None) };
+        let Some(label) = usize::try_from(label).ok().filter(|&l| l < 1000) else {
+            return Ok(None);
+        };
         if counts.len() <= label {
             counts.resize(label + 1, 0);
         }
@@ -234,7 +321,10 @@ fn probe_parquet(path: &Path, limits: &Limits) -> Result<Option<(&'static str, P
 
 /// Recognises a set by the number of images of each class and the first image's shape.
 fn identify(counts: &[usize], shape: ImageShape) -> Option<(&'static str, Part)> {
-    let balanced = counts.first().copied().filter(|first| counts.iter().all(|c| c == first));
+    let balanced = counts
+        .first()
+        .copied()
+        .filter(|first| counts.iter().all(|c| c == first));
     let total: usize = counts.iter().sum();
     Some(match (shape.height, shape.width, counts.len(), balanced) {
         (32, 32, 10, Some(5000)) => ("cifar10", Part::Train),
@@ -246,12 +336,30 @@ fn identify(counts: &[usize], shape: ImageShape) -> Option<(&'static str, Part)>
         (28, 28, 10, Some(6000)) => ("fashion-mnist", Part::Train),
         (28, 28, 10, Some(1000)) => ("fashion-mnist", Part::Test),
         // MNIST's commonest digit is 1, with 11.2 to 11.4 %.
-        (28, 28, 10, None) if (10_000..=70_000).contains(&total) && counts[1] * 1000 / total >= 105 => {
-            ("mnist", if total > 20_000 { Part::Train } else { Part::Test })
+        (28, 28, 10, None)
+            if (10_000..=70_000).contains(&total) && counts[1] * 1000 / total >= 105 =>
+        {
+            (
+                "mnist",
+                if total > 20_000 {
+                    Part::Train
+                } else {
+                    Part::Test
+                },
+            )
         }
         // SVHN's commonest digit is 1 as well, with 19 to 20 %, in each of its parts.
-        (32, 32, 10, None) if total >= 5_000 && (170..=220).contains(&(counts[1] * 1000 / total)) => {
-            ("svhn", if total > 30_000 { Part::Train } else { Part::Test })
+        (32, 32, 10, None)
+            if total >= 5_000 && (170..=220).contains(&(counts[1] * 1000 / total)) =>
+        {
+            (
+                "svhn",
+                if total > 30_000 {
+                    Part::Train
+                } else {
+                    Part::Test
+                },
+            )
         }
         _ => return None,
     })
@@ -264,7 +372,10 @@ fn path_names(path: &Path, name: &str) -> bool {
 
 /// Whether a file is, by its path, a shard (`…-00000-of-00002`) of the part.
 fn is_shard_of(path: &Path, name: &str, part: Part) -> bool {
-    let file = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let file = path
+        .file_name()
+        .map(|n| n.to_string_lossy().to_ascii_lowercase())
+        .unwrap_or_default();
     let of_part = match part {
         Part::Train => file.starts_with("train"),
         Part::Test => file.starts_with("test") || file.starts_with("val"),
@@ -277,7 +388,8 @@ fn probe_other(path: &Path, name: &str, part: Part, limits: &Limits) -> Option<S
     let file = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     if mat::is_mat(&start) {
         let is_train = file.contains("train") || file.contains("extra");
-        return (name == "svhn" && is_train == (part == Part::Train) && !file.contains("extra")).then(|| Source::Mat(path.to_path_buf()));
+        return (name == "svhn" && is_train == (part == Part::Train) && !file.contains("extra"))
+            .then(|| Source::Mat(path.to_path_buf()));
     }
     let variant = match name {
         "cifar10" => Some(cifar::Variant::Cifar10),
@@ -285,7 +397,10 @@ fn probe_other(path: &Path, name: &str, part: Part, limits: &Limits) -> Option<S
         _ => None,
     };
     if let Some(variant) = variant {
-        let unpacked = matches!(file.as_str(), "data_batch_1.bin" | "test_batch.bin" | "train.bin" | "test.bin");
+        let unpacked = matches!(
+            file.as_str(),
+            "data_batch_1.bin" | "test_batch.bin" | "train.bin" | "test.bin"
+        );
         let folder = path.parent()?;
         if unpacked && matches!(cifar::read_path(folder, variant, part, limits), Ok(Some(_))) {
             return Some(Source::Cifar(folder.to_path_buf(), variant));
@@ -298,12 +413,14 @@ fn probe_other(path: &Path, name: &str, part: Part, limits: &Limits) -> Option<S
         if file == "val_annotations.txt" {
             return Some(Source::Images(path.parent()?.parent()?.to_path_buf()));
         }
-        return (archive::kind(&start).is_some() && path_names(path, "tiny-imagenet")).then(|| Source::Images(path.to_path_buf()));
+        return (archive::kind(&start).is_some() && path_names(path, "tiny-imagenet"))
+            .then(|| Source::Images(path.to_path_buf()));
     }
     if matches!(name, "mnist" | "fashion-mnist") {
         let labels = idx::labels_beside(path, part)?;
         let set = idx::read_files(path, &labels, name, part, limits).ok()?;
-        return (identify(&set.class_counts(), set.shape()) == Some((name, part))).then(|| Source::Idx(path.to_path_buf(), labels));
+        return (identify(&set.class_counts(), set.shape()) == Some((name, part)))
+            .then(|| Source::Idx(path.to_path_buf(), labels));
     }
     None
 }
@@ -322,7 +439,10 @@ mod tests {
         let svhn_train = [4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659];
         assert_eq!(identify(&svhn_train, rgb), Some(("svhn", Part::Train)));
         let mnist = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009];
-        assert_eq!(identify(&mnist, ImageShape::new(28, 28, 1)), Some(("mnist", Part::Test)));
+        assert_eq!(
+            identify(&mnist, ImageShape::new(28, 28, 1)),
+            Some(("mnist", Part::Test))
+        );
         assert_eq!(identify(&[120; 10], rgb), None);
     }
 

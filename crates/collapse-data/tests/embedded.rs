@@ -26,8 +26,14 @@ fn splits_are_disjoint_and_follow_the_seed() {
     all.extend(parts.validation.indices());
     all.sort_unstable();
     assert!(all.iter().copied().eq(0..3200));
-    assert_eq!(benchmark.id().split(7).validation.indices(), parts.validation.indices());
-    assert_ne!(benchmark.id().split(8).validation.indices(), parts.validation.indices());
+    assert_eq!(
+        benchmark.id().split(7).validation.indices(),
+        parts.validation.indices()
+    );
+    assert_ne!(
+        benchmark.id().split(8).validation.indices(),
+        parts.validation.indices()
+    );
     assert_eq!(parts.train.view().role(), Role::Train);
 }
 
@@ -35,9 +41,18 @@ fn splits_are_disjoint_and_follow_the_seed() {
 fn no_test_or_ood_image_is_in_the_training_set() {
     let benchmark = Benchmark::embedded().unwrap();
     let train: BTreeSet<&[u8]> = benchmark.id().train_set().pixels().chunks(784).collect();
-    for view in benchmark.ood().iter().cloned().chain([benchmark.id().test()]) {
+    for view in benchmark
+        .ood()
+        .iter()
+        .cloned()
+        .chain([benchmark.id().test()])
+    {
         for image in view.set().pixels().chunks(784) {
-            assert!(!train.contains(image), "{} shares an image with the training set", view.name());
+            assert!(
+                !train.contains(image),
+                "{} shares an image with the training set",
+                view.name()
+            );
         }
     }
 }
@@ -48,9 +63,13 @@ fn batches_depend_on_neither_order_nor_threads() {
     let train = benchmark.id().split(1).train;
     let positions: Vec<usize> = (0..97).map(|i| i * 13).collect();
     let fill = |threads: usize, positions: &[usize]| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let mut out = Vec::new();
-        pool.install(|| train.fill_batch(positions, 3, 1, true, &mut out)).unwrap();
+        pool.install(|| train.fill_batch(positions, 3, 1, true, &mut out))
+            .unwrap();
         out
     };
     let one = fill(1, &positions);
@@ -63,7 +82,9 @@ fn batches_depend_on_neither_order_nor_threads() {
         }
     }
     let mut plain = Vec::new();
-    train.fill_batch(&positions, 3, 1, false, &mut plain).unwrap();
+    train
+        .fill_batch(&positions, 3, 1, false, &mut plain)
+        .unwrap();
     assert_ne!(one, plain);
 }
 
@@ -78,20 +99,30 @@ fn augmented_images_are_shifted_or_mirrored_originals() {
         train.fill_batch(&[5], epoch, 9, true, &mut varied).unwrap();
         let black = varied.iter().copied().fold(f32::INFINITY, f32::min);
         let at = |y: i32, x: i32| {
-            if (0..28).contains(&y) && (0..28).contains(&x) { plain[(y * 28 + x) as usize] } else { black }
+            if (0..28).contains(&y) && (0..28).contains(&x) {
+                plain[(y * 28 + x) as usize]
+            } else {
+                black
+            }
         };
         let explained = (-4..=4)
             .flat_map(|dy| (-4..=4).flat_map(move |dx| [(dy, dx, false), (dy, dx, true)]))
             .find(|&(dy, dx, flip)| {
-                (0..28).all(|y| (0..28).all(|x| {
-                    let source = if flip { 27 - x } else { x };
-                    varied[(y * 28 + x) as usize] == at(y + dy, source + dx)
-                }))
+                (0..28).all(|y| {
+                    (0..28).all(|x| {
+                        let source = if flip { 27 - x } else { x };
+                        varied[(y * 28 + x) as usize] == at(y + dy, source + dx)
+                    })
+                })
             })
             .expect("no crop and flip explains the augmented image");
         seen.insert(explained);
     }
-    assert!(seen.len() > 80, "only {} different variations in 200 epochs", seen.len());
+    assert!(
+        seen.len() > 80,
+        "only {} different variations in 200 epochs",
+        seen.len()
+    );
 }
 
 #[test]
@@ -112,4 +143,29 @@ fn batches_are_normalised_with_the_training_constants() {
         }
     }
     assert!(far.fill_batch(&[800], &mut hwnc).is_err());
+}
+
+#[test]
+fn a_contact_sheet_shows_every_class() {
+    let quick = quick().unwrap();
+    let png = collapse_data::contact_sheet(&quick.id_train, 10).unwrap();
+    let sheet = image::load_from_memory(&png).unwrap();
+    assert_eq!(
+        (sheet.width(), sheet.height()),
+        (150 + 10 * 52 + 4, 8 * 52 + 4)
+    );
+    if let Some(path) = std::env::var_os("COLLAPSE_SHEET") {
+        std::fs::write(path, png).unwrap();
+    }
+    assert!(collapse_data::contact_sheet(&quick.near, 0).is_err());
+}
+
+#[test]
+fn the_summary_counts_and_finds_no_duplicates_across_the_sample() {
+    let quick = quick().unwrap();
+    let summary = collapse_data::verify::summarise(&quick.id_train);
+    assert_eq!((summary.n_images, summary.balanced), (3200, true));
+    assert!(summary.findings.is_empty(), "{:?}", summary.findings);
+    let sets = [&quick.id_train, &quick.id_test, &quick.near, &quick.far];
+    assert!(collapse_data::verify::shared_images(&sets).is_empty());
 }

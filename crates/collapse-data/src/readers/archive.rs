@@ -31,14 +31,24 @@ pub(crate) fn kind(start: &[u8]) -> Option<Kind> {
 fn check_name(origin: &str, name: &str) -> Result<(), Error> {
     let leaves = name.contains('\\')
         || name.contains(':')
-        || Path::new(name).components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
+        || Path::new(name)
+            .components()
+            .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
     if leaves {
-        return Err(Error::PathEscape { origin: origin.to_string(), member: name.to_string() });
+        return Err(Error::PathEscape {
+            origin: origin.to_string(),
+            member: name.to_string(),
+        });
     }
     Ok(())
 }
 
-fn read_limited(mut reader: impl Read, origin: &str, limit: u64, budget: &mut u64) -> Result<Vec<u8>, Error> {
+fn read_limited(
+    mut reader: impl Read,
+    origin: &str,
+    limit: u64,
+    budget: &mut u64,
+) -> Result<Vec<u8>, Error> {
     let allowed = limit.min(*budget);
     let mut bytes = Vec::new();
     reader
@@ -47,7 +57,12 @@ fn read_limited(mut reader: impl Read, origin: &str, limit: u64, budget: &mut u6
         .read_to_end(&mut bytes)
         .map_err(|e| Error::format(origin, "archive", e))?;
     if bytes.len() as u64 > allowed {
-        return Err(Error::TooLarge { origin: origin.to_string(), what: "unpacked bytes", size: bytes.len() as u64, limit: allowed });
+        return Err(Error::TooLarge {
+            origin: origin.to_string(),
+            what: "unpacked bytes",
+            size: bytes.len() as u64,
+            limit: allowed,
+        });
     }
     *budget -= bytes.len() as u64;
     Ok(bytes)
@@ -65,7 +80,13 @@ pub fn for_each_member(
     take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
-    for_each_in(BufReader::new(file), &path.display().to_string(), limits, &mut wanted, take)
+    for_each_in(
+        BufReader::new(file),
+        &path.display().to_string(),
+        limits,
+        &mut wanted,
+        take,
+    )
 }
 
 /// As [`for_each_member`], from any seekable source.
@@ -81,7 +102,11 @@ pub fn for_each_in(
 ) -> Result<(), Error> {
     let broken = |e: &dyn std::fmt::Display| Error::format(origin, "archive", e);
     let mut start = Vec::new();
-    source.by_ref().take(512).read_to_end(&mut start).map_err(|e| broken(&e))?;
+    source
+        .by_ref()
+        .take(512)
+        .read_to_end(&mut start)
+        .map_err(|e| broken(&e))?;
     source.rewind().map_err(|e| broken(&e))?;
     let mut budget = limits.set_bytes;
     match kind(&start) {
@@ -144,7 +169,10 @@ fn tar_members(
             }
             let bytes = read_limited(member, origin, limits.file_bytes, &mut budget)?;
             if bytes.len() as u64 != declared {
-                return Err(broken(&format!("{name} ends after {} of {declared} bytes", bytes.len())));
+                return Err(broken(&format!(
+                    "{name} ends after {} of {declared} bytes",
+                    bytes.len()
+                )));
             }
             if !take(name, bytes)? {
                 return Ok(());

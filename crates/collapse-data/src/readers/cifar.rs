@@ -39,9 +39,12 @@ impl Variant {
     fn order(self, file: &str, part: Part) -> Option<u32> {
         let file = file.rsplit('/').next()?;
         match (self, part) {
-            (Self::Cifar10, Part::Train) => {
-                file.strip_prefix("data_batch_")?.strip_suffix(".bin")?.parse().ok().filter(|n| (1..=5).contains(n))
-            }
+            (Self::Cifar10, Part::Train) => file
+                .strip_prefix("data_batch_")?
+                .strip_suffix(".bin")?
+                .parse()
+                .ok()
+                .filter(|n| (1..=5).contains(n)),
             (Self::Cifar10, Part::Test) => (file == "test_batch.bin").then_some(0),
             (Self::Cifar100, Part::Train) => (file == "train.bin").then_some(0),
             (Self::Cifar100, Part::Test) => (file == "test.bin").then_some(0),
@@ -49,7 +52,11 @@ impl Variant {
     }
 
     fn n_files(self, part: Part) -> usize {
-        if self == Self::Cifar10 && part == Part::Train { 5 } else { 1 }
+        if self == Self::Cifar10 && part == Part::Train {
+            5
+        } else {
+            1
+        }
     }
 }
 
@@ -61,8 +68,15 @@ pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Er
     let label_bytes = variant.label_bytes();
     let record = label_bytes + 3 * PLANE;
     let name = variant.name();
-    if records.is_empty() || records.len() % record != 0 {
-        return Err(Error::format(name, FORMAT, format!("{} bytes are no whole number of {record}-byte records", records.len())));
+    if records.is_empty() || !records.len().is_multiple_of(record) {
+        return Err(Error::format(
+            name,
+            FORMAT,
+            format!(
+                "{} bytes are no whole number of {record}-byte records",
+                records.len()
+            ),
+        ));
     }
     let mut pixels = Vec::with_capacity(records.len());
     let mut labels = Vec::with_capacity(records.len() / record);
@@ -76,9 +90,20 @@ pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Er
     }
     let classes = registry::classes_or_numbers(name, &labels);
     if let Some(label) = labels.iter().find(|&&l| l >= classes.len()) {
-        return Err(Error::format(name, FORMAT, format!("label {label} names no class")));
+        return Err(Error::format(
+            name,
+            FORMAT,
+            format!("label {label} names no class"),
+        ));
     }
-    ImageSet::new(name, part, ImageShape::new(32, 32, 3), pixels, Some(labels), classes)
+    ImageSet::new(
+        name,
+        part,
+        ImageShape::new(32, 32, 3),
+        pixels,
+        Some(labels),
+        classes,
+    )
 }
 
 /// Reads a part from the archive (`cifar-10-binary.tar.gz`) or from the folder of unpacked files;
@@ -86,15 +111,27 @@ pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Er
 ///
 /// # Errors
 /// Those of [`read`] and [`archive::for_each_member`]; [`Error::Inconsistent`] when a batch is missing.
-pub fn read_path(path: &Path, variant: Variant, part: Part, limits: &Limits) -> Result<Option<ImageSet>, Error> {
+pub fn read_path(
+    path: &Path,
+    variant: Variant,
+    part: Part,
+    limits: &Limits,
+) -> Result<Option<ImageSet>, Error> {
     let mut files: Vec<(u32, Vec<u8>)> = Vec::new();
     if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
         for entry in entries {
             let entry = entry.map_err(Error::io("read", path))?;
-            if let Some(order) = entry.file_name().to_str().and_then(|n| variant.order(n, part)) {
+            if let Some(order) = entry
+                .file_name()
+                .to_str()
+                .and_then(|n| variant.order(n, part))
+            {
                 let file = entry.path();
-                files.push((order, std::fs::read(&file).map_err(Error::io("read", &file))?));
+                files.push((
+                    order,
+                    std::fs::read(&file).map_err(Error::io("read", &file))?,
+                ));
             }
         }
     } else {
@@ -115,9 +152,18 @@ pub fn read_path(path: &Path, variant: Variant, part: Part, limits: &Limits) -> 
     if files.len() != variant.n_files(part) || files.windows(2).any(|w| w[0].0 == w[1].0) {
         return Err(Error::inconsistent(
             variant.name(),
-            format!("{} holds {} batch files of the {} part, not {}", path.display(), files.len(), part.name(), variant.n_files(part)),
+            format!(
+                "{} holds {} batch files of the {} part, not {}",
+                path.display(),
+                files.len(),
+                part.name(),
+                variant.n_files(part)
+            ),
         ));
     }
-    let records = files.into_iter().flat_map(|(_, bytes)| bytes).collect::<Vec<u8>>();
+    let records = files
+        .into_iter()
+        .flat_map(|(_, bytes)| bytes)
+        .collect::<Vec<u8>>();
     read(&records, variant, part).map(Some)
 }

@@ -25,7 +25,8 @@ const MAX_DEPTH: usize = 8;
 
 fn is_image(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    [".png", ".jpg", ".jpeg"].iter().any(|e| lower.ends_with(e)) && !lower.rsplit('/').next().is_some_and(|n| n.starts_with('.'))
+    [".png", ".jpg", ".jpeg"].iter().any(|e| lower.ends_with(e))
+        && !lower.rsplit('/').next().is_some_and(|n| n.starts_with('.'))
 }
 
 const ANNOTATIONS: &str = "val_annotations.txt";
@@ -68,17 +69,33 @@ fn collect(
     for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let entry = entry.map_err(Error::io("read", folder))?;
         let path = entry.path();
-        let Some(file_name) = entry.file_name().to_str().map(str::to_string) else { continue };
-        let relative = if prefix.is_empty() { file_name.clone() } else { format!("{prefix}/{file_name}") };
+        let Some(file_name) = entry.file_name().to_str().map(str::to_string) else {
+            continue;
+        };
+        let relative = if prefix.is_empty() {
+            file_name.clone()
+        } else {
+            format!("{prefix}/{file_name}")
+        };
         if path.is_dir() {
             collect(&path, &relative, depth + 1, limits, budget, files)?;
         } else if is_image(&file_name) || file_name == ANNOTATIONS {
-            let length = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+            let length = std::fs::metadata(&path)
+                .map_err(Error::io("read", &path))?
+                .len();
             if length > limits.file_bytes || length > *budget {
-                return Err(Error::TooLarge { origin: path.display().to_string(), what: "bytes", size: length, limit: limits.file_bytes.min(*budget) });
+                return Err(Error::TooLarge {
+                    origin: path.display().to_string(),
+                    what: "bytes",
+                    size: length,
+                    limit: limits.file_bytes.min(*budget),
+                });
             }
             *budget -= length;
-            files.insert(relative, std::fs::read(&path).map_err(Error::io("read", &path))?);
+            files.insert(
+                relative,
+                std::fs::read(&path).map_err(Error::io("read", &path))?,
+            );
         }
     }
     Ok(())
@@ -99,12 +116,18 @@ fn from_files(
     let annotated: BTreeMap<String, String> = annotations
         .iter()
         .flat_map(|(file, bytes)| {
-            let folder = file.strip_suffix(ANNOTATIONS).unwrap_or_default().to_string();
+            let folder = file
+                .strip_suffix(ANNOTATIONS)
+                .unwrap_or_default()
+                .to_string();
             String::from_utf8_lossy(bytes)
                 .lines()
                 .filter_map(|line| {
                     let mut columns = line.split('\t');
-                    Some((format!("{folder}images/{}", columns.next()?), columns.next()?.trim().to_string()))
+                    Some((
+                        format!("{folder}images/{}", columns.next()?),
+                        columns.next()?.trim().to_string(),
+                    ))
                 })
                 .collect::<Vec<_>>()
         })
@@ -118,7 +141,10 @@ fn from_files(
         }
     }
     if files.is_empty() {
-        return Err(Error::inconsistent(name, format!("{origin} holds no PNG or JPEG image")));
+        return Err(Error::inconsistent(
+            name,
+            format!("{origin} holds no PNG or JPEG image"),
+        ));
     }
     let class_of = |file: &str| -> String {
         if let Some(class) = annotated.get(file) {
@@ -132,12 +158,21 @@ fn from_files(
     classes.sort();
     classes.dedup();
     let encoded: Vec<&[u8]> = files.values().map(Vec::as_slice).collect();
-    let (shape, pixels) = decode::decode_all(&encoded, origin, options.shape, options.fit, &options.limits)?;
+    let (shape, pixels) = decode::decode_all(
+        &encoded,
+        origin,
+        options.shape,
+        options.fit,
+        &options.limits,
+    )?;
     let labelled = classes.len() > 1 || classes.first().is_some_and(|c| !c.is_empty());
     if !labelled {
         return ImageSet::new(name, part, shape, pixels, None, Vec::new());
     }
-    let labels = class_names.iter().map(|c| classes.binary_search(c).unwrap_or_default()).collect();
+    let labels = class_names
+        .iter()
+        .map(|c| classes.binary_search(c).unwrap_or_default())
+        .collect();
     let shared = shared_folder(&classes);
     let classes = classes.iter().map(|c| c[shared..].to_string()).collect();
     ImageSet::new(name, part, shape, pixels, Some(labels), classes)
@@ -145,8 +180,14 @@ fn from_files(
 
 /// Length of the leading folders that all classes share.
 fn shared_folder(classes: &[String]) -> usize {
-    let (Some(first), Some(last)) = (classes.first(), classes.last()) else { return 0 };
-    let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+    let (Some(first), Some(last)) = (classes.first(), classes.last()) else {
+        return 0;
+    };
+    let common = first
+        .bytes()
+        .zip(last.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
     match first.as_bytes()[..common].iter().rposition(|&b| b == b'/') {
         Some(slash) if classes.len() > 1 => slash + 1,
         _ => 0,

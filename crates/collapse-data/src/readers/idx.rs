@@ -31,25 +31,41 @@ pub fn parse(bytes: &[u8], origin: &str, limits: &Limits) -> Result<IdxArray, Er
     } else {
         bytes
     };
-    let (magic, mut rest) =
-        bytes.split_first_chunk::<4>().ok_or_else(|| Error::format(origin, FORMAT, "it is shorter than its magic number"))?;
+    let (magic, mut rest) = bytes
+        .split_first_chunk::<4>()
+        .ok_or_else(|| Error::format(origin, FORMAT, "it is shorter than its magic number"))?;
     let &[0, 0, 8, dimensions @ 1..=4] = magic else {
-        return Err(Error::format(origin, FORMAT, format!("magic number {magic:02x?} is not 00 00 08 01..04")));
+        return Err(Error::format(
+            origin,
+            FORMAT,
+            format!("magic number {magic:02x?} is not 00 00 08 01..04"),
+        ));
     };
     let mut sizes = Vec::new();
     let mut total = 1u64;
     for _ in 0..dimensions {
-        let (size, tail) =
-            rest.split_first_chunk::<4>().ok_or_else(|| Error::format(origin, FORMAT, "it ends within its sizes"))?;
+        let (size, tail) = rest
+            .split_first_chunk::<4>()
+            .ok_or_else(|| Error::format(origin, FORMAT, "it ends within its sizes"))?;
         let size = u32::from_be_bytes(*size);
         total = total.saturating_mul(u64::from(size));
         sizes.push(size as usize);
         rest = tail;
     }
     if rest.len() as u64 != total {
-        return Err(Error::format(origin, FORMAT, format!("{} bytes follow the header, which declares {total}", rest.len())));
+        return Err(Error::format(
+            origin,
+            FORMAT,
+            format!(
+                "{} bytes follow the header, which declares {total}",
+                rest.len()
+            ),
+        ));
     }
-    Ok(IdxArray { sizes, bytes: rest.to_vec() })
+    Ok(IdxArray {
+        sizes,
+        bytes: rest.to_vec(),
+    })
 }
 
 pub(crate) fn gunzip(bytes: &[u8], origin: &str, limits: &Limits) -> Result<Vec<u8>, Error> {
@@ -73,18 +89,38 @@ pub(crate) fn gunzip(bytes: &[u8], origin: &str, limits: &Limits) -> Result<Vec<
 ///
 /// # Errors
 /// [`Error::Format`], [`Error::Inconsistent`], [`Error::TooLarge`].
-pub fn read(images: &[u8], labels: &[u8], name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
+pub fn read(
+    images: &[u8],
+    labels: &[u8],
+    name: &str,
+    part: Part,
+    limits: &Limits,
+) -> Result<ImageSet, Error> {
     let images = parse(images, &format!("{name} {} images", part.name()), limits)?;
     let labels = parse(labels, &format!("{name} {} labels", part.name()), limits)?;
     let &[count, height, width] = &images.sizes[..] else {
-        return Err(Error::format(name, FORMAT, format!("images have {} dimensions, not 3", images.sizes.len())));
+        return Err(Error::format(
+            name,
+            FORMAT,
+            format!("images have {} dimensions, not 3", images.sizes.len()),
+        ));
     };
     if labels.sizes != [count] {
-        return Err(Error::inconsistent(name, format!("labels of sizes {:?} for {count} images", labels.sizes)));
+        return Err(Error::inconsistent(
+            name,
+            format!("labels of sizes {:?} for {count} images", labels.sizes),
+        ));
     }
     let labels: Vec<usize> = labels.bytes.iter().map(|&l| usize::from(l)).collect();
     let classes = registry::classes_or_numbers(name, &labels);
-    ImageSet::new(name, part, ImageShape::new(height, width, 1), images.bytes, Some(labels), classes)
+    ImageSet::new(
+        name,
+        part,
+        ImageShape::new(height, width, 1),
+        images.bytes,
+        Some(labels),
+        classes,
+    )
 }
 
 /// The stem of the four files' names.
@@ -117,10 +153,24 @@ pub(crate) fn labels_beside(file: &Path, part: Part) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`Error::NotFound`], and those of [`read`].
-pub fn read_pair(folder: &Path, name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
-    for ending in ["-images-idx3-ubyte", "-images-idx3-ubyte.gz", "-images.idx3-ubyte", "-images.idx3-ubyte.gz"] {
+pub fn read_pair(
+    folder: &Path,
+    name: &str,
+    part: Part,
+    limits: &Limits,
+) -> Result<ImageSet, Error> {
+    for ending in [
+        "-images-idx3-ubyte",
+        "-images-idx3-ubyte.gz",
+        "-images.idx3-ubyte",
+        "-images.idx3-ubyte.gz",
+    ] {
         let images = folder.join(format!("{}{ending}", stem(part)));
-        if let Some(labels) = images.is_file().then(|| labels_beside(&images, part)).flatten() {
+        if let Some(labels) = images
+            .is_file()
+            .then(|| labels_beside(&images, part))
+            .flatten()
+        {
             return read_files(&images, &labels, name, part, limits);
         }
     }
@@ -128,11 +178,20 @@ pub fn read_pair(folder: &Path, name: &str, part: Part, limits: &Limits) -> Resu
         name: name.to_string(),
         part: part.name(),
         path: folder.to_path_buf(),
-        remedy: format!("put {0}-images-idx3-ubyte[.gz] and {0}-labels-idx1-ubyte[.gz] there", stem(part)),
+        remedy: format!(
+            "put {0}-images-idx3-ubyte[.gz] and {0}-labels-idx1-ubyte[.gz] there",
+            stem(part)
+        ),
     })
 }
 
-pub(crate) fn read_files(images: &Path, labels: &Path, name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
+pub(crate) fn read_files(
+    images: &Path,
+    labels: &Path,
+    name: &str,
+    part: Part,
+    limits: &Limits,
+) -> Result<ImageSet, Error> {
     let image_bytes = std::fs::read(images).map_err(Error::io("read", images))?;
     let label_bytes = std::fs::read(labels).map_err(Error::io("read", labels))?;
     read(&image_bytes, &label_bytes, name, part, limits)

@@ -28,7 +28,11 @@ fn element(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let length = u32::from_le_bytes(*length) as usize;
     let content = rest.get(..length)?;
     // Content is padded to eight bytes, except in compressed elements.
-    let padded = if tag == MI_COMPRESSED { length } else { length.checked_next_multiple_of(8)? };
+    let padded = if tag == MI_COMPRESSED {
+        length
+    } else {
+        length.checked_next_multiple_of(8)?
+    };
     Some((tag, content, rest.get(padded..).unwrap_or_default()))
 }
 
@@ -54,7 +58,12 @@ fn matrix(content: &[u8]) -> Option<Matrix> {
         .collect::<Option<Vec<_>>>()?;
     let (_, name, rest) = element(rest)?;
     let (kind, content, _) = element(rest)?;
-    Some(Matrix { name: String::from_utf8_lossy(name).into_owned(), sizes, kind, content: content.to_vec() })
+    Some(Matrix {
+        name: String::from_utf8_lossy(name).into_owned(),
+        sizes,
+        kind,
+        content: content.to_vec(),
+    })
 }
 
 /// Whether `bytes` begin like a MATLAB 5 file.
@@ -69,7 +78,9 @@ pub(crate) fn is_mat(bytes: &[u8]) -> bool {
 pub fn read(bytes: &[u8], name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
     let broken = |detail: &str| Error::format(name, FORMAT, detail);
     if !is_mat(bytes) || bytes.len() < 128 {
-        return Err(broken("it does not begin with MATLAB 5.0 MAT-file (version 7.3 is HDF5: save with -v7)"));
+        return Err(broken(
+            "it does not begin with MATLAB 5.0 MAT-file (version 7.3 is HDF5: save with -v7)",
+        ));
     }
     if bytes[126..128] != *b"IM" {
         return Err(broken("it is big-endian"));
@@ -78,7 +89,8 @@ pub fn read(bytes: &[u8], name: &str, part: Part, limits: &Limits) -> Result<Ima
     let mut images = None;
     let mut labels = None;
     while !rest.is_empty() {
-        let (kind, content, tail) = element(rest).ok_or_else(|| broken("it ends within an element"))?;
+        let (kind, content, tail) =
+            element(rest).ok_or_else(|| broken("it ends within an element"))?;
         rest = tail;
         let unpacked;
         let content = match kind {
@@ -99,16 +111,22 @@ pub fn read(bytes: &[u8], name: &str, part: Part, limits: &Limits) -> Result<Ima
             _ => {}
         }
     }
-    let (Some(images), Some(labels)) = (images, labels) else { return Err(broken("it lacks X or y")) };
+    let (Some(images), Some(labels)) = (images, labels) else {
+        return Err(broken("it lacks X or y"));
+    };
     let &[height, width, channels, count] = &images.sizes[..] else {
         return Err(broken("X does not have four dimensions"));
     };
     let shape = ImageShape::new(height, width, channels);
     let size = limits.set_size(name, shape, count)?;
     if images.kind != MI_UINT8 || images.content.len() != size || channels != 3 {
-        return Err(broken("X is not an array of unsigned bytes in three channels of its declared size"));
+        return Err(broken(
+            "X is not an array of unsigned bytes in three channels of its declared size",
+        ));
     }
-    let labels = integers(&labels).filter(|l| l.len() == count).ok_or_else(|| broken("y does not hold one integer an image"))?;
+    let labels = integers(&labels)
+        .filter(|l| l.len() == count)
+        .ok_or_else(|| broken("y does not hold one integer an image"))?;
     let labels: Vec<usize> = labels
         .into_iter()
         .map(|l| match l {
@@ -121,7 +139,11 @@ pub fn read(bytes: &[u8], name: &str, part: Part, limits: &Limits) -> Result<Ima
     // Column-major [H, W, C] of each image to row-major.
     let mut pixels = vec![0; size];
     let image_bytes = height * width * channels;
-    for (image, out) in images.content.chunks_exact(image_bytes.max(1)).zip(pixels.chunks_exact_mut(image_bytes.max(1))) {
+    for (image, out) in images
+        .content
+        .chunks_exact(image_bytes.max(1))
+        .zip(pixels.chunks_exact_mut(image_bytes.max(1)))
+    {
         for y in 0..height {
             for x in 0..width {
                 for c in 0..channels {
@@ -141,7 +163,12 @@ fn inflate(content: &[u8], name: &str, limits: &Limits) -> Result<Vec<u8>, Error
         .read_to_end(&mut out)
         .map_err(|e| Error::format(name, FORMAT, e))?;
     if out.len() as u64 > limits.file_bytes {
-        return Err(Error::TooLarge { origin: name.to_string(), what: "unpacked bytes", size: out.len() as u64, limit: limits.file_bytes });
+        return Err(Error::TooLarge {
+            origin: name.to_string(),
+            what: "unpacked bytes",
+            size: out.len() as u64,
+            limit: limits.file_bytes,
+        });
     }
     Ok(out)
 }
@@ -151,10 +178,30 @@ fn integers(matrix: &Matrix) -> Option<Vec<i64>> {
     Some(match matrix.kind {
         MI_UINT8 => c.iter().map(|&b| i64::from(b)).collect(),
         MI_INT8 => c.iter().map(|&b| i64::from(b as i8)).collect(),
-        3 => c.as_chunks::<2>().0.iter().map(|b| i64::from(i16::from_le_bytes(*b))).collect(),
-        4 => c.as_chunks::<2>().0.iter().map(|b| i64::from(u16::from_le_bytes(*b))).collect(),
-        MI_INT32 => c.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
-        MI_UINT32 => c.as_chunks::<4>().0.iter().map(|b| i64::from(u32::from_le_bytes(*b))).collect(),
+        3 => c
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|b| i64::from(i16::from_le_bytes(*b)))
+            .collect(),
+        4 => c
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|b| i64::from(u16::from_le_bytes(*b)))
+            .collect(),
+        MI_INT32 => c
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| i64::from(i32::from_le_bytes(*b)))
+            .collect(),
+        MI_UINT32 => c
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| i64::from(u32::from_le_bytes(*b)))
+            .collect(),
         MI_DOUBLE => c
             .as_chunks::<8>()
             .0

@@ -27,13 +27,22 @@ pub struct Limits {
 impl Default for Limits {
     /// 4 GiB a file, 8 GiB a set, 16,384 pixels a side.
     fn default() -> Self {
-        Self { file_bytes: 4 << 30, set_bytes: 8 << 30, side: 16_384 }
+        Self {
+            file_bytes: 4 << 30,
+            set_bytes: 8 << 30,
+            side: 16_384,
+        }
     }
 }
 
 impl Limits {
     /// Bytes of `count` images of `shape`, if within the limit.
-    pub(crate) fn set_size(&self, origin: &str, shape: ImageShape, count: usize) -> Result<usize, Error> {
+    pub(crate) fn set_size(
+        &self,
+        origin: &str,
+        shape: ImageShape,
+        count: usize,
+    ) -> Result<usize, Error> {
         let size = shape.bytes().and_then(|b| b.checked_mul(count));
         match size {
             Some(size) if size as u64 <= self.set_bytes => Ok(size),

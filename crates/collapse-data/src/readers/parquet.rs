@@ -75,65 +75,123 @@ impl<'a> File<'a> {
     pub(crate) fn open(bytes: &'a [u8], origin: &str) -> Result<Self, Error> {
         let broken = |detail: &str| Error::format(origin, FORMAT, detail);
         if !bytes.starts_with(b"PAR1") || !bytes.ends_with(b"PAR1") || bytes.len() < 12 {
-            return Err(broken("it does not begin and end with PAR1 (is it truncated?)"));
+            return Err(broken(
+                "it does not begin and end with PAR1 (is it truncated?)",
+            ));
         }
         let body = &bytes[..bytes.len() - 8];
         let length = &bytes[bytes.len() - 8..bytes.len() - 4];
         let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-        let start = body.len().checked_sub(length).ok_or_else(|| broken("its footer is longer than the file"))?;
+        let start = body
+            .len()
+            .checked_sub(length)
+            .ok_or_else(|| broken("its footer is longer than the file"))?;
         let (metadata, _) = thrift::read_struct(&body[start..], origin)?;
         let n_rows = metadata
             .int(3)
             .filter(|n| (0..=MAX_ROWS).contains(n))
-            .ok_or_else(|| broken("its number of rows is missing or implausible"))? as usize;
-        let schema = metadata.list(2).ok_or_else(|| broken("its schema is missing"))?;
+            .ok_or_else(|| broken("its number of rows is missing or implausible"))?
+            as usize;
+        let schema = metadata
+            .list(2)
+            .ok_or_else(|| broken("its schema is missing"))?;
         let mut leaves = Vec::new();
         let mut next = 0;
-        read_schema(schema, &mut next, &mut Vec::new(), 0, false, &mut leaves).ok_or_else(|| broken("its schema is malformed"))?;
-        let groups = metadata.list(4).ok_or_else(|| broken("its row groups are missing"))?.to_vec();
+        read_schema(schema, &mut next, &mut Vec::new(), 0, false, &mut leaves)
+            .ok_or_else(|| broken("its schema is malformed"))?;
+        let groups = metadata
+            .list(4)
+            .ok_or_else(|| broken("its row groups are missing"))?
+            .to_vec();
         let hub_metadata = metadata
             .list(5)
             .unwrap_or_default()
             .iter()
             .find(|pair| pair.bytes(1) == Some(b"huggingface"))
             .and_then(|pair| serde_json::from_slice(pair.bytes(2)?).ok());
-        Ok(Self { bytes, origin: origin.to_string(), leaves, groups, n_rows, hub_metadata })
+        Ok(Self {
+            bytes,
+            origin: origin.to_string(),
+            leaves,
+            groups,
+            n_rows,
+            hub_metadata,
+        })
     }
 
     pub(crate) fn has_integer_column(&self, name: &str) -> bool {
-        self.leaves.iter().any(|l| matches!(l.kind, INT32 | INT64) && !l.repeated && l.path == [name])
+        self.leaves
+            .iter()
+            .any(|l| matches!(l.kind, INT32 | INT64) && !l.repeated && l.path == [name])
     }
 
     fn image_leaf(&self) -> Result<usize, Error> {
         let is_image = |leaf: &Leaf| leaf.kind == BYTE_ARRAY && !leaf.repeated;
         let nested = |leaf: &Leaf| leaf.path.len() == 2 && leaf.path[1] == "bytes";
-        let named = |leaf: &Leaf| leaf.path.len() == 1 && matches!(leaf.path[0].as_str(), "img" | "image" | "bytes");
-        self.leaves.iter().position(|l| is_image(l) && (nested(l) || named(l))).ok_or_else(|| {
-            Error::format(&self.origin, FORMAT, "it has no image column (a struct with `bytes`, or binary `img` or `image`)")
-        })
+        let named = |leaf: &Leaf| {
+            leaf.path.len() == 1 && matches!(leaf.path[0].as_str(), "img" | "image" | "bytes")
+        };
+        self.leaves
+            .iter()
+            .position(|l| is_image(l) && (nested(l) || named(l)))
+            .ok_or_else(|| {
+                Error::format(
+                    &self.origin,
+                    FORMAT,
+                    "it has no image column (a struct with `bytes`, or binary `img` or `image`)",
+                )
+            })
     }
 
     /// Index of the label leaf; `None` when there is none and none was asked for.
     fn label_leaf(&self, wanted: Option<&str>) -> Result<Option<usize>, Error> {
-        let integer = |leaf: &Leaf| matches!(leaf.kind, INT32 | INT64) && leaf.path.len() == 1 && !leaf.repeated;
-        let by_name = |name: &str| self.leaves.iter().position(|l| integer(l) && l.path[0] == name);
+        let integer = |leaf: &Leaf| {
+            matches!(leaf.kind, INT32 | INT64) && leaf.path.len() == 1 && !leaf.repeated
+        };
+        let by_name = |name: &str| {
+            self.leaves
+                .iter()
+                .position(|l| integer(l) && l.path[0] == name)
+        };
         if let Some(name) = wanted {
             return by_name(name).map(Some).ok_or_else(|| {
-                let known: Vec<_> = self.leaves.iter().filter(|l| integer(l)).map(|l| l.path[0].clone()).collect();
-                Error::format(&self.origin, FORMAT, format!("it has no integer column {name:?}, only {known:?}"))
+                let known: Vec<_> = self
+                    .leaves
+                    .iter()
+                    .filter(|l| integer(l))
+                    .map(|l| l.path[0].clone())
+                    .collect();
+                Error::format(
+                    &self.origin,
+                    FORMAT,
+                    format!("it has no integer column {name:?}, only {known:?}"),
+                )
             });
         }
         let only = || {
             let mut all = (0..self.leaves.len()).filter(|&i| integer(&self.leaves[i]));
             all.next().filter(|_| all.next().is_none())
         };
-        Ok(["label", "fine_label", "labels"].into_iter().find_map(by_name).or_else(only))
+        Ok(["label", "fine_label", "labels"]
+            .into_iter()
+            .find_map(by_name)
+            .or_else(only))
     }
 
     /// Class names in the hub's metadata.
     fn class_names(&self, column: &str) -> Option<Vec<String>> {
-        let names = self.hub_metadata.as_ref()?.get("info")?.get("features")?.get(column)?.get("names")?.as_array()?;
-        names.iter().map(|n| n.as_str().map(str::to_string)).collect()
+        let names = self
+            .hub_metadata
+            .as_ref()?
+            .get("info")?
+            .get("features")?
+            .get(column)?
+            .get("names")?
+            .as_array()?;
+        names
+            .iter()
+            .map(|n| n.as_str().map(str::to_string))
+            .collect()
     }
 
     /// One column of all row groups, in order.
@@ -147,16 +205,29 @@ impl<'a> File<'a> {
             .groups
             .par_iter()
             .map(|group| {
-                let chunk = group.list(1).and_then(|c| c.get(leaf)).ok_or_else(|| broken("a row group lacks a column"))?;
-                let metadata = chunk.field(3).ok_or_else(|| broken("a column lacks its metadata"))?;
-                self.chunk(metadata, &self.leaves[leaf], &values).map_err(|detail| {
-                    broken(&format!("column {}: {detail}", self.leaves[leaf].path.join(".")))
-                })
+                let chunk = group
+                    .list(1)
+                    .and_then(|c| c.get(leaf))
+                    .ok_or_else(|| broken("a row group lacks a column"))?;
+                let metadata = chunk
+                    .field(3)
+                    .ok_or_else(|| broken("a column lacks its metadata"))?;
+                self.chunk(metadata, &self.leaves[leaf], &values)
+                    .map_err(|detail| {
+                        broken(&format!(
+                            "column {}: {detail}",
+                            self.leaves[leaf].path.join(".")
+                        ))
+                    })
             })
             .collect::<Result<_, _>>()?;
         let all: Vec<T> = chunks.into_iter().flatten().collect();
         if all.len() != self.n_rows {
-            return Err(broken(&format!("a column has {} values for {} rows", all.len(), self.n_rows)));
+            return Err(broken(&format!(
+                "a column has {} values for {} rows",
+                all.len(),
+                self.n_rows
+            )));
         }
         Ok(all)
     }
@@ -171,7 +242,10 @@ impl<'a> File<'a> {
             return Err("its type differs from the schema's");
         }
         let codec = metadata.int(4).ok_or("its codec is missing")?;
-        let n_values = metadata.int(5).and_then(|n| usize::try_from(n).ok()).ok_or("its length is missing")?;
+        let n_values = metadata
+            .int(5)
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or("its length is missing")?;
         if n_values > self.n_rows {
             return Err("it has more values than the file has rows");
         }
@@ -184,8 +258,12 @@ impl<'a> File<'a> {
         let mut dictionary: Option<Arc<Cow<'a, [u8]>>> = None;
         let mut out = Vec::new();
         while out.len() < n_values {
-            let rest = self.bytes.get(position..).ok_or("a page lies outside the file")?;
-            let (header, header_length) = thrift::read_struct(rest, "").map_err(|_| "a page header is malformed")?;
+            let rest = self
+                .bytes
+                .get(position..)
+                .ok_or("a page lies outside the file")?;
+            let (header, header_length) =
+                thrift::read_struct(rest, "").map_err(|_| "a page header is malformed")?;
             let size = |id| header.int(id).and_then(|s| usize::try_from(s).ok());
             let stored_length = size(3).ok_or("a page has no size")?;
             let full_length = size(2).ok_or("a page has no size")?;
@@ -210,7 +288,9 @@ impl<'a> File<'a> {
                     let page = unpack(stored, full_length, codec)?;
                     let mut from = 0;
                     if leaf.max_definition > 0 {
-                        let length = page.first_chunk::<4>().ok_or("a page ends within its levels")?;
+                        let length = page
+                            .first_chunk::<4>()
+                            .ok_or("a page ends within its levels")?;
                         let length = u32::from_le_bytes(*length) as usize;
                         let end = length.checked_add(4).ok_or("levels overflow")?;
                         let levels = page.get(4..end).ok_or("a page ends within its levels")?;
@@ -218,14 +298,27 @@ impl<'a> File<'a> {
                         from = end;
                     }
                     let encoding = page_header.int(2);
-                    out.extend(values(PageValues { page: Arc::new(page), from, n, encoding, dictionary: dictionary.clone() })?);
+                    out.extend(values(PageValues {
+                        page: Arc::new(page),
+                        from,
+                        n,
+                        encoding,
+                        dictionary: dictionary.clone(),
+                    })?);
                 }
                 Some(3) => {
                     let page_header = header.field(8).ok_or("a data page lacks its header")?;
                     let n = page_values(page_header.int(1))?;
-                    let level_bytes = |id| page_header.int(id).and_then(|l| usize::try_from(l).ok()).ok_or("levels have no length");
+                    let level_bytes = |id| {
+                        page_header
+                            .int(id)
+                            .and_then(|l| usize::try_from(l).ok())
+                            .ok_or("levels have no length")
+                    };
                     let (definition, repetition) = (level_bytes(5)?, level_bytes(6)?);
-                    let split = definition.checked_add(repetition).ok_or("levels overflow")?;
+                    let split = definition
+                        .checked_add(repetition)
+                        .ok_or("levels overflow")?;
                     if page_header.int(2).unwrap_or(0) != 0 {
                         return Err("a row is null");
                     }
@@ -233,10 +326,18 @@ impl<'a> File<'a> {
                         return Err("a page ends within its levels");
                     }
                     let compressed = !matches!(page_header.field(7), Some(Value::Bool(false)));
-                    let full = full_length.checked_sub(split).ok_or("a page is shorter than its levels")?;
+                    let full = full_length
+                        .checked_sub(split)
+                        .ok_or("a page is shorter than its levels")?;
                     let page = unpack(&stored[split..], full, if compressed { codec } else { 0 })?;
                     let encoding = page_header.int(4);
-                    out.extend(values(PageValues { page: Arc::new(page), from: 0, n, encoding, dictionary: dictionary.clone() })?);
+                    out.extend(values(PageValues {
+                        page: Arc::new(page),
+                        from: 0,
+                        n,
+                        encoding,
+                        dictionary: dictionary.clone(),
+                    })?);
                 }
                 // Index pages carry no values.
                 Some(1) => {}
@@ -246,14 +347,23 @@ impl<'a> File<'a> {
                 return Err("a page is empty");
             }
         }
-        if out.len() == n_values { Ok(out) } else { Err("its pages hold more values than it declares") }
+        if out.len() == n_values {
+            Ok(out)
+        } else {
+            Err("its pages hold more values than it declares")
+        }
     }
 
     /// The first encoded image; `None` for a file without rows.
     pub(crate) fn first_image(&self) -> Result<Option<Vec<u8>>, Error> {
         let leaf = self.image_leaf()?;
-        let metadata = self.groups.first().and_then(|g| g.list(1)?.get(leaf)?.field(3));
-        let Some(metadata) = metadata else { return Ok(None) };
+        let metadata = self
+            .groups
+            .first()
+            .and_then(|g| g.list(1)?.get(leaf)?.field(3));
+        let Some(metadata) = metadata else {
+            return Ok(None);
+        };
         let images = self
             .chunk(metadata, &self.leaves[leaf], &PageValues::blobs)
             .map_err(|detail| Error::format(&self.origin, FORMAT, detail))?;
@@ -267,7 +377,9 @@ impl<'a> File<'a> {
 
     /// Labels as stored, in row order.
     pub(crate) fn labels(&self, column: Option<&str>) -> Result<Option<(String, Vec<i64>)>, Error> {
-        let Some(leaf) = self.label_leaf(column)? else { return Ok(None) };
+        let Some(leaf) = self.label_leaf(column)? else {
+            return Ok(None);
+        };
         let wide = self.leaves[leaf].kind == INT64;
         let labels = self.column(leaf, |page| page.integers(wide))?;
         Ok(Some((self.leaves[leaf].path[0].clone(), labels)))
@@ -290,7 +402,10 @@ fn read_schema(
     } else {
         path.push(String::from_utf8_lossy(element.bytes(4)?).into_owned());
         let repetition = element.int(3).unwrap_or(0);
-        (definition + u32::from(repetition != 0), repeated || repetition == 2)
+        (
+            definition + u32::from(repetition != 0),
+            repeated || repetition == 2,
+        )
     };
     if path.len() > 8 {
         return None;
@@ -301,7 +416,12 @@ fn read_schema(
                 read_schema(schema, next, path, definition, repeated, leaves)?;
             }
         }
-        None => leaves.push(Leaf { path: path.clone(), kind: element.int(1)?, max_definition: definition, repeated }),
+        None => leaves.push(Leaf {
+            path: path.clone(),
+            kind: element.int(1)?,
+            max_definition: definition,
+            repeated,
+        }),
     }
     if !root {
         path.pop();
@@ -314,10 +434,15 @@ fn unpack(stored: &[u8], full_length: usize, codec: i64) -> Result<Cow<'_, [u8]>
         0 if stored.len() == full_length => Ok(Cow::Borrowed(stored)),
         0 => Err("an uncompressed page has two sizes"),
         1 => {
-            if snap::raw::decompress_len(stored) != Ok(full_length) || full_length / 64 > stored.len() {
+            if snap::raw::decompress_len(stored) != Ok(full_length)
+                || full_length / 64 > stored.len()
+            {
                 return Err("a Snappy page has a wrong size");
             }
-            snap::raw::Decoder::new().decompress_vec(stored).map(Cow::Owned).map_err(|_| "a Snappy page is damaged")
+            snap::raw::Decoder::new()
+                .decompress_vec(stored)
+                .map(Cow::Owned)
+                .map_err(|_| "a Snappy page is damaged")
         }
         2 => {
             use std::io::Read;
@@ -329,7 +454,11 @@ fn unpack(stored: &[u8], full_length: usize, codec: i64) -> Result<Cow<'_, [u8]>
                 .take(full_length as u64 + 1)
                 .read_to_end(&mut out)
                 .map_err(|_| "a gzip page is damaged")?;
-            if out.len() == full_length { Ok(Cow::Owned(out)) } else { Err("a gzip page has a wrong size") }
+            if out.len() == full_length {
+                Ok(Cow::Owned(out))
+            } else {
+                Err("a gzip page has a wrong size")
+            }
         }
         _ => Err("its compression is not supported; rewrite the file with Snappy, gzip or none"),
     }
@@ -340,9 +469,17 @@ fn all_defined(levels: &[u8], max: u32, n: usize) -> Result<(), &'static str> {
     let mut seen = 0;
     hybrid(levels, 32 - max.leading_zeros(), n, |level, count| {
         seen += count;
-        if level == max { Ok(()) } else { Err("a row is null") }
+        if level == max {
+            Ok(())
+        } else {
+            Err("a row is null")
+        }
     })?;
-    if seen == n { Ok(()) } else { Err("a page ends within its levels") }
+    if seen == n {
+        Ok(())
+    } else {
+        Err("a page ends within its levels")
+    }
 }
 
 /// Decodes the RLE/bit-packed hybrid into runs (value, count), at most `n` values in all.
@@ -376,7 +513,10 @@ fn hybrid(
             let count = ((header >> 1) as usize).min(left);
             let stored = bytes.get(..value_bytes).ok_or("runs end too early")?;
             bytes = &bytes[value_bytes..];
-            let value = stored.iter().rev().fold(0u32, |v, &b| v << 8 | u32::from(b));
+            let value = stored
+                .iter()
+                .rev()
+                .fold(0u32, |v, &b| v << 8 | u32::from(b));
             if count == 0 {
                 return Err("a run is empty");
             }
@@ -387,7 +527,9 @@ fn hybrid(
             if groups == 0 {
                 return Err("a run is empty");
             }
-            let length = groups.checked_mul(width as usize).ok_or("a run overflows")?;
+            let length = groups
+                .checked_mul(width as usize)
+                .ok_or("a run overflows")?;
             let packed = bytes.get(..length.min(bytes.len())).unwrap_or_default();
             bytes = &bytes[packed.len()..];
             let count = groups.saturating_mul(8).min(left);
@@ -418,16 +560,29 @@ struct PageValues<'p> {
     dictionary: Option<Arc<Cow<'p, [u8]>>>,
 }
 
-fn blobs_in<'a>(page: &Arc<Cow<'a, [u8]>>, mut at: usize, n: Option<usize>) -> Result<Vec<Blob<'a>>, &'static str> {
+fn blobs_in<'a>(
+    page: &Arc<Cow<'a, [u8]>>,
+    mut at: usize,
+    n: Option<usize>,
+) -> Result<Vec<Blob<'a>>, &'static str> {
     let mut out = Vec::new();
     while n.map_or(at < page.len(), |n| out.len() < n) {
-        let length = page.get(at..).and_then(|r| r.first_chunk::<4>()).ok_or("a page ends within a length")?;
+        let length = page
+            .get(at..)
+            .and_then(|r| r.first_chunk::<4>())
+            .ok_or("a page ends within a length")?;
         let start = at + 4;
-        let end = start.checked_add(u32::from_le_bytes(*length) as usize).ok_or("a length overflows")?;
+        let end = start
+            .checked_add(u32::from_le_bytes(*length) as usize)
+            .ok_or("a length overflows")?;
         if end > page.len() {
             return Err("a value ends outside its page");
         }
-        out.push(Blob { page: Arc::clone(page), start, end });
+        out.push(Blob {
+            page: Arc::clone(page),
+            start,
+            end,
+        });
         at = end;
     }
     Ok(out)
@@ -435,9 +590,19 @@ fn blobs_in<'a>(page: &Arc<Cow<'a, [u8]>>, mut at: usize, n: Option<usize>) -> R
 
 fn integers_in(bytes: &[u8], wide: bool) -> Vec<i64> {
     if wide {
-        bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
+        bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b))
+            .collect()
     } else {
-        bytes.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
+        bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| i64::from(i32::from_le_bytes(*b)))
+            .collect()
     }
 }
 
@@ -447,7 +612,9 @@ impl<'p> PageValues<'p> {
         let (&width, body) = body.split_first().ok_or("a page lacks its bit width")?;
         let mut out = Vec::new();
         hybrid(body, u32::from(width), self.n, |index, count| {
-            let value = dictionary.get(index as usize).ok_or("an index is outside its dictionary")?;
+            let value = dictionary
+                .get(index as usize)
+                .ok_or("an index is outside its dictionary")?;
             out.extend(std::iter::repeat_n(value.clone(), count));
             Ok(())
         })?;
@@ -458,10 +625,18 @@ impl<'p> PageValues<'p> {
         match self.encoding {
             Some(0) => blobs_in(&self.page, self.from, Some(self.n)),
             Some(2 | 8) => {
-                let dictionary = blobs_in(self.dictionary.as_ref().ok_or("its dictionary is missing")?, 0, None)?;
+                let dictionary = blobs_in(
+                    self.dictionary
+                        .as_ref()
+                        .ok_or("its dictionary is missing")?,
+                    0,
+                    None,
+                )?;
                 self.indexed(&dictionary)
             }
-            _ => Err("its encoding is not supported; rewrite the file with plain or dictionary encoding"),
+            _ => Err(
+                "its encoding is not supported; rewrite the file with plain or dictionary encoding",
+            ),
         }
     }
 
@@ -476,10 +651,17 @@ impl<'p> PageValues<'p> {
                 Ok(integers_in(bytes, wide))
             }
             Some(2 | 8) => {
-                let dictionary = integers_in(self.dictionary.as_ref().ok_or("its dictionary is missing")?, wide);
+                let dictionary = integers_in(
+                    self.dictionary
+                        .as_ref()
+                        .ok_or("its dictionary is missing")?,
+                    wide,
+                );
                 self.indexed(&dictionary)
             }
-            _ => Err("its encoding is not supported; rewrite the file with plain or dictionary encoding"),
+            _ => Err(
+                "its encoding is not supported; rewrite the file with plain or dictionary encoding",
+            ),
         }
     }
 }
@@ -491,13 +673,26 @@ impl<'p> PageValues<'p> {
 ///
 /// # Errors
 /// [`Error::Format`], [`Error::Image`], [`Error::TooLarge`], [`Error::Inconsistent`].
-pub fn read(bytes: &[u8], name: &str, part: Part, origin: &str, options: &Options) -> Result<ImageSet, Error> {
+pub fn read(
+    bytes: &[u8],
+    name: &str,
+    part: Part,
+    origin: &str,
+    options: &Options,
+) -> Result<ImageSet, Error> {
     let file = File::open(bytes, origin)?;
     let images = file.images()?;
     let encoded: Vec<&[u8]> = images.iter().map(Blob::as_slice).collect();
-    let (shape, pixels) = decode::decode_all(&encoded, origin, options.shape, options.fit, &options.limits)?;
+    let (shape, pixels) = decode::decode_all(
+        &encoded,
+        origin,
+        options.shape,
+        options.fit,
+        &options.limits,
+    )?;
     let labels = file.labels(options.label_column.as_deref())?;
-    let Some((column, labels)) = labels.filter(|(_, labels)| labels.iter().any(|&l| l != -1)) else {
+    let Some((column, labels)) = labels.filter(|(_, labels)| labels.iter().any(|&l| l != -1))
+    else {
         return ImageSet::new(name, part, shape, pixels, None, Vec::new());
     };
     let labels: Vec<usize> = labels
@@ -506,7 +701,10 @@ pub fn read(bytes: &[u8], name: &str, part: Part, origin: &str, options: &Option
         .collect::<Option<_>>()
         .ok_or_else(|| Error::inconsistent(name, "a label is negative or above 65535"))?;
     let mut classes = registry::classes_or_numbers(name, &labels);
-    if let Some(names) = file.class_names(&column).filter(|n| n.len() >= classes.len()) {
+    if let Some(names) = file
+        .class_names(&column)
+        .filter(|n| n.len() >= classes.len())
+    {
         classes = names;
     }
     ImageSet::new(name, part, shape, pixels, Some(labels), classes)
@@ -516,7 +714,12 @@ pub fn read(bytes: &[u8], name: &str, part: Part, origin: &str, options: &Option
 ///
 /// # Errors
 /// As [`read`], and [`Error::Io`].
-pub fn read_file(path: &Path, name: &str, part: Part, options: &Options) -> Result<ImageSet, Error> {
+pub fn read_file(
+    path: &Path,
+    name: &str,
+    part: Part,
+    options: &Options,
+) -> Result<ImageSet, Error> {
     let map = crate::map::open(path)?;
     read(&map, name, part, &path.display().to_string(), options)
 }

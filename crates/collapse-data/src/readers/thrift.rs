@@ -48,7 +48,9 @@ const MAX_DEPTH: usize = 16;
 /// Reads one struct from the front of `bytes`; returns it and the number of bytes it took.
 pub(crate) fn read_struct<'a>(bytes: &'a [u8], origin: &str) -> Result<(Value<'a>, usize), Error> {
     let mut reader = Reader { bytes, position: 0 };
-    let value = reader.structure(0).ok_or_else(|| Error::format(origin, "parquet", "its metadata is malformed"))?;
+    let value = reader
+        .structure(0)
+        .ok_or_else(|| Error::format(origin, "parquet", "its metadata is malformed"))?;
     Ok((value, reader.position))
 }
 
@@ -82,7 +84,9 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let slice = self.bytes.get(self.position..self.position.checked_add(length)?)?;
+        let slice = self
+            .bytes
+            .get(self.position..self.position.checked_add(length)?)?;
         self.position += length;
         Some(slice)
     }
