@@ -60,7 +60,7 @@ pub struct LinearGradients<P> {
     pub dx: Vec<P>,
     /// To the weight, [C, D].
     pub dw: Vec<P>,
-    /// To the bias, [C].
+    /// To the bias, `[C]`.
     pub db: Vec<P>,
 }
 

@@ -7,7 +7,7 @@ use collapse_kernels::{
     conv_forward, with_kernel_path,
 };
 use proptest::prelude::*;
-use support::{Stream, Sum, each_product, roundoff, sum_roundoff, wide};
+use support::{Stream, Sum, each_product, sum_roundoff, wide};
 
 fn assert_within<T: Element>(what: &str, found: &[T::Param], expected: &[Sum], extra: usize) {
     assert_eq!(found.len(), expected.len());
@@ -63,7 +63,6 @@ fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
         assert!((statistics.mean[c].to_f64() - mean).abs() <= unit * largest, "mean of channel {c}");
         assert!((statistics.variance[c].to_f64() - variance).abs() <= 4.0 * unit * largest * largest, "variance of channel {c}");
     }
-    assert!(roundoff::<T>() > 0.0);
 }
 
 fn check_all(conv: Conv, input: Shape, seed: u64) {
@@ -96,9 +95,17 @@ proptest! {
 
 #[test]
 fn shapes_of_real_networks_agree() {
-    for (i, o, kernel, stride, h, n) in [(3, 64, 3, 1, 5, 40), (64, 128, 3, 2, 4, 33), (80, 96, 1, 1, 3, 17), (16, 16, 3, 1, 7, 64)] {
+    for (i, o, kernel, stride, h, w, n) in [
+        (3, 64, 3, 1, 5, 5, 40),
+        (64, 128, 3, 2, 4, 4, 33),
+        (80, 96, 1, 1, 3, 3, 17),
+        (16, 16, 3, 1, 7, 7, 64),
+        // Wide enough that images are taken in several blocks, the last a short one.
+        (64, 8, 3, 1, 2, 24, 70),
+        (130, 20, 3, 2, 3, 14, 41),
+    ] {
         let conv = Conv::new(i, o, kernel, stride).unwrap();
-        check_all(conv, Shape { h, w: h, n, c: i }, 7);
+        check_all(conv, Shape { h, w, n, c: i }, 7);
     }
 }
 
@@ -107,7 +114,7 @@ fn the_number_of_threads_does_not_show() {
     fn bytes<T: Element>(threads: usize) -> Vec<u8> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let conv = Conv::new(40, 72, 3, 1).unwrap();
-        let input = Shape { h: 9, w: 11, n: 37, c: 40 };
+        let input = Shape { h: 9, w: 21, n: 67, c: 40 };
         let mut stream = Stream(3);
         let (x, w) = (stream.take::<T>(input.len()), stream.take::<T>(conv.weight_len()));
         pool.install(|| {

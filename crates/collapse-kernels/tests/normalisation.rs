@@ -69,7 +69,7 @@ fn forward<T: Element>() {
             Act::<T>::from_nchw(source, &x).unwrap(),
         );
         let (ys, bs, xs) = (wide(&y), wide(&branch), wide(&x));
-        let window = if source.h % stride == 0 { stride } else { 1 };
+        let window = if source.h.is_multiple_of(stride) { stride } else { 1 };
         let pooled = |n, c, oy: usize, ox: usize| {
             let cells = (0..window * window).map(|k| xs[at(source, n, c, oy * stride + k / window, ox * stride + k % window)]);
             cells.sum::<f64>() / (window * window) as f64
@@ -181,6 +181,31 @@ fn backward_matches_the_formula() {
         backward::<f64>();
         backward::<bf16>();
     });
+}
+
+#[test]
+fn the_number_of_threads_does_not_show() {
+    fn bytes<T: Element>(threads: usize) -> Vec<f64> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let shape = Shape { h: 9, w: 7, n: 33, c: 70 };
+        let mut stream = Stream(6);
+        let (y, d) = (stream.take::<T>(shape.len()), stream.take::<T>(shape.len()));
+        pool.install(|| {
+            let (y, d) = (Act::<T>::from_nchw(shape, &y).unwrap(), Act::<T>::from_nchw(shape, &d).unwrap());
+            let statistics = channel_statistics(&y).unwrap();
+            let (ones, zeros) = (vec![T::Param::ONE; shape.c], vec![T::Param::ZERO; shape.c]);
+            let (mean, variance) = (&statistics.mean, &statistics.variance);
+            let bn = BatchNorm { mean, variance, eps: T::Param::from_f64(1e-5), weight: &ones, bias: &zeros };
+            let act = Activation::LeakyRelu(0.01);
+            let out = bn_act_forward(&y, &bn, act, Residual::Identity(&d)).unwrap();
+            let back = bn_act_backward(d.duplicate(), &out, &y, &bn, act, true).unwrap();
+            wide(&[out.to_nchw(), back.dy.to_nchw(), back.dweight, back.dbias, mean.clone(), variance.clone()].concat())
+        })
+    }
+    for threads in [2, 5] {
+        assert_eq!(bytes::<f32>(1), bytes::<f32>(threads));
+        assert_eq!(bytes::<bf16>(1), bytes::<bf16>(threads));
+    }
 }
 
 #[test]

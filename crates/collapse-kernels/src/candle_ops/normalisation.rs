@@ -29,7 +29,7 @@ pub struct Normed {
     pub variance: Vec<f64>,
 }
 
-/// Batch norm of `y` [N, C, H, W] with scale and shift [C], `residual` of the same shape added, then the activation: one pass
+/// Batch norm of `y` [N, C, H, W] with scale and shift `[C]`, `residual` of the same shape added, then the activation: one pass
 /// forward, two backward.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use super::{Conv, gather::gather, outer::weight_gradient};
 use crate::act::Act;
 use crate::element::Element;
 use crate::norm::{ChannelStatistics, channel_statistics_on};
-use crate::path::KernelPath;
+use crate::path::{KernelPath, Level};
 use crate::pool::Buffer;
 use half::bf16;
 
@@ -49,9 +49,7 @@ pub trait ConvElement: Sized {
 /// Calls `$function` with the microkernel of a real type on a path.
 macro_rules! on_f64 {
     ($path:expr, $function:ident ( $($argument:expr),* )) => {
-        match $path {
-            _ => $function(Portable::<f64>::new(), $($argument),*),
-        }
+        $function(Portable::<f64>::new($path.level()), $($argument),*)
     };
 }
 
@@ -64,7 +62,7 @@ macro_rules! on_f32 {
             }
             #[cfg(target_arch = "x86_64")]
             KernelPath::Avx2 => $function(Avx2, $($argument),*),
-            _ => $function(Portable::<f32>::new(), $($argument),*),
+            _ => $function(Portable::<f32>::new(Level::Base), $($argument),*),
         }
     };
 }

@@ -64,7 +64,7 @@ impl Sum {
     }
 }
 
-/// Calls `visit(image, out, y, x, in, iy, ix, weight index)` for every product of a convolution.
+/// Calls `visit` with the indices of input, weight and output (torch's order) of every product of a convolution.
 pub fn each_product(conv: Conv, input: Shape, mut visit: impl FnMut(usize, usize, usize)) {
     let output = conv.output_shape(input);
     let (k, p) = (conv.kernel, conv.kernel / 2);

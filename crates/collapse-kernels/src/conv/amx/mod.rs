@@ -285,12 +285,12 @@ mod tests {
             let mut panels = f32::panels(KernelPath::Portable, conv, direction);
             <f32 as ConvElement>::pack(conv, direction, &oihw, 2.0, &mut panels);
             let mut expected = Act::<f32>::dirty(target);
-            gather(Portable::<f32>::new(), Level::Base, &geometry, wide, &panels, &mut expected, Store::Write);
+            gather(Portable::<f32>::new(Level::Base), Level::Base, &geometry, wide, &panels, &mut expected, Store::Write);
             assert_close("product", &found.to_hwnc(), &expected.to_hwnc(), 1.0 / 64.0);
         }
         let (mut found, mut expected) = (vec![0.0; conv.weight_len()], vec![0.0; conv.weight_len()]);
         weight_gradient(Amx::<U>::for_images(), conv, &xb, &dyb, &mut found);
-        weight_gradient(Portable::<f32>::new(), conv, &xf, &dyf, &mut expected);
+        weight_gradient(Portable::<f32>::new(Level::Base), conv, &xf, &dyf, &mut expected);
         assert_close("weight gradient", &found, &expected, 1e-5);
     }
 
