@@ -1,1 +1,83 @@
 //! Tables, figures, statistics over seeds, claim verdicts and the HTML report.
+//!
+//! ```
+//! use collapse_report::{References, TerminalStyle, render, tables};
+//! use collapse_results::Results;
+//!
+//! let results = Results::new("quick");
+//! let style = TerminalStyle { width: Some(100), plain: true };
+//! for table in tables(&results, &References::default()) {
+//!     println!("{}", render::terminal(&table, style));
+//! }
+//! ```
+//!
+//! - [`tables`]: every table, with the paper's values beside ours where
+//!   `reference/paper.toml` holds them ([`References`])
+//! - [`claims`]: the claims C1 to C5 with effect, interval and evidence
+//! - [`figures`]: SVG figures that follow the reader's light or dark theme
+//! - [`render`]: a table as terminal text, Markdown, CSV, LaTeX or HTML
+//! - [`statistics`]: summaries, intervals and tests over seeds
+//! - [`write_report`]: all of it as files
+//!
+//! Everything is a pure function of the [`Results`](collapse_results::Results); only
+//! [`write_report`] and [`References::load`] touch files. The crate knows nothing of how a run is
+//! made. Intervals over a handful of seeds are wide and rough; the evidence sentences say how
+//! many seeds there are.
+
+mod cast;
+mod claims;
+mod figures;
+mod reference;
+pub mod render;
+mod report;
+pub mod statistics;
+mod tables;
+
+use std::path::PathBuf;
+
+pub use claims::{COMPARABLE_MARGIN, WORST_CASE_SEEDS, claims, verdict_label};
+pub use figures::{Figure, figures};
+pub use reference::{Neighbour, PaperValue, References};
+pub use render::TerminalStyle;
+pub use report::{complete, readme_figure, readme_table, write_report};
+pub use tables::tables;
+
+/// What writing a report can fail for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {path}: {source}; check that it exists and is readable")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error(
+        "cannot write {path}: {source}; choose a writable folder with --out, or free some space"
+    )]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A reference file is not of the described form.
+    #[error("{path} is not a reference file: {source}; compare it with reference/paper.toml")]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// Where it fails.
+        source: Box<toml::de::Error>,
+    },
+    /// A table could not be written as CSV.
+    #[error("cannot write a table as CSV: {0}; report this with the results.json")]
+    Csv(#[from] csv::Error),
+    /// The report's template failed.
+    #[error("cannot fill the report's template: {0}; report this with the results.json")]
+    Template(#[from] minijinja::Error),
+    /// The results could not be written as JSON.
+    #[error(transparent)]
+    Results(#[from] collapse_results::Error),
+}

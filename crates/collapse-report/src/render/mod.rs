@@ -1,0 +1,75 @@
+//! Tables as text: terminal, Markdown, CSV, LaTeX and HTML.
+
+mod csv;
+mod html;
+mod latex;
+mod markdown;
+mod terminal;
+
+use collapse_results::{Cell, Table};
+
+pub use self::csv::csv;
+pub(crate) use self::html::escape;
+pub use self::html::html;
+pub use self::latex::latex;
+pub use self::markdown::markdown;
+pub(crate) use self::markdown::markdown_rows;
+pub use self::terminal::{TerminalStyle, terminal};
+
+/// A number with thousands left alone and a true minus sign.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+    if value != 0.0 && value.abs() < 0.5 * 10f64.powi(-(decimals as i32)) {
+        return format!("{value:.1e}").replace('-', "−");
+    }
+    let size = value.abs();
+    if size >= 1e7 && decimals > 0 {
+        return format!("{value:.2e}").replace('-', "−");
+    }
+    format!("{value:.decimals$}").replace('-', "−")
+}
+
+/// The first line of a cell.
+pub(crate) fn main_text(cell: &Cell) -> String {
+    match cell {
+        Cell::Text { text } => text.clone(),
+        Cell::Number { value, decimals } => fixed(*value, *decimals),
+        Cell::Spread {
+            mean,
+            std: Some(std),
+            decimals,
+            ..
+        } => {
+            format!("{} ± {}", fixed(*mean, *decimals), fixed(*std, *decimals))
+        }
+        Cell::Spread { mean, decimals, .. } => fixed(*mean, *decimals),
+        Cell::Missing { .. } => "–".to_owned(),
+    }
+}
+
+/// Smallest to largest over seeds, where there are several.
+pub(crate) fn range_text(cell: &Cell) -> Option<String> {
+    match cell {
+        Cell::Spread {
+            min,
+            max,
+            n,
+            decimals,
+            ..
+        } if *n > 1 => Some(format!(
+            "{} to {}",
+            fixed(*min, *decimals),
+            fixed(*max, *decimals)
+        )),
+        _ => None,
+    }
+}
+
+/// Whether the table is narrow enough to show extremes under each mean.
+pub(crate) fn shows_range(table: &Table) -> bool {
+    let spreads = |row: &Vec<Cell>| {
+        row.iter()
+            .filter(|cell| matches!(cell, Cell::Spread { .. }))
+            .count()
+    };
+    table.rows.iter().map(spreads).max().unwrap_or(0) <= 5
+}

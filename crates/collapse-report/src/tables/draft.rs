@@ -1,0 +1,211 @@
+//! A table in the making: keys for rows and columns, and the paper's values beside ours.
+
+use collapse_results::{Align, Cell, Column, Results, Table};
+
+use crate::reference::{PaperValue, References};
+use crate::statistics::summarize;
+
+pub(crate) struct Draft {
+    table: Table,
+}
+
+impl Draft {
+    pub(crate) fn new(results: &Results, id: &str, title: &str, note: &str) -> Self {
+        Self {
+            table: Table {
+                id: id.to_owned(),
+                title: title.to_owned(),
+                caption: format!("{note} {}", made_from(results)).trim().to_owned(),
+                columns: Vec::new(),
+                row_keys: Vec::new(),
+                rows: Vec::new(),
+            },
+        }
+    }
+
+    /// Replaces the caption, for a table that does not come from the results.
+    pub(crate) fn caption(&mut self, caption: &str) {
+        caption.clone_into(&mut self.table.caption);
+    }
+
+    pub(crate) fn text_column(&mut self, key: &str, heading: &str) {
+        self.column(key, heading, Align::Left);
+    }
+
+    pub(crate) fn number_column(&mut self, key: &str, heading: &str) {
+        self.column(key, heading, Align::Right);
+    }
+
+    fn column(&mut self, key: &str, heading: &str, align: Align) {
+        self.table.columns.push(Column {
+            key: key.to_owned(),
+            heading: heading.to_owned(),
+            align,
+        });
+    }
+
+    pub(crate) fn row(&mut self, key: impl Into<String>, cells: Vec<Cell>) {
+        debug_assert_eq!(cells.len(), self.table.columns.len());
+        self.table.row_keys.push(key.into());
+        self.table.rows.push(cells);
+    }
+
+    /// The table, or `None` when it has no row; columns that have a published value gain two.
+    pub(crate) fn finish(self, references: &References) -> Option<Table> {
+        let mut table = self.table;
+        if table.rows.is_empty() {
+            return None;
+        }
+        let mut used = false;
+        for index in (0..table.columns.len()).rev() {
+            let values: Vec<Option<&PaperValue>> = table
+                .row_keys
+                .iter()
+                .map(|row| references.paper_value(&table.id, row, &table.columns[index].key))
+                .collect();
+            if values.iter().all(Option::is_none) {
+                continue;
+            }
+            used = true;
+            let own = table.columns[index].clone();
+            for (suffix, words) in [("ours-paper", "ours − paper"), ("paper", "paper")] {
+                table.columns.insert(
+                    index + 1,
+                    Column {
+                        key: format!("{}:{suffix}", own.key),
+                        heading: format!("{}, {words}", own.heading),
+                        align: Align::Right,
+                    },
+                );
+            }
+            for (row, value) in table.rows.iter_mut().zip(values) {
+                let (paper, gap) = published(&row[index], value, references.paper_seeds);
+                row.insert(index + 1, gap);
+                row.insert(index + 1, paper);
+            }
+        }
+        if used {
+            table
+                .caption
+                .push_str(&format!(" Paper: {}.", references.paper_source));
+        }
+        Some(table)
+    }
+}
+
+fn published(ours: &Cell, value: Option<&PaperValue>, seeds: usize) -> (Cell, Cell) {
+    let Some(value) = value else {
+        return (
+            missing("not in reference/paper.toml"),
+            missing("not in reference/paper.toml"),
+        );
+    };
+    let (own, decimals) = match ours {
+        Cell::Number { value, decimals } => (Some(*value), *decimals),
+        Cell::Spread { mean, decimals, .. } => (Some(*mean), *decimals),
+        Cell::Text { .. } | Cell::Missing { .. } => (None, 2),
+    };
+    let paper = match (value.std, value.min, value.max) {
+        (std, Some(min), Some(max)) => Cell::Spread {
+            mean: value.mean,
+            std,
+            min,
+            max,
+            n: seeds,
+            decimals,
+        },
+        (Some(std), _, _) => text(format!("{:.decimals$} ± {std:.decimals$}", value.mean)),
+        _ => Cell::Number {
+            value: value.mean,
+            decimals,
+        },
+    };
+    let gap = own.map_or_else(
+        || missing("not measured here"),
+        |own| Cell::Number {
+            value: own - value.mean,
+            decimals,
+        },
+    );
+    (paper, gap)
+}
+
+/// What every caption ends with.
+pub(crate) fn made_from(results: &Results) -> String {
+    let mut seeds: Vec<usize> = Vec::new();
+    for group in &results.groups {
+        let n = results.runs_of(&group.id).count();
+        if n > 0 && !seeds.contains(&n) {
+            seeds.push(n);
+        }
+    }
+    seeds.sort_unstable();
+    let seeds = match seeds.as_slice() {
+        [] => "no finished run".to_owned(),
+        [1] => "one seed a group".to_owned(),
+        [n] => format!("{n} seeds a group"),
+        [first, .., last] => format!("{first} to {last} seeds a group"),
+    };
+    let mut text = format!("Scale {}, {seeds}", results.scale);
+    let provenance = &results.provenance;
+    if !provenance.kernel_path.is_empty() {
+        text.push_str(&format!(", kernels {}", provenance.kernel_path));
+    }
+    if !provenance.precision.is_empty() {
+        text.push_str(&format!(" ({})", provenance.precision));
+    }
+    if !provenance.code_version.is_empty() {
+        text.push_str(&format!(", version {}", provenance.code_version));
+    }
+    text.push('.');
+    text
+}
+
+pub(crate) fn text(words: impl Into<String>) -> Cell {
+    Cell::Text { text: words.into() }
+}
+
+pub(crate) fn missing(reason: &str) -> Cell {
+    Cell::Missing {
+        reason: reason.to_owned(),
+    }
+}
+
+pub(crate) fn count(value: usize) -> Cell {
+    Cell::Number {
+        value: value as f64,
+        decimals: 0,
+    }
+}
+
+pub(crate) fn number(value: f64, decimals: usize) -> Cell {
+    if value.is_finite() {
+        Cell::Number { value, decimals }
+    } else {
+        missing("not finite")
+    }
+}
+
+pub(crate) fn spread(values: &[f64], decimals: usize) -> Cell {
+    match summarize(values) {
+        Some(s) => Cell::Spread {
+            mean: s.mean,
+            std: s.std,
+            min: s.min,
+            max: s.max,
+            n: s.n,
+            decimals,
+        },
+        None if values.is_empty() => missing("not measured"),
+        None => missing("a value is not finite"),
+    }
+}
+
+/// Decimals that show about three digits of a positive magnitude.
+pub(crate) fn magnitude(values: &[f64]) -> usize {
+    let size = summarize(values).map_or(1.0, |s| s.mean.abs());
+    if size == 0.0 {
+        return 2;
+    }
+    (2.0 - size.log10().floor()).clamp(0.0, 6.0) as usize
+}

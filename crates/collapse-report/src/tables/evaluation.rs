@@ -1,0 +1,59 @@
+//! One network's figures, without seeds: the table of `score` and `train`.
+
+use collapse_results::{Align, Cell, Column, Evaluation, Table};
+
+use super::draft::{number, text};
+
+/// Every score against every OoD set, in percent, with accuracy, calibration and jitter below.
+pub fn evaluation_table(evaluation: &Evaluation) -> Table {
+    let column = |heading: &str, align| Column { heading: heading.to_owned(), align };
+    let mut columns = vec![column("Score", Align::Left), column("OoD set", Align::Left)];
+    let figures = ["AUROC %", "AUPR in %", "AUPR out %", "FPR95 (ID positive) %", "FPR95 (OoD positive) %"];
+    columns.extend(figures.map(|heading| column(heading, Align::Right)));
+    let percent = |value: f64| number(100.0 * value, 2);
+    let rows = evaluation
+        .ood
+        .iter()
+        .map(|result| {
+            let found = &result.detection;
+            vec![
+                text(result.score.clone()),
+                text(result.set.clone()),
+                percent(found.auroc),
+                percent(found.aupr_in),
+                percent(found.aupr_out),
+                percent(found.fpr95_id_positive),
+                percent(found.fpr95_ood_positive),
+            ]
+        })
+        .collect::<Vec<Vec<Cell>>>();
+    Table {
+        id: "scores".to_owned(),
+        title: "Detection by every score".to_owned(),
+        caption: caption(evaluation),
+        columns,
+        rows,
+    }
+}
+
+fn caption(evaluation: &Evaluation) -> String {
+    let jitter = |value: Option<f64>| value.map_or("not fitted".to_owned(), |value| format!("{value:e}"));
+    let mut caption = format!(
+        "Test accuracy {:.2} %, ECE {:.2} % ({:.2} % at temperature {:.3}), NLL {:.4}; \
+         jitter of the Gaussians on features {}, on logits {}; NC1 {:.4}, NC3 {:.4}, NC4 {:.4}.",
+        100.0 * evaluation.accuracy,
+        100.0 * evaluation.ece,
+        100.0 * evaluation.ece_scaled,
+        evaluation.temperature,
+        evaluation.nll,
+        jitter(evaluation.jitter_features),
+        jitter(evaluation.jitter_logits),
+        evaluation.geometry.nc1,
+        evaluation.geometry.nc3,
+        evaluation.geometry.nc4,
+    );
+    for skipped in &evaluation.skipped {
+        caption.push_str(&format!(" Without {}: {}.", skipped.score, skipped.reason));
+    }
+    caption
+}

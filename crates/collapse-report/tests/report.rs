@@ -1,0 +1,296 @@
+//! The report as a whole, on synthetic results.
+
+mod common;
+
+use std::path::Path;
+
+use collapse_report::{
+    References, TerminalStyle, claims, complete, figures, readme_figure, readme_table, render,
+    tables, write_report,
+};
+use collapse_results::{Cell, Results, Verdict};
+use common::synthetic;
+
+fn references() -> References {
+    References::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference")).unwrap()
+}
+
+#[test]
+fn every_table_of_the_paper_is_there_and_rectangular() {
+    let tables = tables(&synthetic(3), &references());
+    let ids: Vec<&str> = tables.iter().map(|t| t.id.as_str()).collect();
+    for id in [
+        "main",
+        "worst-seed",
+        "softmax",
+        "entropy",
+        "energy",
+        "logit-gaussians",
+        "over-training",
+        "nc-end",
+        "nc-epochs",
+        "ablation",
+        "training",
+        "scores-mnist",
+        "detection",
+        "calibration",
+        "neighbours",
+    ] {
+        assert!(ids.contains(&id), "{id} missing among {ids:?}");
+    }
+    for table in &tables {
+        assert_eq!(table.rows.len(), table.row_keys.len(), "{}", table.id);
+        let mut keys = table.row_keys.clone();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(
+            keys.len(),
+            table.rows.len(),
+            "row keys of {} repeat",
+            table.id
+        );
+        for row in &table.rows {
+            assert_eq!(row.len(), table.columns.len(), "{}", table.id);
+        }
+    }
+}
+
+#[test]
+fn main_table_has_mean_and_extremes_over_seeds() {
+    let results = synthetic(3);
+    let main = tables(&results, &References::default()).remove(0);
+    assert_eq!(
+        main.row_keys,
+        [
+            "r18-l2",
+            "r18-base-short",
+            "r18-base@short",
+            "r18-base",
+            "r18-l2-long"
+        ]
+    );
+    let column = main
+        .columns
+        .iter()
+        .position(|c| c.key == "auroc:mnist")
+        .unwrap();
+    let expected: Vec<f64> = results
+        .runs_of("r18-l2")
+        .map(|r| {
+            100.0
+                * r.evaluations[0]
+                    .detection("gmm_features", "mnist")
+                    .unwrap()
+                    .auroc
+        })
+        .collect();
+    let Cell::Spread {
+        mean, min, max, n, ..
+    } = main.rows[0][column]
+    else {
+        panic!("not a spread");
+    };
+    assert_eq!(n, 3);
+    assert!((mean - expected.iter().sum::<f64>() / 3.0).abs() < 1e-12);
+    assert_eq!(min, expected.iter().copied().fold(f64::INFINITY, f64::min));
+    assert_eq!(
+        max,
+        expected.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    );
+}
+
+#[test]
+fn values_typed_into_the_paper_file_gain_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "kind = \"paper\"\nsource = \"a paper\"\nseeds = 15\n[[value]]\ntable = \"main\"\n\
+                row = \"r18-l2\"\ncolumn = \"auroc:mnist\"\nmean = 90.5\nstd = 0.5\n";
+    std::fs::write(folder.path().join("paper.toml"), file).unwrap();
+    let references = References::load(folder.path()).unwrap();
+    let main = tables(&synthetic(3), &references).remove(0);
+    let at = main
+        .columns
+        .iter()
+        .position(|c| c.key == "auroc:mnist:paper")
+        .unwrap();
+    assert_eq!(main.columns[at + 1].key, "auroc:mnist:ours-paper");
+    assert_eq!(
+        main.rows[0][at],
+        Cell::Text {
+            text: "90.50 ± 0.50".into()
+        }
+    );
+    let Cell::Spread { mean, .. } = main.rows[0][at - 1] else {
+        panic!()
+    };
+    assert_eq!(
+        main.rows[0][at + 1],
+        Cell::Number {
+            value: mean - 90.5,
+            decimals: 2
+        }
+    );
+    assert!(matches!(main.rows[1][at], Cell::Missing { .. }));
+}
+
+#[test]
+fn a_wrong_reference_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("bad.toml"),
+        "kind = \"paper\"\nsource = 3",
+    )
+    .unwrap();
+    let message = References::load(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("bad.toml"), "{message}");
+}
+
+#[test]
+fn the_paper_file_is_empty_as_shipped() {
+    assert!(references().paper.is_empty());
+    assert_eq!(references().neighbours.len(), 9);
+}
+
+#[test]
+fn claims_are_measured_with_evidence_and_missing_without_runs() {
+    let found = claims(&synthetic(3));
+    assert_eq!(
+        found.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(),
+        ["C1", "C2", "C3", "C4", "C5"]
+    );
+    assert!(
+        found
+            .iter()
+            .all(|c| c.verdict != Verdict::NotMeasured && c.effect.is_some())
+    );
+    assert_ne!(
+        found[2].verdict,
+        Verdict::Supported,
+        "three seeds cannot settle a worst case"
+    );
+    assert_eq!(found[3].verdict, Verdict::Supported);
+    let empty = claims(&Results::new("quick"));
+    assert!(
+        empty
+            .iter()
+            .all(|c| c.verdict == Verdict::NotMeasured && c.effect.is_none())
+    );
+}
+
+#[test]
+fn a_reversed_effect_is_contradicted() {
+    let mut results = synthetic(5);
+    for group in &mut results.groups {
+        group.l2 = !group.l2;
+    }
+    assert_eq!(claims(&results)[0].verdict, Verdict::Contradicted);
+}
+
+#[test]
+fn a_single_seed_has_no_interval_and_stays_undecided() {
+    let found = claims(&synthetic(1));
+    assert!(found[0].interval.is_none());
+    assert_eq!(found[0].verdict, Verdict::Undecided);
+}
+
+#[test]
+fn renderers_escape_and_keep_numbers() {
+    let results = synthetic(3);
+    let mut table = tables(&results, &References::default()).remove(0);
+    table.rows[0][0] = Cell::Text {
+        text: "a_b & <c> | 5%".into(),
+    };
+    assert!(render::latex(&table).contains("a\\_b \\& $<$c$>$ | 5\\%"));
+    assert!(render::html(&table).contains("a_b &amp; &lt;c&gt; | 5%"));
+    assert!(render::markdown(&table).contains("a\\_b &amp; &lt;c> \\| 5%"));
+    let csv = render::csv(&table).unwrap();
+    let Cell::Spread { mean, .. } = table.rows[0][2] else {
+        panic!()
+    };
+    assert!(csv.contains(&mean.to_string()), "unrounded mean in {csv}");
+    assert!(csv.starts_with("row,group,epoch,accuracy.mean,accuracy.std"));
+    let plain = render::terminal(
+        &table,
+        TerminalStyle {
+            width: None,
+            plain: true,
+        },
+    );
+    assert!(plain.contains("Accuracy (%)") && !plain.contains('│'));
+}
+
+#[test]
+fn the_report_is_whole_and_repeatable() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = synthetic(3);
+    let page = write_report(&results, &references(), folder.path()).unwrap();
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("C1") && html.contains("<svg") && !html.contains("http://"));
+    assert!(!html.contains("<script"), "no scripts");
+    let json = std::fs::read_to_string(folder.path().join("results.json")).unwrap();
+    let read = Results::from_json(&json).unwrap();
+    assert_eq!(read, complete(&results, &references()));
+    for table in &read.tables {
+        for extension in ["md", "csv", "tex"] {
+            assert!(
+                folder
+                    .path()
+                    .join(format!("tables/{}.{extension}", table.id))
+                    .exists()
+            );
+        }
+    }
+    for figure in figures(&results) {
+        assert!(
+            folder
+                .path()
+                .join(format!("figures/{}.svg", figure.id))
+                .exists()
+        );
+    }
+    write_report(&read, &references(), folder.path()).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(&page).unwrap(),
+        html,
+        "a pure function of the runs"
+    );
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(
+        left, 4,
+        "nothing but report.html, results.json, tables and figures"
+    );
+}
+
+#[test]
+fn an_unwritable_folder_is_named_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("taken");
+    std::fs::write(&file, "").unwrap();
+    let message = write_report(&synthetic(1), &references(), &file)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("taken") && message.contains("--out"),
+        "{message}"
+    );
+}
+
+#[test]
+fn results_without_runs_still_make_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    write_report(
+        &Results::new("quick"),
+        &References::default(),
+        folder.path(),
+    )
+    .unwrap();
+    assert!(readme_table(&Results::new("quick")).is_none());
+    assert!(readme_figure(&synthetic(2)).unwrap().starts_with("<svg"));
+}
+
+/// Writes the synthetic report where `COLLAPSE_REPORT_PREVIEW` says, for looking at it.
+#[test]
+fn preview() {
+    if let Ok(folder) = std::env::var("COLLAPSE_REPORT_PREVIEW") {
+        write_report(&synthetic(3), &references(), Path::new(&folder)).unwrap();
+    }
+}
