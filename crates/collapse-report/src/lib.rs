@@ -40,7 +40,7 @@ pub use figures::{Figure, figures};
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
 pub use report::{complete, readme_figure, readme_table, write_report};
-pub use tables::tables;
+pub use tables::{evaluation_table, tables};
 
 /// What writing a report can fail for.
 #[derive(Debug, thiserror::Error)]

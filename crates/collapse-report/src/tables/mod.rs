@@ -3,12 +3,14 @@
 mod collapse;
 mod detection;
 mod draft;
+mod evaluation;
 mod setup;
 
 use collapse_results::{Results, Table};
 
 use crate::reference::References;
 pub(crate) use draft::made_from;
+pub use evaluation::evaluation_table;
 
 /// All tables that the results have numbers for, in the order of the report.
 ///
