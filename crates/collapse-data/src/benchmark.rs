@@ -291,6 +291,24 @@ impl Benchmark {
         Self::new(info.name, id, ood)
     }
 
+    /// The same benchmark with further out-of-distribution sets by name and path: folders or archives of
+    /// images, parquet files.
+    ///
+    /// # Errors
+    /// Those of [`load_path`]; [`Error::Inconsistent`] when a name is taken.
+    pub fn with_extra(&self, extra: &[(String, PathBuf)]) -> Result<Self, Error> {
+        let options = LoadOptions { shape: Some(self.id.train.shape()), ..LoadOptions::default() };
+        let mut whole = self.clone();
+        for (name, path) in extra {
+            if whole.ood.iter().any(|view| view.name() == name) {
+                return Err(Error::inconsistent(name, "two out-of-distribution sets share this name"));
+            }
+            let set = load_path(path, name, Part::Test, &options)?;
+            whole.ood.push(self.id.ood(set)?);
+        }
+        Ok(whole)
+    }
+
     /// Name of the benchmark.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -22,6 +22,7 @@
 //! - [`InDistribution`] and [`Benchmark`]: splits and the out-of-distribution sets; they alone hand out
 //!   [`View`]s, so a set can only be normalised with the in-distribution constants.
 //! - [`TrainingView::fill_batch`]: seeded crops and flips, in parallel, the same bytes for any number of threads.
+//! - `fetch` (feature `hub`): resumable, checked downloads from the Hugging Face hub.
 //! - [`controls`]: noise, colours and scrambled images as out-of-distribution sets.
 //! - [`verify`] and [`contact_sheet`]: what a set holds, in numbers and as a picture.
 //! - [`duplicates`]: images that occur twice, within a set or across sets.
@@ -42,6 +43,8 @@ pub mod embed;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+#[cfg(feature = "hub")]
+pub mod fetch;
 mod image_set;
 mod map;
 mod pack;

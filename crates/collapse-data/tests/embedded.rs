@@ -1,4 +1,5 @@
 //! The embedded sample: what it holds, and that test images stay out of training.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "embedded")]
 
 use collapse_data::{Benchmark, Role, quick};

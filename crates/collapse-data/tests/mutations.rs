@@ -1,6 +1,7 @@
 //! Every reader under seeded damage: truncations, flipped bytes, oversized lengths, spliced blocks. Each
 //! file must end in a typed error or in a set that is consistent, without panic, hang or large allocation.
 //! `COLLAPSE_MUTATIONS` sets the number a format (default 2,000).
+#![allow(clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Cursor, Write};

@@ -1,4 +1,5 @@
 //! Resizing and luma against Pillow's own output on synthetic images (`pillow_bilinear.txt`), to the bit.
+#![allow(clippy::unwrap_used)]
 
 use collapse_data::{Fit, ImageSet, ImageShape, Part};
 

@@ -1,4 +1,5 @@
 //! Readers and benchmark on real sets, where `../shared/data` beside the workspace (or `COLLAPSE_DATA`) has them.
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -213,10 +214,19 @@ fn jpegs_agree_with_pillow_but_for_rounding() {
         }
         let total: usize = histogram.iter().sum();
         let beyond_one: usize = histogram[2..].iter().sum();
-        println!("{side}: differences {:?}, beyond one level {beyond_one} of {total}", &histogram[..8]);
+        println!(
+            "{side}: differences {:?}, beyond one level {beyond_one} of {total}",
+            &histogram[..8]
+        );
         // The JPEG decoder's inverse DCT rounds otherwise than libjpeg-turbo's; averaging while shrinking hides most of it.
-        assert!(histogram[6..].iter().all(|&n| n == 0), "a value differs by more than five levels");
+        assert!(
+            histogram[6..].iter().all(|&n| n == 0),
+            "a value differs by more than five levels"
+        );
         let share = beyond_one as f64 / total as f64;
-        assert!(share < if side == 64 { 0.1 } else { 0.02 }, "{share} of the values differ by more than one level");
+        assert!(
+            share < if side == 64 { 0.1 } else { 0.02 },
+            "{share} of the values differ by more than one level"
+        );
     }
 }
