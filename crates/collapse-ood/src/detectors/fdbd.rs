@@ -67,11 +67,7 @@ impl Detector for Fdbd {
     fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let (features, logits) = (inputs.head_features(), inputs.logits());
         check_columns(features, self.center.len())?;
-        let rows = features
-            .rows()
-            .into_iter()
-            .zip(logits.rows())
-            .enumerate();
+        let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
             let best = argmax(logits);
             let distance = |(class, logit): (usize, &f64)| match class == best {

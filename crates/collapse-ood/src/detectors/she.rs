@@ -49,11 +49,7 @@ impl Detector for She {
     fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let (features, logits) = (inputs.head_features(), inputs.logits());
         check_columns(features, self.patterns.ncols())?;
-        let rows = features
-            .rows()
-            .into_iter()
-            .zip(logits.rows())
-            .enumerate();
+        let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
             let class = argmax(logits);
             match self.counts.get(class) {

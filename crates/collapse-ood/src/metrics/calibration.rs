@@ -216,17 +216,17 @@ pub fn temperature_optimum(logits: ArrayView2<f64>, labels: &[usize]) -> Result<
     if scale == 0.0 {
         return undefined("all logits of a row are equal");
     }
+    // The slope at infinite β is the sum of what the labels' logits lack to the largest.
+    let mut rows = logits.rows().into_iter().zip(labels);
+    if rows.all(|(row, &label)| row[label] == row[argmax(row)]) {
+        return undefined("the largest logit is always the label, so T falls to zero");
+    }
     let (mut low, mut high) = (1e-6 / scale, 1.0 / scale);
     if slope(low) >= 0.0 {
         return undefined("the logits are no better than chance, so T grows without bound");
     }
-    let mut steps = 0;
     while slope(high) < 0.0 {
         (low, high) = (high, 2.0 * high);
-        steps += 1;
-        if steps == 60 {
-            return undefined("the largest logit is always the label, so T falls to zero");
-        }
     }
     while high - low > 1e-15 * high {
         let middle = 0.5 * (low + high);
