@@ -45,6 +45,22 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Index of the group's colour and marker, the same in every figure: main groups in manifest
+    /// order, then the midway views.
+    pub(crate) fn series(&self) -> usize {
+        let main = || self.results.groups.iter().filter(|group| !group.ablation);
+        let place = main()
+            .position(|group| group.id == self.group.id)
+            .unwrap_or(0);
+        if self.epoch == self.group.epochs {
+            return place;
+        }
+        let earlier = main()
+            .take(place)
+            .filter(|g| !g.l2 && g.schedule == ScheduleLength::Long);
+        main().count() + earlier.count()
+    }
+
     pub(crate) fn runs(&self) -> impl Iterator<Item = (&'a Run, &'a Evaluation)> + use<'a> {
         let (results, id, epoch) = (self.results, &self.group.id, self.epoch);
         results

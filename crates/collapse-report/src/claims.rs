@@ -1,5 +1,7 @@
 //! The claims C1 to C5 as they look in the results: effect, interval, careful words.
 
+use std::collections::BTreeMap;
+
 use collapse_results::{Claim, Geometry, Results, Run, Verdict};
 
 use crate::cast::{Cast, MAIN_SCORE, View, casts, mean_auroc};
@@ -344,23 +346,28 @@ fn collapse_comes_earlier(results: &Results, casts: &[Cast<'_>]) -> Claim {
     )
 }
 
-/// (run, log10 NC1, mean AUROC) of every evaluated network.
-type Point = (usize, f64, f64);
+/// (log10 NC1, mean AUROC) of an evaluated network.
+type Point = (f64, f64);
 
 fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
     let mut points: Vec<Point> = Vec::new();
-    let mut run_index = 0;
+    // Evaluations of one run at several epochs are resampled together.
+    let mut by_run: BTreeMap<(&str, u64), Vec<Point>> = BTreeMap::new();
     let mut within = Vec::new();
     for view in casts.iter().flat_map(Cast::all_rows) {
         let start = points.len();
-        for (_, evaluation) in view.runs() {
+        for (run, evaluation) in view.runs() {
             let nc1 = evaluation.geometry.nc1;
             if let Some(auroc) = mean_auroc(evaluation, MAIN_SCORE)
                 && nc1 > 0.0
             {
-                points.push((run_index, nc1.log10(), 100.0 * auroc));
+                let point = (nc1.log10(), 100.0 * auroc);
+                points.push(point);
+                by_run
+                    .entry((&run.group, run.seed))
+                    .or_default()
+                    .push(point);
             }
-            run_index += 1;
         }
         if let Some(rho) = correlation(&points[start..]) {
             within.push(rho);
@@ -368,8 +375,9 @@ fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
     }
     let found = (|| {
         let rho = correlation(&points)?;
-        let interval = bootstrap_items(&points, 0.95, |sample| {
-            correlation(sample).unwrap_or(f64::NAN)
+        let runs: Vec<&[Point]> = by_run.values().map(Vec::as_slice).collect();
+        let interval = bootstrap_items(&runs, 0.95, |sample| {
+            correlation(&sample.concat()).unwrap_or(f64::NAN)
         });
         let flipped = interval.map(|(low, high)| (-high, -low));
         let within = summarize(&within).map_or_else(String::new, |s| {
@@ -395,8 +403,8 @@ fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
             effect: rho,
             interval,
             evidence: format!(
-                "Spearman correlation of NC1 with the mean AUROC over {} networks: {rho:+.2} ({}, \
-                 bootstrap over networks); negative means that more collapsed networks detect \
+                "Spearman correlation of NC1 with the mean AUROC over {} evaluated networks: {rho:+.2} ({}, \
+                 bootstrap over runs); negative means that more collapsed networks detect \
                  better. Groups differ in more than NC1, so this is no causal statement.{within}{}",
                 points.len(),
                 bounds(interval),
@@ -413,8 +421,8 @@ fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
 }
 
 fn correlation(points: &[Point]) -> Option<f64> {
-    let nc1: Vec<f64> = points.iter().map(|p| p.1).collect();
-    let auroc: Vec<f64> = points.iter().map(|p| p.2).collect();
+    let nc1: Vec<f64> = points.iter().map(|p| p.0).collect();
+    let auroc: Vec<f64> = points.iter().map(|p| p.1).collect();
     spearman(&nc1, &auroc)
 }
 

@@ -61,7 +61,7 @@ pub(super) fn nc_over_epochs(results: &Results) -> Option<Figure> {
         .collect();
     let shown: Vec<(usize, &View<'_>)> = views
         .iter()
-        .enumerate()
+        .map(|view| (view.series(), view))
         .filter(|(_, view)| !curves(results, view, |g| g.nc1).is_empty())
         .collect();
     if shown.is_empty() {
@@ -102,9 +102,9 @@ pub(super) fn nc_over_epochs(results: &Results) -> Option<Figure> {
         canvas.frame(&panel, title, if row == 2 { "epoch" } else { "" }, " ");
         if zeros {
             canvas.text(
-                panel.left + panel.width - 4.0,
-                panel.top + panel.height - 5.0,
-                "end",
+                panel.left + 5.0,
+                panel.top + panel.height - 6.0,
+                "start",
                 "tk",
                 "lower edge: 0",
             );

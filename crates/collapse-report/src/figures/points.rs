@@ -63,8 +63,9 @@ pub(crate) fn strip(results: &Results) -> Option<Figure> {
             },
         };
         canvas.frame(&panel, set, "AUROC (%)", "");
-        for (series, view) in views.iter().enumerate() {
-            let y = panel.top + row_height * (series as f64 + 0.5);
+        for (row, view) in views.iter().enumerate() {
+            let series = view.series();
+            let y = panel.top + row_height * (row as f64 + 0.5);
             if column == 0 {
                 canvas.text(
                     label_width - 14.0,
@@ -121,8 +122,7 @@ pub(super) fn auroc_against_nc1(results: &Results) -> Option<Figure> {
     let mut canvas = Canvas::default();
     let legend: Vec<(usize, String)> = views
         .iter()
-        .enumerate()
-        .map(|(i, v)| (i, format!("{}, {} ep.", v.label(), v.epoch)))
+        .map(|v| (v.series(), format!("{}, {} ep.", v.label(), v.epoch)))
         .collect();
     let head = canvas.legend(0.0, &legend);
     let columns = sets.len().clamp(1, 3);
@@ -149,10 +149,10 @@ pub(super) fn auroc_against_nc1(results: &Results) -> Option<Figure> {
             " "
         };
         canvas.frame(&panel, set, "NC1 (log scale)", label);
-        for (series, view) in views.iter().enumerate() {
+        for view in &views {
             for (nc1, auroc, seed) in points(view, set) {
                 let title = format!("{}, seed {seed}: NC1 {nc1:.3}, {auroc:.2} %", view.label());
-                canvas.marker(series, panel.at(nc1, auroc), 4.6, &title);
+                canvas.marker(view.series(), panel.at(nc1, auroc), 4.6, &title);
             }
         }
     }

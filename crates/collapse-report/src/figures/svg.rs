@@ -292,7 +292,7 @@ impl Canvas {
     /// Grid, frame, ticks and labels of a panel.
     pub(crate) fn frame(&mut self, panel: &Panel, title: &str, x_label: &str, y_label: &str) {
         let bottom = panel.top + panel.height;
-        for (value, label) in panel.x.ticks((panel.width / 55.0) as usize) {
+        for (value, label) in panel.x.ticks((panel.width / 40.0) as usize) {
             let (x, _) = panel.at(value, panel.y.low);
             self.line((x, panel.top), (x, bottom), "gr");
             self.text(x, bottom + 16.0, "middle", "tk", &label);

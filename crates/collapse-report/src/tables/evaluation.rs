@@ -6,10 +6,23 @@ use super::draft::{number, text};
 
 /// Every score against every OoD set, in percent, with accuracy, calibration and jitter below.
 pub fn evaluation_table(evaluation: &Evaluation) -> Table {
-    let column = |heading: &str, align| Column { heading: heading.to_owned(), align };
-    let mut columns = vec![column("Score", Align::Left), column("OoD set", Align::Left)];
-    let figures = ["AUROC %", "AUPR in %", "AUPR out %", "FPR95 (ID positive) %", "FPR95 (OoD positive) %"];
-    columns.extend(figures.map(|heading| column(heading, Align::Right)));
+    let column = |key: &str, heading: &str, align| Column {
+        key: key.to_owned(),
+        heading: heading.to_owned(),
+        align,
+    };
+    let mut columns = vec![
+        column("score", "Score", Align::Left),
+        column("set", "OoD set", Align::Left),
+    ];
+    let figures = [
+        ("auroc", "AUROC %"),
+        ("aupr_in", "AUPR in %"),
+        ("aupr_out", "AUPR out %"),
+        ("fpr95_id_positive", "FPR95 (ID positive) %"),
+        ("fpr95_ood_positive", "FPR95 (OoD positive) %"),
+    ];
+    columns.extend(figures.map(|(key, heading)| column(key, heading, Align::Right)));
     let percent = |value: f64| number(100.0 * value, 2);
     let rows = evaluation
         .ood
@@ -27,17 +40,24 @@ pub fn evaluation_table(evaluation: &Evaluation) -> Table {
             ]
         })
         .collect::<Vec<Vec<Cell>>>();
+    let row_keys = evaluation
+        .ood
+        .iter()
+        .map(|result| format!("{}:{}", result.score, result.set))
+        .collect();
     Table {
         id: "scores".to_owned(),
         title: "Detection by every score".to_owned(),
         caption: caption(evaluation),
         columns,
+        row_keys,
         rows,
     }
 }
 
 fn caption(evaluation: &Evaluation) -> String {
-    let jitter = |value: Option<f64>| value.map_or("not fitted".to_owned(), |value| format!("{value:e}"));
+    let jitter =
+        |value: Option<f64>| value.map_or("not fitted".to_owned(), |value| format!("{value:e}"));
     let mut caption = format!(
         "Test accuracy {:.2} %, ECE {:.2} % ({:.2} % at temperature {:.3}), NLL {:.4}; \
          jitter of the Gaussians on features {}, on logits {}; NC1 {:.4}, NC3 {:.4}, NC4 {:.4}.",
