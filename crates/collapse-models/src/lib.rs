@@ -24,6 +24,7 @@
 //!   [`weights`] reads and writes files of them.
 //! * [`Network`] computes forward and backward on the CPU kernels, in f32, bf16 or f64;
 //!   [`Model`] is the face that training sees.
+//! * [`CandleNet`] is the same network on candle's operations, for other devices.
 //! * [`rng`] holds the named random streams.
 //!
 //! The networks are those of DDU (arXiv 2102.11582), checked against numbers of its unchanged
@@ -31,6 +32,7 @@
 //! from the reference's fixed 4×4 window (our choice). A forward in bf16 rounds the images too;
 //! head, statistics and parameters stay f32.
 
+mod candle_net;
 mod config;
 mod error;
 mod model;
@@ -41,6 +43,7 @@ pub mod rng;
 mod summary;
 pub mod weights;
 
+pub use candle_net::CandleNet;
 pub use config::{L2Mode, Net, NetConfig};
 pub use error::{Error, Result};
 pub use model::{LossFn, Model};

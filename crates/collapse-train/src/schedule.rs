@@ -95,7 +95,7 @@ pub fn warm_up(rate: f64, step_in_run: u64, steps_per_epoch: u64, warm_up_epochs
 /// Epochs after which a run of `last` epochs is measured: 0, then every epoch to 14, then about
 /// every eighth part more, and always `last`.
 ///
-/// Source: Papyan, Han, Donoho (2020), their list of epochs.
+/// Source: Papyan, Han, Donoho (2020), their list of epochs; epoch 0 is our addition.
 pub fn log_spaced_epochs(last: usize) -> Vec<usize> {
     const LISTED: [usize; 41] = [
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 20, 22, 24, 27, 29, 32, 35,

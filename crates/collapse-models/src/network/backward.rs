@@ -31,7 +31,7 @@ impl<P> HeadGradient<P> {
         }
     }
 
-    pub(super) fn check(&self, n: usize, d: usize, c: usize) -> Result<()> {
+    pub(crate) fn check(&self, n: usize, d: usize, c: usize) -> Result<()> {
         let parts = [
             ("gradient of the logits", &self.logits, n * c),
             ("gradient of the head's input", &self.head_input, n * d),

@@ -1,0 +1,406 @@
+//! The same network on candle's own operations, for CUDA and Metal devices and for comparison.
+//!
+//! Parameters live on the host and are uploaded for every pass, so that optimiser, checkpoints
+//! and weights files are those of [`Network`](crate::Network). On CPUs it is many times slower
+//! than the kernels. On CUDA and Metal it is compiled but has not been run by its authors.
+
+use candle_core::{DType, Device, Tensor, Var, WithDType};
+use collapse_kernels::{Activation, Float};
+
+use crate::plan::{Block, Shortcut, Unit};
+use crate::{
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Error, Gradients, HeadGradient, ImageLayout,
+    LossFn, Model, NetConfig, Output, Parameters, Plan, Result, SpectralSpec,
+};
+
+const NORM_EPSILON: f64 = 1e-12;
+const CONV_EPSILON: f64 = 1e-5;
+
+/// A network on a candle device, in `f32` or `f64`.
+///
+/// ```
+/// use candle_core::Device;
+/// use collapse_models::{Batch, CandleNet, Net, NetConfig, Parameters};
+///
+/// let mut config = NetConfig::new(Net::Resnet18, 3);
+/// (config.width, config.input_size) = (4, 8);
+/// let parameters = Parameters::<f32>::initialise(&config, 1)?;
+/// let mut net = CandleNet::new(&config, parameters, Device::Cpu)?;
+/// let output = net.forward_eval(&Batch::nchw(1, 8, 3, &[0.5; 3 * 8 * 8]))?;
+/// assert_eq!(output.logits.len(), 3);
+/// # Ok::<(), collapse_models::Error>(())
+/// ```
+pub struct CandleNet<P> {
+    plan: Plan,
+    parameters: Parameters<P>,
+    device: Device,
+}
+
+/// Device copies of the tensors during one pass, and what the pass changes.
+struct Pass {
+    tensors: Vec<Tensor>,
+    training: bool,
+    /// Buffers to be stored when the pass is over: index and new value.
+    updates: Vec<(usize, Tensor)>,
+}
+
+impl<P: Float + WithDType> CandleNet<P> {
+    /// A network with given parameters on `device`.
+    pub fn new(config: &NetConfig, parameters: Parameters<P>, device: Device) -> Result<Self> {
+        let plan = config.plan()?;
+        parameters.check(&plan)?;
+        Ok(Self {
+            plan,
+            parameters,
+            device,
+        })
+    }
+
+    /// All tensors.
+    pub fn parameters(&self) -> &Parameters<P> {
+        &self.parameters
+    }
+
+    /// All tensors, to be changed.
+    pub fn parameters_mut(&mut self) -> &mut Parameters<P> {
+        &mut self.parameters
+    }
+
+    /// Evaluation: running statistics, frozen spectral vectors.
+    pub fn forward_eval(&mut self, images: &Batch<'_, P>) -> Result<Output<P>> {
+        let mut pass = self.upload(false)?;
+        let (features, normalized, logits) = self.forward(&mut pass, images)?;
+        self.store(pass)?;
+        output(images.shape.n, &features, normalized.as_ref(), &logits)
+    }
+
+    /// One training forward and backward; `loss` is called once in between.
+    pub fn train_pass(
+        &mut self,
+        images: &Batch<'_, P>,
+        loss: &mut dyn FnMut(&Output<P>, &Parameters<P>) -> HeadGradient<P>,
+    ) -> Result<Gradients<P>> {
+        let mut pass = self.upload(true)?;
+        let (features, normalized, logits) = self.forward(&mut pass, images)?;
+        let result = output(images.shape.n, &features, normalized.as_ref(), &logits)?;
+        let tensors = pass.tensors.clone();
+        self.store(pass)?;
+        let gradient = loss(&result, &self.parameters);
+        let (n, d, c) = (images.shape.n, self.plan.n_features, self.plan.n_classes());
+        gradient.check(n, d, c)?;
+
+        // A scalar whose gradient is the wanted one at the head.
+        let head_input = normalized.as_ref().unwrap_or(&features);
+        let mut scalar = Tensor::zeros((), P::DTYPE, &self.device)?;
+        let terms = [
+            (gradient.logits, &logits, (n, c)),
+            (gradient.head_input, head_input, (n, d)),
+            (gradient.weight, &tensors[self.plan.head_weight], (c, d)),
+        ];
+        for (gradient, tensor, shape) in terms {
+            if let Some(values) = gradient {
+                let gradient = Tensor::from_vec(values, shape, &self.device)?;
+                scalar = (scalar + (gradient * tensor)?.sum_all()?)?;
+            }
+        }
+        let store = scalar.backward()?;
+        let mut gradients = Gradients::zeros(&self.plan);
+        for (i, spec) in self.plan.tensors.iter().enumerate() {
+            if spec.role.is_trainable()
+                && let Some(gradient) = store.get(&tensors[i])
+            {
+                gradients.values[i] = host(gradient)?;
+            }
+        }
+        Ok(gradients)
+    }
+
+    fn upload(&self, training: bool) -> Result<Pass> {
+        let tensors = self
+            .parameters
+            .iter()
+            .map(|(spec, values)| {
+                let tensor = Tensor::from_slice(values, spec.shape.as_slice(), &self.device)?;
+                Ok(if training && spec.role.is_trainable() {
+                    Var::from_tensor(&tensor)?.into_inner()
+                } else {
+                    tensor
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Pass {
+            tensors,
+            training,
+            updates: Vec::new(),
+        })
+    }
+
+    fn store(&mut self, pass: Pass) -> Result<()> {
+        for (index, tensor) in pass.updates {
+            self.parameters
+                .get_mut(index)
+                .copy_from_slice(&host(&tensor)?);
+        }
+        Ok(())
+    }
+
+    fn forward(
+        &self,
+        pass: &mut Pass,
+        images: &Batch<'_, P>,
+    ) -> Result<(Tensor, Option<Tensor>, Tensor)> {
+        let mut x = self.images(images)?;
+        for block in &self.plan.blocks {
+            x = self.block(pass, block, x)?;
+        }
+        let features = x.mean((2, 3))?;
+        let config = &self.plan.config;
+        let normalized = if config.l2.applies(pass.training) {
+            let norm = features.sqr()?.sum_keepdim(1)?.sqrt()?;
+            let floor = (norm.ones_like()? * NORM_EPSILON)?;
+            Some(features.broadcast_div(&norm.maximum(&floor)?)?)
+        } else {
+            None
+        };
+        let input = normalized.as_ref().unwrap_or(&features);
+        let logits = input
+            .matmul(&pass.tensors[self.plan.head_weight].t()?)?
+            .broadcast_add(&pass.tensors[self.plan.head_bias])?;
+        let logits = (logits / config.temperature)?;
+        Ok((features, normalized, logits))
+    }
+
+    fn images(&self, batch: &Batch<'_, P>) -> Result<Tensor> {
+        let shape = batch.shape;
+        let (n, c, h, w) = (shape.n, shape.c, shape.h, shape.w);
+        if batch.values.len() != n * c * h * w {
+            return Err(Error::Length {
+                name: "images".to_owned(),
+                expected: n * c * h * w,
+                found: batch.values.len(),
+            });
+        }
+        Ok(match batch.layout {
+            ImageLayout::Nchw => Tensor::from_slice(batch.values, (n, c, h, w), &self.device)?,
+            ImageLayout::Hwnc => Tensor::from_slice(batch.values, (h, w, n, c), &self.device)?
+                .permute((2, 3, 0, 1))?
+                .contiguous()?,
+        })
+    }
+
+    fn block(&self, pass: &mut Pass, block: &Block, x: Tensor) -> Result<Tensor> {
+        let projected = match block.shortcut {
+            Shortcut::Projection(unit) => Some(self.unit(pass, unit, &x)?),
+            _ => None,
+        };
+        let mut out = x.clone();
+        for (i, &unit) in block.units.iter().enumerate() {
+            out = self.unit(pass, unit, &out)?;
+            if i + 1 == block.units.len() {
+                out = match (block.shortcut, &projected) {
+                    (Shortcut::Identity, _) => (out + &x)?,
+                    (Shortcut::PoolPad { stride }, _) => {
+                        let padded = pool_pad(&x, stride, out.dim(1)?)?;
+                        (out + padded)?
+                    }
+                    (Shortcut::Projection(_), Some(projected)) => (out + projected)?,
+                    _ => out,
+                };
+            }
+            out = activate(&out, self.plan.activation())?;
+        }
+        Ok(if block.max_pool {
+            max_pool(&out)?
+        } else {
+            out
+        })
+    }
+
+    /// Convolution and batch norm.
+    fn unit(&self, pass: &mut Pass, unit: Unit, x: &Tensor) -> Result<Tensor> {
+        let spec = &self.plan.convs[unit.conv];
+        let weight = match spec.spectral {
+            Some(spectral) => self.normalized_weight(pass, unit.conv, &spectral)?,
+            None => pass.tensors[spec.weight].clone(),
+        };
+        let y = x.conv2d(&weight, spec.conv.kernel / 2, spec.conv.stride, 1, 1)?;
+        let norm = &self.plan.norms[unit.norm];
+        let shape = (1, norm.channels, 1, 1);
+        let (mean, variance) = if pass.training {
+            let mean = y.mean_keepdim((0, 2, 3))?;
+            let centred = y.broadcast_sub(&mean)?;
+            let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
+            let count = (y.elem_count() / norm.channels) as f64;
+            let unbiased = count / (count - 1.0).max(1.0);
+            for (index, batch, factor) in [
+                (norm.mean, &mean, 1.0),
+                (norm.variance, &variance, unbiased),
+            ] {
+                let new = (batch.detach().flatten_all()? * (BATCH_NORM_MOMENTUM * factor))?;
+                let old = (&pass.tensors[index] * (1.0 - BATCH_NORM_MOMENTUM))?;
+                pass.updates.push((index, (old + new)?));
+            }
+            let tracked = (&pass.tensors[norm.tracked] + 1.0)?;
+            pass.updates.push((norm.tracked, tracked));
+            (mean, variance)
+        } else {
+            (
+                pass.tensors[norm.mean].reshape(shape)?,
+                pass.tensors[norm.variance].reshape(shape)?,
+            )
+        };
+        let deviation = (variance + BATCH_NORM_EPSILON)?.sqrt()?;
+        Ok(y.broadcast_sub(&mean)?
+            .broadcast_div(&deviation)?
+            .broadcast_mul(&pass.tensors[norm.weight].reshape(shape)?)?
+            .broadcast_add(&pass.tensors[norm.bias].reshape(shape)?)?)
+    }
+
+    /// W scaled by its spectral norm; σ is part of the graph, u and v are not.
+    fn normalized_weight(
+        &self,
+        pass: &mut Pass,
+        conv: usize,
+        spectral: &SpectralSpec,
+    ) -> Result<Tensor> {
+        let spec = &self.plan.convs[conv];
+        let weight = pass.tensors[spec.weight].clone();
+        let (kernel, stride) = (spec.conv.kernel, spec.conv.stride);
+        let (rows, columns) = (spec.conv.out_channels, spec.conv.in_channels);
+        let (out, side) = (spec.output, spec.input);
+        let matrix = kernel == 1;
+        let fixed = weight.detach();
+        let apply = |weight: &Tensor, v: &Tensor| -> Result<Tensor> {
+            Ok(if matrix {
+                weight
+                    .reshape((rows, columns))?
+                    .matmul(&v.reshape((columns, 1))?)?
+                    .flatten_all()?
+            } else {
+                v.reshape((1, columns, side, side))?
+                    .conv2d(weight, 1, stride, 1, 1)?
+                    .flatten_all()?
+            })
+        };
+        let mut u = pass.tensors[spectral.u].clone();
+        let mut v = pass.tensors[spectral.v].clone();
+        if pass.training {
+            let back = if matrix {
+                fixed
+                    .reshape((rows, columns))?
+                    .t()?
+                    .matmul(&u.reshape((rows, 1))?)?
+            } else {
+                let output_padding = if stride > 1 { 1 - side % 2 } else { 0 };
+                u.reshape((1, rows, out, out))?
+                    .conv_transpose2d(&fixed, 1, output_padding, stride, 1)?
+            };
+            v = unit_length(&back.flatten_all()?)?;
+            u = unit_length(&apply(&fixed, &v)?)?;
+            pass.updates.push((spectral.u, u.clone()));
+            pass.updates.push((spectral.v, v.clone()));
+        }
+        let sigma = (u * apply(&weight, &v)?)?.sum_all()?;
+        pass.updates
+            .push((spectral.sigma, sigma.detach().reshape(1)?));
+        let ratio = (sigma / spectral.coefficient)?;
+        let factor = ratio.maximum(&ratio.ones_like()?)?;
+        let epsilon = if matrix { 0.0 } else { CONV_EPSILON };
+        Ok(weight.broadcast_div(&(factor + epsilon)?)?)
+    }
+}
+
+fn unit_length(x: &Tensor) -> Result<Tensor> {
+    let norm = x.sqr()?.sum_all()?.sqrt()?;
+    let floor = (norm.ones_like()? * NORM_EPSILON)?;
+    Ok(x.broadcast_div(&norm.maximum(&floor)?)?)
+}
+
+fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    Ok(match activation {
+        Activation::LeakyRelu(0.0) => x.relu()?,
+        Activation::LeakyRelu(slope) => ((x.relu()? * (1.0 - slope))? + (x * slope)?)?,
+        _ => x.clone(),
+    })
+}
+
+/// Average pool (subsampling where the side is odd), then zero channels.
+fn pool_pad(x: &Tensor, stride: usize, channels: usize) -> Result<Tensor> {
+    let side = x.dim(2)?;
+    let pooled = if stride == 1 {
+        x.clone()
+    } else if side % stride == 0 {
+        x.avg_pool2d(stride)?
+    } else {
+        let kept: Vec<u32> = (0..side as u32).step_by(stride).collect();
+        let kept = Tensor::from_vec(kept.clone(), kept.len(), x.device())?;
+        x.index_select(&kept, 2)?.index_select(&kept, 3)?
+    };
+    let missing = channels - x.dim(1)?;
+    Ok(if missing == 0 {
+        pooled
+    } else {
+        pooled.pad_with_zeros(1, 0, missing)?
+    })
+}
+
+/// 2×2 maxima. candle's own `max_pool2d` divides its gradient by the window's size.
+fn max_pool(x: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let (h, w) = (h / 2, w / 2);
+    Ok(x.narrow(2, 0, 2 * h)?
+        .narrow(3, 0, 2 * w)?
+        .contiguous()?
+        .reshape((n * c, h, 2, w, 2))?
+        .max(4)?
+        .max(2)?
+        .reshape((n, c, h, w))?)
+}
+
+fn host<P: WithDType>(tensor: &Tensor) -> Result<Vec<P>> {
+    Ok(tensor
+        .to_device(&Device::Cpu)?
+        .flatten_all()?
+        .to_vec1()?)
+}
+
+fn output<P: Float + WithDType>(
+    n: usize,
+    features: &Tensor,
+    normalized: Option<&Tensor>,
+    logits: &Tensor,
+) -> Result<Output<P>> {
+    debug_assert!(matches!(P::DTYPE, DType::F32 | DType::F64));
+    Ok(Output {
+        n,
+        features: host(features)?,
+        normalized: normalized.map(host).transpose()?,
+        logits: host(logits)?,
+    })
+}
+
+impl Model for CandleNet<f32> {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn parameters(&self) -> &Parameters<f32> {
+        &self.parameters
+    }
+
+    fn parameters_mut(&mut self) -> &mut Parameters<f32> {
+        &mut self.parameters
+    }
+
+    fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>> {
+        CandleNet::forward_eval(self, images)
+    }
+
+    fn train_pass(
+        &mut self,
+        images: &Batch<'_, f32>,
+        loss: &mut LossFn<'_>,
+    ) -> Result<Gradients<f32>> {
+        CandleNet::train_pass(self, images, loss)
+    }
+}
