@@ -20,6 +20,9 @@ pub const COMPARABLE_MARGIN: f64 = 1.0;
 /// Our choice.
 pub const WORST_CASE_SEEDS: usize = 5;
 
+/// (seed, value) of every seed.
+type SeedValues = Vec<(u64, f64)>;
+
 type Effect = Option<(f64, f64)>;
 
 /// All five claims, in order; a claim whose groups are missing is `NotMeasured`.
@@ -117,7 +120,7 @@ fn gather<'a>(
     casts: &[Cast<'a>],
     pick: impl Fn(&Cast<'a>) -> Option<(View<'a>, View<'a>)>,
     values: impl Fn(&View<'a>) -> Vec<(u64, f64)>,
-) -> (Vec<(u64, f64)>, Vec<(u64, f64)>) {
+) -> (SeedValues, SeedValues) {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for (index, cast) in casts.iter().enumerate() {
         if let Some((a, b)) = pick(cast) {
@@ -326,7 +329,7 @@ fn collapse_comes_earlier(results: &Results, casts: &[Cast<'_>]) -> Claim {
             effect: test.mean,
             interval: test.interval,
             evidence: format!(
-                "{} over {} epochs: NC1 lies {:+.2} decades lower with L2 than without, averaged \
+                "{} over {} epochs: log10 of NC1 without L2 minus with it is {:+.2} decades, averaged \
                  over the measured epochs ({}, paired by seed, n = {}; positive means more \
                  collapsed at the same epoch). The other measures: {}.",
                 crate::cast::net_label(&cast.net),

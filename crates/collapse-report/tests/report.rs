@@ -12,7 +12,8 @@ use collapse_results::{Cell, Results, Verdict};
 use common::synthetic;
 
 fn references() -> References {
-    References::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference")).unwrap()
+    References::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../reference"))
+        .expect("the reference files are well formed")
 }
 
 #[test]
