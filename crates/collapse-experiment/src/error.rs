@@ -66,4 +66,57 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// The run is being made by another process.
+    #[error(
+        "{run} is held by another process ({folder}); run the same command again when it is done"
+    )]
+    HeldElsewhere {
+        /// The run.
+        run: String,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// A test or OoD set was given without its logits.
+    #[error(
+        "a test or OoD set has no logits; fill them with `FeatureSet::logits` before evaluating"
+    )]
+    LogitsNotFilled,
+    /// Geometry needs the classifier.
+    #[error(
+        "the training features have no head.weight and head.bias; export them to measure neural collapse"
+    )]
+    HeadMissing,
+    /// Ctrl-C.
+    #[error("interrupted; finished epochs are kept, the same command goes on from there")]
+    Interrupted,
+    /// The thread pool cannot be built.
+    #[error("cannot start threads: {message}; lower RAYON_NUM_THREADS or --jobs")]
+    Threads {
+        /// The system's reason.
+        message: String,
+    },
+    /// Images.
+    #[error(transparent)]
+    Data(#[from] collapse_data::Error),
+    /// A density.
+    #[error(transparent)]
+    Density(#[from] collapse_density::DensityError),
+    /// A feature file.
+    #[error(transparent)]
+    Features(#[from] collapse_features::Error),
+    /// Geometry.
+    #[error(transparent)]
+    Geometry(#[from] collapse_geometry::GeometryError),
+    /// Kernels.
+    #[error(transparent)]
+    Kernels(#[from] collapse_kernels::Error),
+    /// A network.
+    #[error(transparent)]
+    Models(#[from] collapse_models::Error),
+    /// A score or metric.
+    #[error(transparent)]
+    Ood(#[from] collapse_ood::Error),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] collapse_train::Error),
 }

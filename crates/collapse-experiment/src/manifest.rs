@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+/// The scales that come with the project.
+const BUILT_IN: [(&str, &str); 3] = [
+    ("quick", include_str!("../../../experiments/quick.toml")),
+    ("small", include_str!("../../../experiments/small.toml")),
+    ("paper", include_str!("../../../experiments/paper.toml")),
+];
+
 /// Arithmetic of training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,9 +48,6 @@ pub struct DataSpec {
     /// OoD sets by registered name; empty for `embedded`, which brings its own.
     #[serde(default)]
     pub ood: Vec<String>,
-    /// Use only the first so many images of each OoD set and of the test set, drawn in file order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
     /// Leave out images whose pixels occur in another set.
     #[serde(default)]
     pub drop_duplicates: bool,
@@ -148,6 +152,40 @@ impl Manifest {
         })?;
         manifest.check(origin)?;
         Ok(manifest)
+    }
+
+    /// A built-in scale by name, or the manifest file that `scale` names.
+    ///
+    /// ```
+    /// let quick = collapse_experiment::Manifest::scale("quick")?;
+    /// assert_eq!(quick.seeds.len(), 3);
+    /// # Ok::<(), collapse_experiment::Error>(())
+    /// ```
+    pub fn scale(scale: &str) -> Result<Self, Error> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == scale) {
+            return Self::parse(text, &format!("experiments/{name}.toml"));
+        }
+        if scale.ends_with(".toml") {
+            return Self::read(Path::new(scale));
+        }
+        Err(Error::UnknownScale {
+            scale: scale.to_owned(),
+            known: BUILT_IN.map(|(name, _)| name).join(", "),
+        })
+    }
+
+    /// Keeps the first `seeds` seeds and cuts every schedule to `epochs` epochs.
+    pub fn shorten(&mut self, seeds: Option<usize>, epochs: Option<usize>) -> Result<(), Error> {
+        if let Some(seeds) = seeds {
+            self.seeds.truncate(seeds);
+        }
+        if let Some(epochs) = epochs {
+            for group in &mut self.groups {
+                group.epochs = group.epochs.min(epochs);
+                group.evaluate_at.retain(|&epoch| epoch <= epochs);
+            }
+        }
+        self.check(&format!("{} as shortened", self.scale))
     }
 
     /// Reads and checks a manifest file.
@@ -318,6 +356,18 @@ mod tests {
                 "{message} does not name the file"
             );
         }
+    }
+
+    #[test]
+    fn every_built_in_scale_is_sound() {
+        for (name, _) in BUILT_IN {
+            assert_eq!(Manifest::scale(name).unwrap().scale, name);
+        }
+        let message = Manifest::scale("huge").unwrap_err().to_string();
+        assert!(
+            message.contains("huge") && message.contains("quick, small, paper"),
+            "{message}"
+        );
     }
 
     #[test]

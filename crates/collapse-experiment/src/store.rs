@@ -81,59 +81,67 @@ impl RunStore {
         seed: u64,
         manifest: &RunManifest,
     ) -> Result<Option<Run>, Error> {
-        let folder = self.folder(group, seed);
-        if stored_identity(&folder)?.as_deref() != Some(manifest.identity_sha256.as_str()) {
-            return Ok(None);
-        }
-        read_json(&folder.join(RESULT))
+        finished_in(&self.folder(group, seed), manifest)
     }
 
-    /// Takes a run for this process; `None` when another process holds it.
-    ///
-    /// The claim is a file lock, which the system drops with its process: a claim cannot go stale.
-    /// A folder made from another configuration is moved aside to `seed-NN.before-XXXXXXXX`.
+    /// Takes a run for this process, see [`ClaimedRun::take`].
     pub fn claim(
         &self,
         group: &str,
         seed: u64,
         manifest: &RunManifest,
     ) -> Result<Option<ClaimedRun>, Error> {
-        let folder = self.folder(group, seed);
+        ClaimedRun::take(&self.folder(group, seed), manifest)
+    }
+}
+
+/// The result in `folder` if it was made from `manifest`.
+pub fn finished_in(folder: &Path, manifest: &RunManifest) -> Result<Option<Run>, Error> {
+    if stored_identity(folder)?.as_deref() != Some(manifest.identity_sha256.as_str()) {
+        return Ok(None);
+    }
+    read_json(&folder.join(RESULT))
+}
+
+impl ClaimedRun {
+    /// Takes the run in `folder` for this process; `None` when another process holds it.
+    ///
+    /// The claim is a file lock, which the system drops with its process: a claim cannot go stale.
+    /// A folder made from another configuration is moved aside to `<folder>.before-XXXXXXXX`.
+    pub fn take(folder: &Path, manifest: &RunManifest) -> Result<Option<Self>, Error> {
         let unwritable = |source| Error::Unwritable {
-            path: folder.clone(),
+            path: folder.to_owned(),
             source,
         };
-        std::fs::create_dir_all(&folder).map_err(unwritable)?;
-        let lock = open_claim(&folder).map_err(unwritable)?;
+        std::fs::create_dir_all(folder).map_err(unwritable)?;
+        let lock = open_claim(folder).map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => return Err(unwritable(source)),
         }
-        let lock = match stored_identity(&folder)? {
+        let lock = match stored_identity(folder)? {
             Some(found) if found != manifest.identity_sha256 => {
                 let aside =
                     folder.with_extension(format!("before-{}", &manifest.identity_sha256[..8]));
                 if aside.exists() {
                     std::fs::remove_dir_all(&aside).map_err(unwritable)?;
                 }
-                std::fs::rename(&folder, &aside).map_err(unwritable)?;
-                std::fs::create_dir_all(&folder).map_err(unwritable)?;
-                let fresh = open_claim(&folder).map_err(unwritable)?;
+                std::fs::rename(folder, &aside).map_err(unwritable)?;
+                std::fs::create_dir_all(folder).map_err(unwritable)?;
+                let fresh = open_claim(folder).map_err(unwritable)?;
                 fresh.lock().map_err(unwritable)?;
                 fresh
             }
             _ => lock,
         };
         write_json(&folder.join(MANIFEST), manifest)?;
-        Ok(Some(ClaimedRun {
-            folder,
+        Ok(Some(Self {
+            folder: folder.to_owned(),
             _lock: lock,
         }))
     }
-}
 
-impl ClaimedRun {
     /// The run's folder.
     pub fn folder(&self) -> &Path {
         &self.folder

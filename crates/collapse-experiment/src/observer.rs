@@ -1,0 +1,59 @@
+//! What a run tells while it works; the command line draws it.
+
+use std::fmt;
+
+use collapse_results::Run;
+
+/// Group and seed of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunId {
+    /// Group.
+    pub group: String,
+    /// Seed.
+    pub seed: u64,
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} seed {}", self.group, self.seed)
+    }
+}
+
+/// One epoch as shown while training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochProgress {
+    /// Epoch just trained, from 1.
+    pub epoch: usize,
+    /// Epochs of the run.
+    pub epochs: usize,
+    /// Mean training loss.
+    pub loss: f64,
+    /// Training accuracy, 0..=1.
+    pub accuracy: f64,
+}
+
+/// Receives progress; called from the threads that train.
+pub trait Observer: Sync {
+    /// Work begins: `images` training images in all runs still to be made.
+    fn planned(&self, runs: usize, kept: usize, images: u64);
+    /// A run begins, or goes on after `resumed_images` training images were done before.
+    fn started(&self, run: &RunId, resumed_images: u64);
+    /// So many more images were trained on.
+    fn trained(&self, images: u64);
+    /// An epoch ended.
+    fn epoch(&self, run: &RunId, progress: EpochProgress);
+    /// A run ended.
+    fn finished(&self, run: &RunId, result: &Run);
+}
+
+/// An observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn planned(&self, _runs: usize, _kept: usize, _images: u64) {}
+    fn started(&self, _run: &RunId, _resumed_images: u64) {}
+    fn trained(&self, _images: u64) {}
+    fn epoch(&self, _run: &RunId, _progress: EpochProgress) {}
+    fn finished(&self, _run: &RunId, _result: &Run) {}
+}

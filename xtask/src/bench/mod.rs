@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: how fast this machine does the work.
+
+mod measure;
+mod statistics;
+mod step;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+/// Measure speed and memory on this machine.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    Step(step::Args),
+    /// Time fitting and scoring of one Gaussian per class.
+    Density(statistics::Args),
+    /// Time the distance to the k-th nearest neighbour.
+    Knn(statistics::Args),
+    /// Time the AUROC of many scores.
+    Auroc(statistics::Args),
+}
+
+pub fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Step(args) => step::run(args),
+        Command::Density(args) => statistics::run(statistics::What::Density, args),
+        Command::Knn(args) => statistics::run(statistics::What::Knn, args),
+        Command::Auroc(args) => statistics::run(statistics::What::Auroc, args),
+    }
+}

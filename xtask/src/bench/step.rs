@@ -1,0 +1,322 @@
+//! `cargo xtask bench step`: one training step, or the features of many images.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use collapse_kernels::{PoolStatistics, kernel_path, peak_gflops_register_loop, pool_statistics};
+use collapse_models::rng::Stream;
+use collapse_models::{Batch, CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
+use collapse_train::loss::HeadView;
+use collapse_train::{LossConfig, Precision, Sgd, SgdConfig, load_model};
+use serde::Serialize;
+
+use super::measure::{Timings, peak_rss_bytes, seconds};
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PrecisionArg {
+    F32,
+    Bf16,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Opponent {
+    /// The same network on candle's own operations.
+    Candle,
+}
+
+/// Time training steps: forward, loss, backward and SGD on a batch that is in memory.
+#[derive(clap::Args)]
+pub struct Args {
+    #[arg(long, default_value = "resnet18")]
+    net: Net,
+    #[arg(long, default_value_t = 64)]
+    width: usize,
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    #[arg(long, default_value_t = 32)]
+    input_size: usize,
+    #[arg(long, default_value_t = 3)]
+    in_channels: usize,
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionArg,
+    /// Threads [default: all cores, or RAYON_NUM_THREADS].
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Timed steps.
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Steps before the timed ones.
+    #[arg(long, default_value_t = 3)]
+    warm_up: usize,
+    /// Spectral normalisation with this coefficient; off unless given.
+    #[arg(long)]
+    spectral_norm: Option<f64>,
+    /// Head without L2 normalisation.
+    #[arg(long)]
+    plain: bool,
+    /// Time feature extraction of --images images instead of training steps.
+    #[arg(long)]
+    eval: bool,
+    /// With --eval: how many images.
+    #[arg(long, default_value_t = 10_000)]
+    images: usize,
+    /// Run an alternative in turn (A B A B) and print the ratio.
+    #[arg(long, value_enum)]
+    against: Option<Opponent>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Figures {
+    what: &'static str,
+    net: String,
+    width: usize,
+    batch: usize,
+    precision: &'static str,
+    threads: usize,
+    kernel_path: &'static str,
+    median_s: f64,
+    min_s: f64,
+    max_s: f64,
+    images_per_s: f64,
+    gflops: f64,
+    peak_gflops: f64,
+    share_of_peak: f64,
+    bytes_allocated_per_step: f64,
+    peak_rss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against_median_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times_faster: Option<f64>,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("--threads must be given before any work runs")?;
+    }
+    let figures = measure(&args)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        print(&figures);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &Args) -> Result<Figures> {
+    let mut config = NetConfig::new(args.net, 10);
+    config.width = args.width;
+    config.input_size = args.input_size;
+    config.in_channels = args.in_channels;
+    config.spectral_norm = args.spectral_norm;
+    config.l2 = if args.plain {
+        L2Mode::Off
+    } else {
+        L2Mode::TrainAndInference
+    };
+    let precision = match args.precision {
+        PrecisionArg::F32 => Precision::F32,
+        PrecisionArg::Bf16 => Precision::Bf16,
+    };
+    let model = load_model(&config, precision, Parameters::initialise(&config, 1)?)?;
+    let mut worker = Worker::new(&config, model, args.batch)?;
+    let mut opponent = match args.against {
+        Some(Opponent::Candle) => Some(Worker::new(
+            &config,
+            Box::new(CandleNet::new(
+                &config,
+                Parameters::initialise(&config, 1)?,
+                candle_core::Device::Cpu,
+            )?),
+            args.batch,
+        )?),
+        None => None,
+    };
+    let passes = if args.eval {
+        args.images.div_ceil(args.batch)
+    } else {
+        1
+    };
+    let images = passes * args.batch;
+
+    for _ in 0..args.warm_up {
+        worker.work(args.eval, passes)?;
+    }
+    let before = pool_statistics();
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for _ in 0..args.steps {
+        ours.push(seconds(|| worker.work(args.eval, passes))?);
+        if let Some(opponent) = &mut opponent {
+            theirs.push(seconds(|| opponent.work(args.eval, passes))?);
+        }
+    }
+    let allocated = allocated_between(before, pool_statistics()) as f64 / args.steps.max(1) as f64;
+
+    let ours = Timings::new(ours);
+    let against = (!theirs.is_empty()).then(|| Timings::new(theirs).median());
+    // A training step costs a forward pass and twice as much again for both gradients.
+    let passes_per_image = if args.eval { 1.0 } else { 3.0 };
+    let work = config.summary()?.flops as f64 * images as f64 * passes_per_image;
+    let gflops = work / ours.median() / 1e9;
+    let path = kernel_path()?;
+    let peak = peak_gflops_register_loop(
+        path,
+        match precision {
+            Precision::F32 => collapse_kernels::Precision::F32,
+            Precision::Bf16 => collapse_kernels::Precision::Bf16,
+        },
+    )?;
+    Ok(Figures {
+        what: if args.eval {
+            "features"
+        } else {
+            "training step"
+        },
+        net: args.net.to_string(),
+        width: args.width,
+        batch: args.batch,
+        precision: match precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        },
+        threads: rayon::current_num_threads(),
+        kernel_path: path.name(),
+        median_s: ours.median(),
+        min_s: ours.min(),
+        max_s: ours.max(),
+        images_per_s: images as f64 / ours.median(),
+        gflops,
+        peak_gflops: peak,
+        share_of_peak: gflops / peak,
+        bytes_allocated_per_step: allocated,
+        peak_rss_bytes: peak_rss_bytes(),
+        against_median_s: against,
+        times_faster: against.map(|seconds| seconds / ours.median()),
+    })
+}
+
+fn allocated_between(before: PoolStatistics, after: PoolStatistics) -> usize {
+    after.allocated_bytes_total - before.allocated_bytes_total
+}
+
+fn print(figures: &Figures) {
+    let Figures {
+        what,
+        net,
+        width,
+        batch,
+        precision,
+        threads,
+        kernel_path,
+        ..
+    } = figures;
+    println!(
+        "{what}: {net} width {width}, batch {batch}, {precision}, {threads} threads, kernel path {kernel_path}"
+    );
+    println!(
+        "  median {:.1} ms, fastest {:.1} ms, slowest {:.1} ms",
+        1e3 * figures.median_s,
+        1e3 * figures.min_s,
+        1e3 * figures.max_s
+    );
+    println!(
+        "  {:.0} images/s, {:.0} GFLOP/s",
+        figures.images_per_s, figures.gflops
+    );
+    println!(
+        "  {:.0} % of the {:.0} GFLOP/s of a loop on registers alone",
+        100.0 * figures.share_of_peak,
+        figures.peak_gflops
+    );
+    println!(
+        "  {:.0} bytes allocated for tensors a step",
+        figures.bytes_allocated_per_step
+    );
+    if let Some(bytes) = figures.peak_rss_bytes {
+        println!("  peak memory {:.0} MB", bytes as f64 / 1e6);
+    }
+    if let (Some(theirs), Some(ratio)) = (figures.against_median_s, figures.times_faster) {
+        println!(
+            "  stock candle in turn: median {:.2} s, {ratio:.1} times as long",
+            theirs
+        );
+    }
+}
+
+/// A network with its optimiser and one batch.
+struct Worker {
+    model: Box<dyn Model>,
+    sgd: Sgd,
+    images: Vec<f32>,
+    labels: Vec<usize>,
+    side: usize,
+    channels: usize,
+}
+
+impl Worker {
+    fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
+        let sgd = Sgd::new(
+            SgdConfig {
+                learning_rate: 0.01,
+                ..SgdConfig::default()
+            },
+            &config.plan()?,
+        );
+        let mut stream = Stream::new(1, "bench", 0);
+        let pixels = config.input_size * config.input_size * config.in_channels * batch;
+        Ok(Self {
+            model,
+            sgd,
+            images: (0..pixels)
+                .map(|_| 2.0 * stream.uniform() as f32 - 1.0)
+                .collect(),
+            labels: (0..batch).map(|i| i % config.n_classes).collect(),
+            side: config.input_size,
+            channels: config.in_channels,
+        })
+    }
+
+    fn work(&mut self, eval: bool, passes: usize) -> Result<()> {
+        for _ in 0..passes {
+            if eval {
+                self.features()?;
+            } else {
+                self.step()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn features(&mut self) -> Result<()> {
+        let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
+        self.model.forward_eval(&batch)?;
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
+        let n_classes = self.model.plan().n_classes();
+        let (head, _) = self.model.plan().head_tensors();
+        let labels = &self.labels;
+        let gradients = self.model.train_pass(&batch, &mut |output, parameters| {
+            LossConfig::default()
+                .evaluate(&HeadView {
+                    head_input: output.head_input(),
+                    logits: &output.logits,
+                    weight: parameters.get(head),
+                    labels,
+                    n_classes,
+                })
+                .gradient
+        })?;
+        self.sgd.step(self.model.as_mut(), &gradients, 0.01)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use collapse_experiment::{EpochProgress, Observer, RunId};
+use collapse_results::Run;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Plain lines come at most this often, except at the end of a run.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Draws the progress of a set of runs.
+pub struct Board {
+    bar: ProgressBar,
+    terminal: bool,
+    last_line: Mutex<Instant>,
+}
+
+impl Board {
+    /// A board on standard error.
+    pub fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal {
+            ProgressBar::new(0)
+        } else {
+            ProgressBar::hidden()
+        };
+        let style = ProgressStyle::with_template(
+            "{wide_bar:.cyan/dim} {percent:>3} %  {per_sec} images, {eta} left  {msg}",
+        );
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            terminal,
+            last_line: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// A line above the bar, or on standard error.
+    pub fn say(&self, line: &str) {
+        if self.terminal {
+            self.bar.println(line);
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    fn due(&self) -> bool {
+        let Ok(mut last) = self.last_line.lock() else {
+            return false;
+        };
+        let due = last.elapsed() >= QUIET;
+        if due {
+            *last = Instant::now();
+        }
+        due
+    }
+
+    fn eta(&self) -> String {
+        let left = self
+            .bar
+            .length()
+            .unwrap_or(0)
+            .saturating_sub(self.bar.position());
+        let rate = self.bar.position() as f64 / self.bar.elapsed().as_secs_f64().max(1e-3);
+        if rate <= 0.0 {
+            return String::new();
+        }
+        format!(
+            "{rate:.0} images/s, about {:.0} s of training left",
+            left as f64 / rate
+        )
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Board {
+    fn planned(&self, runs: usize, kept: usize, images: u64) {
+        self.bar.set_length(images);
+        self.bar.reset();
+        if self.terminal {
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        let already = if kept > 0 {
+            format!(", {kept} finished before are kept")
+        } else {
+            String::new()
+        };
+        self.say(&format!(
+            "{runs} runs to make{already}; {images} training images in all"
+        ));
+    }
+
+    fn started(&self, run: &RunId, resumed_images: u64) {
+        if resumed_images > 0 {
+            self.bar.set_length(
+                self.bar
+                    .length()
+                    .unwrap_or(0)
+                    .saturating_sub(resumed_images),
+            );
+            self.say(&format!("{run}: goes on after {resumed_images} images"));
+        }
+    }
+
+    fn trained(&self, images: u64) {
+        self.bar.inc(images);
+    }
+
+    fn epoch(&self, run: &RunId, progress: EpochProgress) {
+        let EpochProgress {
+            epoch,
+            epochs,
+            loss,
+            accuracy,
+        } = progress;
+        let line = format!(
+            "{run}: epoch {epoch}/{epochs}, loss {loss:.4}, training accuracy {:.1} %",
+            100.0 * accuracy
+        );
+        if self.terminal {
+            self.bar.set_message(line);
+        } else if self.due() {
+            eprintln!("{line} ({})", self.eta());
+        }
+    }
+
+    fn finished(&self, run: &RunId, result: &Run) {
+        let accuracy = result
+            .last_evaluation()
+            .map_or(f64::NAN, |evaluation| evaluation.accuracy);
+        self.say(&format!(
+            "{run}: done, test accuracy {:.2} %, {:.1} s",
+            100.0 * accuracy,
+            result.times.train_seconds + result.times.evaluate_seconds
+        ));
+    }
+}

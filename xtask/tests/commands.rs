@@ -1,0 +1,383 @@
+//! The commands of the README, as a user runs them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use collapse_features::{FeatureSet, Precision};
+use collapse_results::Results;
+use ndarray::{Array1, Array2};
+use tempfile::TempDir;
+
+fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    xtask(arguments).output().unwrap()
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The command fails with one message that contains all of `parts`.
+fn refuse(arguments: &[&str], parts: &[&str]) {
+    let output = run(arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    for part in parts {
+        assert!(
+            error.contains(part),
+            "{arguments:?}: {error:?} does not say {part:?}"
+        );
+    }
+}
+
+fn tiny() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/tiny.toml")
+        .display()
+        .to_string()
+}
+
+fn reproduce(out: &Path) -> Results {
+    let text = succeed(&[
+        "reproduce",
+        "--scale",
+        &tiny(),
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert!(
+        text.contains("report.html") && text.contains("C5"),
+        "{text}"
+    );
+    results(out)
+}
+
+fn results(out: &Path) -> Results {
+    Results::from_json(&std::fs::read_to_string(out.join("results.json")).unwrap()).unwrap()
+}
+
+fn features(out: &Path, name: &str) -> String {
+    let folder = out.join("runs/tiny/l2/seed-01/features");
+    folder
+        .join(format!("{name}.safetensors"))
+        .display()
+        .to_string()
+}
+
+#[test]
+fn the_whole_way() {
+    let folder = TempDir::new().unwrap();
+    let whole = folder.path().join("whole");
+    let first = reproduce(&whole);
+    assert_eq!(first.runs.len(), 2);
+    let evaluation = first.runs[0].last_evaluation().unwrap();
+    assert!(
+        evaluation.accuracy > 0.3,
+        "accuracy {}",
+        evaluation.accuracy
+    );
+    assert_eq!(first.data.iter().filter(|set| set.role == "ood").count(), 2);
+    assert!(first.tables.iter().any(|table| table.id == "main"));
+    assert_eq!(first.claims.len(), 5);
+    for file in [
+        "report.html",
+        "tables/main.md",
+        "tables/main.csv",
+        "tables/main.tex",
+    ] {
+        assert!(whole.join(file).metadata().unwrap().len() > 100, "{file}");
+    }
+
+    // A second call keeps the finished runs and gives the same numbers.
+    let began = std::fs::metadata(features(&whole, "train"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(reproduce(&whole).without_times(), first.without_times());
+    assert_eq!(
+        std::fs::metadata(features(&whole, "train"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        began
+    );
+
+    // Killed in the middle and started again: the same numbers once more.
+    let killed = folder.path().join("killed");
+    let mut child = xtask(&[
+        "reproduce",
+        "--scale",
+        &tiny(),
+        "--out",
+        killed.to_str().unwrap(),
+    ])
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .env("RAYON_NUM_THREADS", "1")
+    .spawn()
+    .unwrap();
+    wait_for(&killed.join("runs/tiny/l2/seed-01/result.json"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!killed.join("results.json").exists());
+    assert_eq!(reproduce(&killed).without_times(), first.without_times());
+
+    score_from_files(&whole, &first, folder.path());
+}
+
+/// `score` on the run's feature files finds what the run found.
+fn score_from_files(whole: &Path, results: &Results, folder: &Path) {
+    let near = format!("fashion-heldout={}", features(whole, "ood-fashion-heldout"));
+    let far = format!("mnist={}", features(whole, "ood-mnist"));
+    let (train, test) = (features(whole, "train"), features(whole, "test"));
+    let out = folder.join("scores");
+    let kept = folder.join("detectors.json");
+    let base = [
+        "score", "--train", &train, "--test", &test, "--ood", &near, "--ood", &far,
+    ];
+    let with = |more: &[&str]| -> Vec<String> {
+        base.iter()
+            .chain(more)
+            .map(|argument| (*argument).to_owned())
+            .collect()
+    };
+    let call =
+        |arguments: Vec<String>| succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let table = call(with(&[
+        "--out",
+        out.to_str().unwrap(),
+        "--save",
+        kept.to_str().unwrap(),
+    ]));
+    assert!(
+        table.contains("gmm_features") && table.contains("fashion-heldout"),
+        "{table}"
+    );
+    let scores: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("scores.json")).unwrap()).unwrap();
+    let found = scores["ood"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["score"] == "gmm_features" && row["set"] == "mnist")
+        .unwrap()["auroc"]
+        .as_f64()
+        .unwrap();
+    let run = results.runs.iter().find(|run| run.group == "l2").unwrap();
+    let expected = run
+        .last_evaluation()
+        .unwrap()
+        .detection("gmm_features", "mnist")
+        .unwrap()
+        .auroc;
+    assert!(
+        (found - expected).abs() < 1e-3,
+        "{found} from files, {expected} in the run"
+    );
+    let csv = std::fs::read_to_string(out.join("scores.csv")).unwrap();
+    assert!(csv.starts_with("score,dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\n"));
+
+    // Kept detectors say the same.
+    let again = call(with(&["--load", kept.to_str().unwrap()]));
+    let rows = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("mnist"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&again), rows(&table));
+}
+
+fn wait_for(path: &Path) {
+    let began = Instant::now();
+    while !path.exists() {
+        assert!(
+            began.elapsed() < Duration::from_secs(300),
+            "{} does not appear",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn one_run_from_flags() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("run");
+    let arguments = [
+        "train",
+        "--l2",
+        "--width",
+        "4",
+        "--epochs",
+        "1",
+        "--spectral-norm",
+        "0",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let text = succeed(&arguments);
+    assert!(
+        text.contains("AUROC") && text.contains("feature_norm"),
+        "{text}"
+    );
+    for file in [
+        "manifest.json",
+        "events.jsonl",
+        "checkpoint.safetensors",
+        "result.json",
+        "features/ood-mnist.safetensors",
+    ] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn bad_input_is_named_with_a_remedy() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    refuse(
+        &["reproduce", "--scale", "huge"],
+        &["huge", "quick, small, paper"],
+    );
+    refuse(&["reproduce", "--group", "r99"], &["r99", "r18-l2"]);
+    refuse(&["reproduce", "--scale", "small"], &["cifar10", "--data"]);
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    refuse(
+        &[
+            "reproduce",
+            "--scale",
+            "small",
+            "--data",
+            empty.to_str().unwrap(),
+            "--out",
+            folder.path().to_str().unwrap(),
+        ],
+        &["cifar10", "empty"],
+    );
+    let plain = file("plain", b"");
+    refuse(
+        &[
+            "reproduce",
+            "--scale",
+            &tiny(),
+            "--out",
+            plain.to_str().unwrap(),
+        ],
+        &["plain", "--out"],
+    );
+
+    let cut = file("cut.safetensors", &[200, 0, 0, 0, 0, 0, 0, 0, b'{']);
+    let cut = cut.to_str().unwrap();
+    refuse(
+        &[
+            "score",
+            "--train",
+            cut,
+            "--test",
+            cut,
+            "--ood",
+            &format!("x={cut}"),
+        ],
+        &["cut.safetensors"],
+    );
+    refuse(
+        &[
+            "score",
+            "--train",
+            "nowhere.safetensors",
+            "--test",
+            cut,
+            "--ood",
+            &format!("x={cut}"),
+        ],
+        &["nowhere.safetensors"],
+    );
+    refuse(
+        &["score", "--train", cut, "--test", cut, "--ood", "x"],
+        &["NAME=PATH"],
+    );
+}
+
+#[test]
+fn unusable_features_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, set: &FeatureSet| -> String {
+        let path = folder.path().join(name);
+        set.write(&path, Precision::F64).unwrap();
+        path.display().to_string()
+    };
+    let values = Array2::from_shape_fn((12, 3), |(i, j)| {
+        ((i * 5 + j * 7) % 11) as f64 + if i % 2 == j { 9.0 } else { 0.0 }
+    });
+    let labels: Vec<usize> = (0..12).map(|i| i % 2).collect();
+    let good = FeatureSet::new(values.clone())
+        .with_labels(labels.clone())
+        .with_head(
+            Array2::from_shape_fn((2, 3), |(i, j)| if i == j { 1.0 } else { 0.1 }),
+            Array1::zeros(2),
+        );
+    let train = write("train.safetensors", &good);
+    let other = write(
+        "other.safetensors",
+        &FeatureSet::new(Array2::ones((4, 5))).with_logits(Array2::ones((4, 2))),
+    );
+    let ood = format!("x={train}");
+
+    refuse(
+        &["score", "--train", &train, "--test", &other, "--ood", &ood],
+        &["dimension", "3", "5"],
+    );
+
+    // One sample of a class: its covariance does not exist.
+    let mut lonely = labels;
+    lonely.fill(0);
+    lonely[3] = 1;
+    let lonely = write("lonely.safetensors", &good.clone().with_labels(lonely));
+    refuse(
+        &["score", "--train", &lonely, "--test", &train, "--ood", &ood],
+        &["lonely.safetensors", "class 1", "1 sample"],
+    );
+
+    // NaN cannot be written by us, so its bytes are put into a good file.
+    let mut bytes = std::fs::read(&train).unwrap();
+    let pattern = values[(0, 1)].to_le_bytes();
+    let position = bytes
+        .windows(8)
+        .rposition(|window| window == pattern)
+        .unwrap();
+    bytes[position..position + 8].copy_from_slice(&f64::NAN.to_le_bytes());
+    let broken = folder.path().join("broken.safetensors");
+    std::fs::write(&broken, bytes).unwrap();
+    let out = folder.path().join("out");
+    refuse(
+        &[
+            "score",
+            "--train",
+            broken.to_str().unwrap(),
+            "--test",
+            &train,
+            "--ood",
+            &ood,
+            "--out",
+            out.to_str().unwrap(),
+        ],
+        &["broken.safetensors", "NaN"],
+    );
+    assert!(!out.exists());
+}
