@@ -79,11 +79,18 @@ impl<T: Element> Act<T> {
         let n_stride = shape.n.next_multiple_of(T::BATCH_ALIGN);
         let c_stride = shape.c.next_multiple_of(LANES);
         let data = Buffer::dirty(shape.pixels() * n_stride * c_stride);
-        let mut act = Self { shape, n_stride, c_stride, data };
+        let mut act = Self {
+            shape,
+            n_stride,
+            c_stride,
+            data,
+        };
         if n_stride > shape.n {
             let (pixel, valid) = (act.pixel_len(), shape.n * c_stride);
             if pixel > 0 {
-                act.data.chunks_exact_mut(pixel).for_each(|p| p[valid..].fill(T::zeroed()));
+                act.data
+                    .chunks_exact_mut(pixel)
+                    .for_each(|p| p[valid..].fill(T::zeroed()));
             }
         }
         act
@@ -120,12 +127,18 @@ impl<T: Element> Act<T> {
         let mut act = Self::dirty(shape);
         let c_stride = act.c_stride;
         if !shape.is_empty() {
-            act.par_pixels_mut().zip(values.par_chunks_exact(n * c)).for_each(|(pixel, source)| {
-                for (row, source) in pixel.chunks_exact_mut(c_stride).zip(source.chunks_exact(c)) {
-                    row[c..].fill(T::zeroed());
-                    row.iter_mut().zip(source).for_each(|(v, &s)| *v = T::narrow(s));
-                }
-            });
+            act.par_pixels_mut()
+                .zip(values.par_chunks_exact(n * c))
+                .for_each(|(pixel, source)| {
+                    for (row, source) in
+                        pixel.chunks_exact_mut(c_stride).zip(source.chunks_exact(c))
+                    {
+                        row[c..].fill(T::zeroed());
+                        row.iter_mut()
+                            .zip(source)
+                            .for_each(|(v, &s)| *v = T::narrow(s));
+                    }
+                });
         }
         Ok(act)
     }
@@ -148,8 +161,11 @@ impl<T: Element> Act<T> {
     /// To the dense order [H, W, N, C].
     pub fn to_hwnc(&self) -> Vec<T::Param> {
         let Shape { n, c, .. } = self.shape;
-        let rows = self.pixels().flat_map(|pixel| pixel.chunks_exact(self.c_stride).take(n));
-        rows.flat_map(|row| row[..c].iter().map(|v| v.widen())).collect()
+        let rows = self
+            .pixels()
+            .flat_map(|pixel| pixel.chunks_exact(self.c_stride).take(n));
+        rows.flat_map(|row| row[..c].iter().map(|v| v.widen()))
+            .collect()
     }
 
     /// Height, width, images, channels.
@@ -159,16 +175,24 @@ impl<T: Element> Act<T> {
 
     /// A second tensor with the same contents.
     pub fn duplicate(&self) -> Self {
-        let mut copy = Self { data: Buffer::dirty(self.data.len()), ..*self };
+        let mut copy = Self {
+            data: Buffer::dirty(self.data.len()),
+            ..*self
+        };
         let chunk = self.pixel_len().max(1);
-        copy.data.par_chunks_mut(chunk).zip(self.data.par_chunks(chunk)).for_each(|(d, s)| d.copy_from_slice(s));
+        copy.data
+            .par_chunks_mut(chunk)
+            .zip(self.data.par_chunks(chunk))
+            .for_each(|(d, s)| d.copy_from_slice(s));
         copy
     }
 
     /// Whether every value is finite.
     pub fn is_finite(&self) -> bool {
         let level = kernel_path().map_or(Level::Base, |p| p.level());
-        self.data.par_chunks(1 << 14).all(|chunk| all_finite(level, chunk))
+        self.data
+            .par_chunks(1 << 14)
+            .all(|chunk| all_finite(level, chunk))
     }
 
     /// The same values in another element type.
@@ -176,7 +200,9 @@ impl<T: Element> Act<T> {
         let mut out = Act::<U>::dirty(self.shape);
         let level = kernel_path().map_or(Level::Base, |p| p.level());
         let valid = self.shape.n * self.c_stride;
-        out.par_pixels_mut().zip(self.par_pixels()).for_each(|(d, s)| convert(level, &s[..valid], &mut d[..valid]));
+        out.par_pixels_mut()
+            .zip(self.par_pixels())
+            .for_each(|(d, s)| convert(level, &s[..valid], &mut d[..valid]));
         out
     }
 
@@ -215,7 +241,9 @@ impl<T: Element> Act<T> {
 
     /// Pixels in parallel, a task never smaller than 32 KiB.
     pub(crate) fn par_pixels(&self) -> impl IndexedParallelIterator<Item = &[T]> {
-        self.data.par_chunks_exact(self.pixel_len().max(1)).with_min_len(self.pixels_per_task())
+        self.data
+            .par_chunks_exact(self.pixel_len().max(1))
+            .with_min_len(self.pixels_per_task())
     }
 
     pub(crate) fn par_pixels_mut(&mut self) -> impl IndexedParallelIterator<Item = &mut [T]> {
@@ -235,6 +263,13 @@ multiversion! {
     }
 }
 
-fn convert<T: Element, U: Element<Param = T::Param>>(_level: Level, source: &[T], target: &mut [U]) {
-    target.iter_mut().zip(source).for_each(|(t, s)| *t = U::narrow(s.widen()));
+fn convert<T: Element, U: Element<Param = T::Param>>(
+    _level: Level,
+    source: &[T],
+    target: &mut [U],
+) {
+    target
+        .iter_mut()
+        .zip(source)
+        .for_each(|(t, s)| *t = U::narrow(s.widen()));
 }

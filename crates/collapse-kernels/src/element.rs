@@ -37,7 +37,9 @@ pub trait Float:
 }
 
 /// Type of an activation: `f32`, `f64` or [`half::bf16`]. Sealed: kernels exist for these three.
-pub trait Element: Pod + Send + Sync + PartialEq + std::fmt::Debug + crate::conv::ConvElement + 'static {
+pub trait Element:
+    Pod + Send + Sync + PartialEq + std::fmt::Debug + crate::conv::ConvElement + 'static
+{
     /// Type of the parameters, statistics and accumulators that go with it.
     type Param: Float;
     /// Images are stored in multiples of this many, the rest zero.
@@ -105,6 +107,10 @@ impl Element for bf16 {
         let bits = value.to_bits();
         let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16;
         let quiet = (bits >> 16) as u16 | 0x40;
-        bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { rounded })
+        bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 {
+            quiet
+        } else {
+            rounded
+        })
     }
 }

@@ -4,7 +4,9 @@ use crate::path::KernelPath;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A slice does not hold the number of elements its shape asks for.
-    #[error("{what} holds {found} elements but its shape needs {expected}; pass a slice of exactly that length")]
+    #[error(
+        "{what} holds {found} elements but its shape needs {expected}; pass a slice of exactly that length"
+    )]
     Length {
         /// The argument.
         what: &'static str,
@@ -24,7 +26,9 @@ pub enum Error {
         found: crate::Shape,
     },
     /// A convolution outside what the kernels cover.
-    #[error("convolution {in_channels}→{out_channels}, kernel {kernel}, stride {stride} is not supported: kernel must be 1 or 3, stride 1 or 2, channels at least 1")]
+    #[error(
+        "convolution {in_channels}→{out_channels}, kernel {kernel}, stride {stride} is not supported: kernel must be 1 or 3, stride 1 or 2, channels at least 1"
+    )]
     Conv {
         /// Input channels asked for.
         in_channels: usize,
@@ -36,7 +40,9 @@ pub enum Error {
         stride: usize,
     },
     /// A pooling window that does not fit the map.
-    #[error("pooling window {window} does not fit a {h}×{w} map; choose one between 1 and the smaller side")]
+    #[error(
+        "pooling window {window} does not fit a {h}×{w} map; choose one between 1 and the smaller side"
+    )]
     Window {
         /// The window asked for.
         window: usize,
@@ -46,7 +52,9 @@ pub enum Error {
         w: usize,
     },
     /// A shortcut that would drop channels or rows.
-    #[error("an average-pool shortcut with stride {stride} cannot turn {input} into {output}: sides must become ⌈side / stride⌉ and channels must not shrink")]
+    #[error(
+        "an average-pool shortcut with stride {stride} cannot turn {input} into {output}: sides must become ⌈side / stride⌉ and channels must not shrink"
+    )]
     Shortcut {
         /// Shape before the shortcut.
         input: crate::Shape,
@@ -56,7 +64,10 @@ pub enum Error {
         stride: usize,
     },
     /// A kernel path name nobody knows.
-    #[error("unknown kernel path {name:?} in COLLAPSE_KERNEL_PATH; this machine offers: {}", KernelPath::list(available))]
+    #[error(
+        "unknown kernel path {name:?} in COLLAPSE_KERNEL_PATH; this machine offers: {}",
+        KernelPath::list(available)
+    )]
     UnknownPath {
         /// The name.
         name: String,
@@ -85,9 +96,29 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 pub(crate) fn check_len(what: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Length {
+            what,
+            expected,
+            found,
+        })
+    }
 }
 
-pub(crate) fn check_shape(what: &'static str, found: crate::Shape, expected: crate::Shape) -> Result<()> {
-    if found == expected { Ok(()) } else { Err(Error::Shape { what, expected, found }) }
+pub(crate) fn check_shape(
+    what: &'static str,
+    found: crate::Shape,
+    expected: crate::Shape,
+) -> Result<()> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Shape {
+            what,
+            expected,
+            found,
+        })
+    }
 }

@@ -63,17 +63,23 @@ mod shared;
 mod spectral;
 
 pub use act::{Act, Shape};
-pub use conv::{Conv, ConvWeights, Measured, conv_backward_data, conv_backward_weights, conv_forward};
+pub use conv::{
+    Conv, ConvWeights, Measured, conv_backward_data, conv_backward_weights, conv_forward,
+};
 pub use element::{Element, Float};
 pub use error::{Error, Result};
 pub use half::bf16;
 pub use linear::{LinearGradients, linear_backward, linear_forward};
 pub use norm::{
-    Activation, BatchNorm, BnBackward, ChannelStatistics, Residual, bn_act_backward, bn_act_forward, channel_statistics,
+    Activation, BatchNorm, BnBackward, ChannelStatistics, Residual, bn_act_backward,
+    bn_act_forward, channel_statistics,
 };
 pub use path::{KernelPath, PATH_VARIABLE, kernel_path, with_kernel_path};
 pub use peak::{Precision, peak_gflops_register_loop};
 pub use pool::{PoolStatistics, pool_statistics, release_idle_memory};
-pub use pooling::{add, global_avg_pool, global_avg_pool_backward, max_pool2, max_pool2_backward, pool_pad_backward};
+pub use pooling::{
+    add, global_avg_pool, global_avg_pool_backward, max_pool2, max_pool2_backward,
+    pool_pad_backward,
+};
 pub use sgd::{Sgd, sgd_step};
 pub use spectral::{conv_power_iteration, conv_sigma, conv_sigma_gradient};

@@ -33,7 +33,14 @@ fn dot<P: Float>(a: &[P], b: &[P]) -> P {
 ///
 /// # Errors
 /// If the lengths do not fit `n`, `d` and `c`.
-pub fn linear_forward<P: Float>(x: &[P], w: &[P], b: &[P], n: usize, d: usize, c: usize) -> Result<Vec<P>> {
+pub fn linear_forward<P: Float>(
+    x: &[P],
+    w: &[P],
+    b: &[P],
+    n: usize,
+    d: usize,
+    c: usize,
+) -> Result<Vec<P>> {
     check_len("the linear input", x.len(), n * d)?;
     check_len("the linear weight", w.len(), c * d)?;
     if !b.is_empty() {
@@ -41,14 +48,20 @@ pub fn linear_forward<P: Float>(x: &[P], w: &[P], b: &[P], n: usize, d: usize, c
     }
     let mut logits = vec![P::ZERO; n * c];
     if n * d * c > 0 {
-        logits.par_chunks_exact_mut(c).with_min_len(32).zip(x.par_chunks_exact(d)).for_each(|(logits, x)| {
-            for (l, w) in logits.iter_mut().zip(w.chunks_exact(d)) {
-                *l = dot(x, w);
-            }
-        });
+        logits
+            .par_chunks_exact_mut(c)
+            .with_min_len(32)
+            .zip(x.par_chunks_exact(d))
+            .for_each(|(logits, x)| {
+                for (l, w) in logits.iter_mut().zip(w.chunks_exact(d)) {
+                    *l = dot(x, w);
+                }
+            });
     }
     if c > 0 && !b.is_empty() {
-        logits.chunks_exact_mut(c).for_each(|row| row.iter_mut().zip(b).for_each(|(l, &b)| *l += b));
+        logits
+            .chunks_exact_mut(c)
+            .for_each(|row| row.iter_mut().zip(b).for_each(|(l, &b)| *l += b));
     }
     Ok(logits)
 }
@@ -68,28 +81,44 @@ pub struct LinearGradients<P> {
 ///
 /// # Errors
 /// If the lengths do not fit `n`, `d` and `c`.
-pub fn linear_backward<P: Float>(x: &[P], w: &[P], dlogits: &[P], n: usize, d: usize, c: usize) -> Result<LinearGradients<P>> {
+pub fn linear_backward<P: Float>(
+    x: &[P],
+    w: &[P],
+    dlogits: &[P],
+    n: usize,
+    d: usize,
+    c: usize,
+) -> Result<LinearGradients<P>> {
     check_len("the linear input", x.len(), n * d)?;
     check_len("the linear weight", w.len(), c * d)?;
     check_len("the logit gradient", dlogits.len(), n * c)?;
     let (mut dx, mut dw, mut db) = (vec![P::ZERO; n * d], vec![P::ZERO; c * d], vec![P::ZERO; c]);
     if n * d * c > 0 {
-        dx.par_chunks_exact_mut(d).with_min_len(32).zip(dlogits.par_chunks_exact(c)).for_each(|(dx, dlogits)| {
-            for (w, &g) in w.chunks_exact(d).zip(dlogits) {
-                add_scaled(dx, g, w);
-            }
-        });
-        dw.par_chunks_exact_mut(d).zip(db.par_iter_mut()).enumerate().for_each(|(class, (dw, db))| {
-            for (x, dlogits) in x.chunks_exact(d).zip(dlogits.chunks_exact(c)) {
-                add_scaled(dw, dlogits[class], x);
-                *db += dlogits[class];
-            }
-        });
+        dx.par_chunks_exact_mut(d)
+            .with_min_len(32)
+            .zip(dlogits.par_chunks_exact(c))
+            .for_each(|(dx, dlogits)| {
+                for (w, &g) in w.chunks_exact(d).zip(dlogits) {
+                    add_scaled(dx, g, w);
+                }
+            });
+        dw.par_chunks_exact_mut(d)
+            .zip(db.par_iter_mut())
+            .enumerate()
+            .for_each(|(class, (dw, db))| {
+                for (x, dlogits) in x.chunks_exact(d).zip(dlogits.chunks_exact(c)) {
+                    add_scaled(dw, dlogits[class], x);
+                    *db += dlogits[class];
+                }
+            });
     }
     Ok(LinearGradients { dx, dw, db })
 }
 
 #[inline]
 fn add_scaled<P: Float>(target: &mut [P], factor: P, source: &[P]) {
-    target.iter_mut().zip(source).for_each(|(t, &s)| *t += factor * s);
+    target
+        .iter_mut()
+        .zip(source)
+        .for_each(|(t, &s)| *t += factor * s);
 }

@@ -27,8 +27,14 @@ pub enum KernelPath {
 }
 
 impl KernelPath {
-    const ALL: [KernelPath; 6] =
-        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::AmxBf16];
+    const ALL: [KernelPath; 6] = [
+        Self::Portable,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+        Self::AmxBf16,
+    ];
 
     /// Name used in the environment variable and in records.
     pub fn name(self) -> &'static str {
@@ -90,14 +96,21 @@ impl KernelPath {
     }
 
     pub(crate) fn list(paths: &[Self]) -> String {
-        paths.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ")
+        paths
+            .iter()
+            .map(|p| p.name())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     fn checked(self) -> Result<Self> {
         if self.is_available() {
             Ok(self)
         } else {
-            Err(Error::UnsupportedPath { path: self, available: Self::available() })
+            Err(Error::UnsupportedPath {
+                path: self,
+                available: Self::available(),
+            })
         }
     }
 }
@@ -115,7 +128,10 @@ impl FromStr for KernelPath {
         Self::ALL
             .into_iter()
             .find(|p| p.name() == name)
-            .ok_or_else(|| Error::UnknownPath { name: name.to_owned(), available: Self::available() })
+            .ok_or_else(|| Error::UnknownPath {
+                name: name.to_owned(),
+                available: Self::available(),
+            })
     }
 }
 
@@ -131,7 +147,13 @@ fn amx_granted() -> bool {
         return false;
     }
     // SAFETY: arch_prctl with this code reads two integers and touches no memory of ours.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+    unsafe {
+        libc::syscall(
+            libc::SYS_arch_prctl,
+            ARCH_REQ_XCOMP_PERM,
+            XFEATURE_XTILEDATA,
+        ) == 0
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]

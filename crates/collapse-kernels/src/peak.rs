@@ -28,7 +28,9 @@ pub fn peak_gflops_register_loop(path: KernelPath, precision: Precision) -> Resu
         let mut best = 0.0f64;
         for _ in 0..5 {
             let start = Instant::now();
-            let flops: f64 = rayon::broadcast(|_| one_thread(path, precision)).iter().sum();
+            let flops: f64 = rayon::broadcast(|_| one_thread(path, precision))
+                .iter()
+                .sum();
             best = best.max(flops / start.elapsed().as_secs_f64() / 1e9);
         }
         best
@@ -44,7 +46,9 @@ fn one_thread(path: KernelPath, precision: Precision) -> f64 {
         // SAFETY: as above.
         (KernelPath::Avx512Bf16, Precision::Bf16) => return unsafe { x86::pairs() },
         // SAFETY: as above.
-        (KernelPath::Avx512 | KernelPath::Avx512Bf16 | KernelPath::AmxBf16, _) => return unsafe { x86::avx512() },
+        (KernelPath::Avx512 | KernelPath::Avx512Bf16 | KernelPath::AmxBf16, _) => {
+            return unsafe { x86::avx512() };
+        }
         // SAFETY: as above.
         (KernelPath::Avx2, _) => return unsafe { x86::avx2() },
         _ => {}

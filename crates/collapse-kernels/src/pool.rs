@@ -43,7 +43,13 @@ struct Pool {
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
     idle: BTreeMap::new(),
-    statistics: PoolStatistics { allocated_bytes_total: 0, live: 0, peak: 0, idle: 0, fresh_allocations: 0 },
+    statistics: PoolStatistics {
+        allocated_bytes_total: 0,
+        live: 0,
+        peak: 0,
+        idle: 0,
+        fresh_allocations: 0,
+    },
 });
 
 fn pool() -> MutexGuard<'static, Pool> {
@@ -96,11 +102,19 @@ fn take(size: usize) -> NonNull<u8> {
     let layout = layout(size);
     // SAFETY: the size is at least 1024.
     let pointer = unsafe { alloc_zeroed(layout) };
-    let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+    let Some(pointer) = NonNull::new(pointer) else {
+        handle_alloc_error(layout)
+    };
     #[cfg(all(target_os = "linux", not(miri)))]
     if size >= HUGE_PAGE {
         // SAFETY: advice about pages inside the block just allocated; it changes no contents.
-        unsafe { libc::madvise(pointer.as_ptr().cast(), size & !(HUGE_PAGE - 1), libc::MADV_HUGEPAGE) };
+        unsafe {
+            libc::madvise(
+                pointer.as_ptr().cast(),
+                size & !(HUGE_PAGE - 1),
+                libc::MADV_HUGEPAGE,
+            )
+        };
     }
     pointer
 }
@@ -135,9 +149,17 @@ impl<T: Pod> Buffer<T> {
     /// Contents are whatever the block held before.
     pub(crate) fn dirty(len: usize) -> Self {
         let bytes = len.saturating_mul(size_of::<T>());
-        assert!(bytes <= isize::MAX as usize / 4, "a tensor of {len} elements does not fit the address space");
+        assert!(
+            bytes <= isize::MAX as usize / 4,
+            "a tensor of {len} elements does not fit the address space"
+        );
         let size = size_class(bytes);
-        Self { pointer: take(size), len, size, element: PhantomData }
+        Self {
+            pointer: take(size),
+            len,
+            size,
+            element: PhantomData,
+        }
     }
 }
 
@@ -172,7 +194,10 @@ mod tests {
         for bytes in [0, 1, 1023, 1024, 5000, 123_456, 33_554_432, 33_554_433] {
             let size = size_class(bytes);
             assert!(size >= bytes.max(1));
-            assert!(size as f64 <= bytes as f64 * 1.126 + 1024.0, "{bytes} -> {size}");
+            assert!(
+                size as f64 <= bytes as f64 * 1.126 + 1024.0,
+                "{bytes} -> {size}"
+            );
             assert_eq!(size_class(size), size);
         }
     }

@@ -11,7 +11,11 @@ fn check_window(shape: Shape, window: usize) -> Result<()> {
     if (1..=shape.h.min(shape.w)).contains(&window) {
         Ok(())
     } else {
-        Err(Error::Window { window, h: shape.h, w: shape.w })
+        Err(Error::Window {
+            window,
+            h: shape.h,
+            w: shape.w,
+        })
     }
 }
 
@@ -28,20 +32,28 @@ pub fn global_avg_pool<T: Element>(x: &Act<T>, window: usize) -> Result<Vec<T::P
     let scale = T::Param::ONE / T::Param::from_f64((window * window) as f64);
     let mut pooled = vec![T::Param::ZERO; shape.n * row];
     if !shape.is_empty() {
-        pooled.par_chunks_exact_mut(row).with_min_len(8).enumerate().for_each(|(n, pooled)| {
-            let mut sums = vec![T::Param::ZERO; shape.c];
-            for cell in 0..ph * pw {
-                sums.fill(T::Param::ZERO);
-                for k in 0..window * window {
-                    let p = (cell / pw * window + k / window) * shape.w + cell % pw * window + k % window;
-                    let values = &x.pixel(p)[n * x.c_stride()..][..shape.c];
-                    sums.iter_mut().zip(values).for_each(|(s, v)| *s += v.widen());
+        pooled
+            .par_chunks_exact_mut(row)
+            .with_min_len(8)
+            .enumerate()
+            .for_each(|(n, pooled)| {
+                let mut sums = vec![T::Param::ZERO; shape.c];
+                for cell in 0..ph * pw {
+                    sums.fill(T::Param::ZERO);
+                    for k in 0..window * window {
+                        let p = (cell / pw * window + k / window) * shape.w
+                            + cell % pw * window
+                            + k % window;
+                        let values = &x.pixel(p)[n * x.c_stride()..][..shape.c];
+                        sums.iter_mut()
+                            .zip(values)
+                            .for_each(|(s, v)| *s += v.widen());
+                    }
+                    for (c, s) in sums.iter().enumerate() {
+                        pooled[c * ph * pw + cell] = *s * scale;
+                    }
                 }
-                for (c, s) in sums.iter().enumerate() {
-                    pooled[c * ph * pw + cell] = *s * scale;
-                }
-            }
-        });
+            });
     }
     Ok(pooled)
 }
@@ -50,7 +62,11 @@ pub fn global_avg_pool<T: Element>(x: &Act<T>, window: usize) -> Result<Vec<T::P
 ///
 /// # Errors
 /// If the window does not fit the map or `dz` has another length than the pooled tensor.
-pub fn global_avg_pool_backward<T: Element>(dz: &[T::Param], shape: Shape, window: usize) -> Result<Act<T>> {
+pub fn global_avg_pool_backward<T: Element>(
+    dz: &[T::Param],
+    shape: Shape,
+    window: usize,
+) -> Result<Act<T>> {
     check_window(shape, window)?;
     let (ph, pw) = (shape.h / window, shape.w / window);
     let row = shape.c * ph * pw;
@@ -88,10 +104,20 @@ pub fn pool_pad_backward<T: Element>(
     check_shape("the gradient to add to", dx.shape(), input)?;
     let level = kernel_path()?.level();
     let scale = T::Param::ONE / T::Param::from_f64(shortcut.cells() as f64);
-    let (dx_stride, g_stride, w_out, valid) = (dx.c_stride(), g.c_stride(), g.shape().w, dx.valid_len());
+    let (dx_stride, g_stride, w_out, valid) =
+        (dx.c_stride(), g.c_stride(), g.shape().w, dx.valid_len());
     dx.par_pixels_mut().enumerate().for_each(|(p, pixel)| {
         if let Some((y, x)) = shortcut.target(p / input.w, p % input.w) {
-            add_rows(level, &mut pixel[..valid], dx_stride, g.pixel(y * w_out + x), g_stride, scale, input.c, add);
+            add_rows(
+                level,
+                &mut pixel[..valid],
+                dx_stride,
+                g.pixel(y * w_out + x),
+                g_stride,
+                scale,
+                input.c,
+                add,
+            );
         }
     });
     Ok(dx)
@@ -125,7 +151,9 @@ pub fn add<T: Element>(mut a: Act<T>, b: &Act<T>) -> Result<Act<T>> {
     check_shape("the second summand", b.shape(), a.shape())?;
     let level = kernel_path()?.level();
     let len = a.pixel_len();
-    a.par_pixels_mut().zip(b.par_pixels()).for_each(|(a, b)| add_rows(level, a, len, b, len, T::Param::ONE, len, true));
+    a.par_pixels_mut()
+        .zip(b.par_pixels())
+        .for_each(|(a, b)| add_rows(level, a, len, b, len, T::Param::ONE, len, true));
     Ok(a)
 }
 
@@ -156,7 +184,11 @@ fn quad(p: usize, w_in: usize) -> [usize; 4] {
 pub fn max_pool2<T: Element>(x: &Act<T>) -> Result<Act<T>> {
     check_window(x.shape(), 2)?;
     let shape = x.shape();
-    let mut out = Act::dirty(Shape { h: shape.h / 2, w: shape.w / 2, ..shape });
+    let mut out = Act::dirty(Shape {
+        h: shape.h / 2,
+        w: shape.w / 2,
+        ..shape
+    });
     let valid = x.valid_len();
     out.par_pixels_mut().enumerate().for_each(|(p, pixel)| {
         let window = quad(p, shape.w).map(|q| x.pixel(q));
@@ -175,7 +207,11 @@ pub fn max_pool2<T: Element>(x: &Act<T>) -> Result<Act<T>> {
 pub fn max_pool2_backward<T: Element>(dout: &Act<T>, x: &Act<T>) -> Result<Act<T>> {
     check_window(x.shape(), 2)?;
     let shape = x.shape();
-    let pooled = Shape { h: shape.h / 2, w: shape.w / 2, ..shape };
+    let pooled = Shape {
+        h: shape.h / 2,
+        w: shape.w / 2,
+        ..shape
+    };
     check_shape("the pooled gradient", dout.shape(), pooled)?;
     let mut dx = Act::dirty(shape);
     let valid = x.valid_len();

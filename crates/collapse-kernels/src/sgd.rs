@@ -25,7 +25,12 @@ const CHUNK: usize = 1 << 14;
 ///
 /// # Errors
 /// If the three slices differ in length or the path variable is wrong.
-pub fn sgd_step<P: Float>(weights: &mut [P], momentum: &mut [P], gradient: &[P], sgd: Sgd<P>) -> Result<()> {
+pub fn sgd_step<P: Float>(
+    weights: &mut [P],
+    momentum: &mut [P],
+    gradient: &[P],
+    sgd: Sgd<P>,
+) -> Result<()> {
     check_len("the momentum", momentum.len(), weights.len())?;
     check_len("the gradient", gradient.len(), weights.len())?;
     let level = kernel_path()?.level();

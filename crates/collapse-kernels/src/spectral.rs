@@ -11,11 +11,19 @@ use crate::error::{Result, check_len};
 const EPSILON: f64 = 1e-12;
 
 fn input_shape(conv: Conv, h: usize, w: usize) -> Shape {
-    Shape { h, w, n: 1, c: conv.in_channels }
+    Shape {
+        h,
+        w,
+        n: 1,
+        c: conv.in_channels,
+    }
 }
 
 fn norm<P: Float>(x: &[P]) -> f64 {
-    x.iter().map(|v| v.to_f64() * v.to_f64()).sum::<f64>().sqrt()
+    x.iter()
+        .map(|v| v.to_f64() * v.to_f64())
+        .sum::<f64>()
+        .sqrt()
 }
 
 fn normalise<P: Float>(x: &mut [P]) {
@@ -24,7 +32,11 @@ fn normalise<P: Float>(x: &mut [P]) {
 }
 
 fn check_vectors<P: Float>(conv: Conv, input: Shape, u: &[P], v: &[P]) -> Result<()> {
-    check_len("the vector u [out, H, W]", u.len(), conv.output_shape(input).len())?;
+    check_len(
+        "the vector u [out, H, W]",
+        u.len(),
+        conv.output_shape(input).len(),
+    )?;
     check_len("the vector v [in, H, W]", v.len(), input.len())
 }
 
@@ -51,14 +63,18 @@ pub fn conv_power_iteration<P: Float>(
         let back = conv_backward_data(&Act::from_nchw(output, u)?, &weights, input, None)?;
         v.copy_from_slice(&back.to_nchw());
         normalise(v);
-        let forward = conv_forward(&Act::from_nchw(input, v)?, &weights, false)?.0.to_nchw();
+        let forward = conv_forward(&Act::from_nchw(input, v)?, &weights, false)?
+            .0
+            .to_nchw();
         u.copy_from_slice(&forward);
         normalise(u);
         image = Some(forward);
     }
     let image = match image {
         Some(image) => image,
-        None => conv_forward(&Act::from_nchw(input, v)?, &weights, false)?.0.to_nchw(),
+        None => conv_forward(&Act::from_nchw(input, v)?, &weights, false)?
+            .0
+            .to_nchw(),
     };
     Ok(inner(u, &image))
 }
@@ -71,11 +87,20 @@ fn inner<P: Float>(a: &[P], b: &[P]) -> P {
 ///
 /// # Errors
 /// As [`conv_power_iteration`].
-pub fn conv_sigma<P: Float>(conv: Conv, h: usize, w: usize, oihw: &[P], u: &[P], v: &[P]) -> Result<P> {
+pub fn conv_sigma<P: Float>(
+    conv: Conv,
+    h: usize,
+    w: usize,
+    oihw: &[P],
+    u: &[P],
+    v: &[P],
+) -> Result<P> {
     let input = input_shape(conv, h, w);
     check_vectors(conv, input, u, v)?;
     let weights = ConvWeights::<P>::pack(conv, oihw, P::ONE)?;
-    let image = conv_forward(&Act::from_nchw(input, v)?, &weights, false)?.0.to_nchw();
+    let image = conv_forward(&Act::from_nchw(input, v)?, &weights, false)?
+        .0
+        .to_nchw();
     Ok(inner(u, &image))
 }
 
@@ -83,11 +108,20 @@ pub fn conv_sigma<P: Float>(conv: Conv, h: usize, w: usize, oihw: &[P], u: &[P],
 ///
 /// # Errors
 /// As [`conv_power_iteration`].
-pub fn conv_sigma_gradient<P: Float>(conv: Conv, h: usize, w: usize, u: &[P], v: &[P]) -> Result<Vec<P>> {
+pub fn conv_sigma_gradient<P: Float>(
+    conv: Conv,
+    h: usize,
+    w: usize,
+    u: &[P],
+    v: &[P],
+) -> Result<Vec<P>> {
     let input = input_shape(conv, h, w);
     check_vectors(conv, input, u, v)?;
     let mut gradient = vec![P::ZERO; conv.weight_len()];
-    let (x, dy) = (Act::<P>::from_nchw(input, v)?, Act::<P>::from_nchw(conv.output_shape(input), u)?);
+    let (x, dy) = (
+        Act::<P>::from_nchw(input, v)?,
+        Act::<P>::from_nchw(conv.output_shape(input), u)?,
+    );
     conv_backward_weights(&x, &dy, conv, &mut gradient)?;
     Ok(gradient)
 }

@@ -3,8 +3,8 @@
 mod support;
 
 use collapse_kernels::{
-    Act, Conv, ConvWeights, Element, Float, KernelPath, Shape, bf16, conv_backward_data, conv_backward_weights,
-    conv_forward, with_kernel_path,
+    Act, Conv, ConvWeights, Element, Float, KernelPath, Shape, bf16, conv_backward_data,
+    conv_backward_weights, conv_forward, with_kernel_path,
 };
 use proptest::prelude::*;
 use support::{Stream, Sum, each_product, sum_roundoff, wide};
@@ -14,7 +14,11 @@ fn assert_within<T: Element>(what: &str, found: &[T::Param], expected: &[Sum], e
     for (k, (f, e)) in found.iter().zip(expected).enumerate() {
         let error = (f.to_f64() - e.value).abs();
         let bound = e.bound::<T>(extra);
-        assert!(error <= bound, "{what}[{k}] = {f}, naive {}, error {error:e} > {bound:e}", e.value);
+        assert!(
+            error <= bound,
+            "{what}[{k}] = {f}, naive {}, error {error:e} > {bound:e}",
+            e.value
+        );
     }
 }
 
@@ -22,14 +26,23 @@ fn assert_within<T: Element>(what: &str, found: &[T::Param], expected: &[Sum], e
 fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
     let output = conv.output_shape(input);
     let mut stream = Stream(seed);
-    let (x, dy) = (stream.take::<T>(input.len()), stream.take::<T>(output.len()));
-    let (w, base) = (stream.take::<T>(conv.weight_len()), stream.take::<T>(input.len()));
+    let (x, dy) = (
+        stream.take::<T>(input.len()),
+        stream.take::<T>(output.len()),
+    );
+    let (w, base) = (
+        stream.take::<T>(conv.weight_len()),
+        stream.take::<T>(input.len()),
+    );
     let (xs, dys, ws) = (wide(&x), wide(&dy), wide(&w));
     let mut sums = vec![Sum::default(); output.len()];
     let mut to_input = vec![Sum::default(); input.len()];
     let mut added: Vec<Sum> = vec![Sum::default(); input.len()];
     let mut to_weights = vec![Sum::default(); conv.weight_len()];
-    added.iter_mut().zip(wide(&base)).for_each(|(s, b)| s.add(b, 1.0));
+    added
+        .iter_mut()
+        .zip(wide(&base))
+        .for_each(|(s, b)| s.add(b, 1.0));
     each_product(conv, input, |i, k, o| {
         sums[o].add(xs[i], ws[k]);
         to_input[i].add(dys[o], ws[k]);
@@ -38,7 +51,10 @@ fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
     });
 
     let weights = ConvWeights::<T>::pack(conv, &w, T::Param::ONE).unwrap();
-    let (x, dy) = (Act::<T>::from_nchw(input, &x).unwrap(), Act::<T>::from_nchw(output, &dy).unwrap());
+    let (x, dy) = (
+        Act::<T>::from_nchw(input, &x).unwrap(),
+        Act::<T>::from_nchw(output, &dy).unwrap(),
+    );
     let (y, statistics) = conv_forward(&x, &weights, true).unwrap();
     let y = y.to_nchw();
     assert_within::<T>("y", &y, &sums, 0);
@@ -55,13 +71,21 @@ fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
     let (y, plane) = (wide(&y), output.h * output.w);
     assert_eq!(statistics.count, plane * output.n);
     for c in 0..output.c {
-        let values: Vec<f64> = (0..output.n).flat_map(|n| y[(n * output.c + c) * plane..][..plane].iter().copied()).collect();
+        let values: Vec<f64> = (0..output.n)
+            .flat_map(|n| y[(n * output.c + c) * plane..][..plane].iter().copied())
+            .collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
         let largest = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         let unit = sum_roundoff::<T>() * (output.n + 8) as f64;
-        assert!((statistics.mean[c].to_f64() - mean).abs() <= unit * largest, "mean of channel {c}");
-        assert!((statistics.variance[c].to_f64() - variance).abs() <= 4.0 * unit * largest * largest, "variance of channel {c}");
+        assert!(
+            (statistics.mean[c].to_f64() - mean).abs() <= unit * largest,
+            "mean of channel {c}"
+        );
+        assert!(
+            (statistics.variance[c].to_f64() - variance).abs() <= 4.0 * unit * largest * largest,
+            "variance of channel {c}"
+        );
     }
 }
 
@@ -112,11 +136,22 @@ fn shapes_of_real_networks_agree() {
 #[test]
 fn the_number_of_threads_does_not_show() {
     fn bytes<T: Element>(threads: usize) -> Vec<u8> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let conv = Conv::new(40, 72, 3, 1).unwrap();
-        let input = Shape { h: 9, w: 21, n: 67, c: 40 };
+        let input = Shape {
+            h: 9,
+            w: 21,
+            n: 67,
+            c: 40,
+        };
         let mut stream = Stream(3);
-        let (x, w) = (stream.take::<T>(input.len()), stream.take::<T>(conv.weight_len()));
+        let (x, w) = (
+            stream.take::<T>(input.len()),
+            stream.take::<T>(conv.weight_len()),
+        );
         pool.install(|| {
             let weights = ConvWeights::<T>::pack(conv, &w, T::Param::ONE).unwrap();
             let x = Act::<T>::from_nchw(input, &x).unwrap();
@@ -125,7 +160,14 @@ fn the_number_of_threads_does_not_show() {
             let mut dw = vec![T::Param::ZERO; conv.weight_len()];
             conv_backward_weights(&x, &y, conv, &mut dw).unwrap();
             let statistics = statistics.unwrap();
-            let all = [y.to_nchw(), dx.to_nchw(), dw, statistics.mean, statistics.variance].concat();
+            let all = [
+                y.to_nchw(),
+                dx.to_nchw(),
+                dw,
+                statistics.mean,
+                statistics.variance,
+            ]
+            .concat();
             all.iter().flat_map(|v| v.to_f64().to_le_bytes()).collect()
         })
     }
@@ -138,18 +180,45 @@ fn the_number_of_threads_does_not_show() {
 
 #[test]
 fn misuse_is_refused_with_the_remedy() {
-    assert!(Conv::new(3, 8, 5, 1).unwrap_err().to_string().contains("kernel 5"));
+    assert!(
+        Conv::new(3, 8, 5, 1)
+            .unwrap_err()
+            .to_string()
+            .contains("kernel 5")
+    );
     let conv = Conv::new(3, 8, 3, 1).unwrap();
-    let error = ConvWeights::<f32>::pack(conv, &[0.0; 5], 1.0).err().unwrap();
+    let error = ConvWeights::<f32>::pack(conv, &[0.0; 5], 1.0)
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("5 elements") && error.to_string().contains("216"));
     let weights = ConvWeights::<f32>::pack(conv, &[0.0; 216], 1.0).unwrap();
-    let x = Act::<f32>::zeros(Shape { h: 4, w: 4, n: 2, c: 4 });
+    let x = Act::<f32>::zeros(Shape {
+        h: 4,
+        w: 4,
+        n: 2,
+        c: 4,
+    });
     assert!(conv_forward(&x, &weights, false).is_err());
-    let other = KernelPath::available().into_iter().find(|&p| p != collapse_kernels::kernel_path().unwrap());
+    let other = KernelPath::available()
+        .into_iter()
+        .find(|&p| p != collapse_kernels::kernel_path().unwrap());
     if let Some(other) = other {
-        let x = Act::<f32>::zeros(Shape { h: 4, w: 4, n: 2, c: 3 });
-        let error = with_kernel_path(other, || conv_forward(&x, &weights, false).err()).unwrap().unwrap();
+        let x = Act::<f32>::zeros(Shape {
+            h: 4,
+            w: 4,
+            n: 2,
+            c: 3,
+        });
+        let error = with_kernel_path(other, || conv_forward(&x, &weights, false).err())
+            .unwrap()
+            .unwrap();
         assert!(error.to_string().contains("pack them again"));
     }
-    assert!("sse9".parse::<KernelPath>().unwrap_err().to_string().contains("portable"));
+    assert!(
+        "sse9"
+            .parse::<KernelPath>()
+            .unwrap_err()
+            .to_string()
+            .contains("portable")
+    );
 }

@@ -3,10 +3,11 @@
 mod support;
 
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Conv, Element, Float, KernelPath, Residual, Sgd, Shape, add, bf16, bn_act_backward,
-    bn_act_forward, channel_statistics, conv_power_iteration, conv_sigma, conv_sigma_gradient, global_avg_pool,
-    global_avg_pool_backward, linear_backward, linear_forward, max_pool2, max_pool2_backward, pool_pad_backward,
-    pool_statistics, sgd_step, with_kernel_path,
+    Act, Activation, BatchNorm, Conv, Element, Float, KernelPath, Residual, Sgd, Shape, add, bf16,
+    bn_act_backward, bn_act_forward, channel_statistics, conv_power_iteration, conv_sigma,
+    conv_sigma_gradient, global_avg_pool, global_avg_pool_backward, linear_backward,
+    linear_forward, max_pool2, max_pool2_backward, pool_pad_backward, pool_statistics, sgd_step,
+    with_kernel_path,
 };
 use support::{Stream, each_product, roundoff, wide};
 
@@ -20,7 +21,11 @@ fn close<T: Element>(what: &str, found: &[T::Param], expected: &[f64], scale: f6
     assert_eq!(found.len(), expected.len(), "{what}");
     for (k, (f, e)) in found.iter().zip(expected).enumerate() {
         let error = (f.to_f64() - e).abs();
-        assert!(error <= roundings * roundoff::<T>() * scale, "{} {what}[{k}]: {f} against {e}", T::NAME);
+        assert!(
+            error <= roundings * roundoff::<T>() * scale,
+            "{} {what}[{k}]: {f} against {e}",
+            T::NAME
+        );
     }
 }
 
@@ -33,12 +38,27 @@ struct Norm<P> {
 
 impl<P: Float> Norm<P> {
     fn random(stream: &mut Stream, c: usize) -> Self {
-        let mut take = |offset: f64| -> Vec<P> { (0..c).map(|_| P::from_f64(offset + 0.5 * stream.next())).collect() };
-        Self { mean: take(0.0), variance: take(1.0), weight: take(1.0), bias: take(0.0) }
+        let mut take = |offset: f64| -> Vec<P> {
+            (0..c)
+                .map(|_| P::from_f64(offset + 0.5 * stream.next()))
+                .collect()
+        };
+        Self {
+            mean: take(0.0),
+            variance: take(1.0),
+            weight: take(1.0),
+            bias: take(0.0),
+        }
     }
 
     fn view(&self) -> BatchNorm<'_, P> {
-        BatchNorm { mean: &self.mean, variance: &self.variance, eps: P::from_f64(1e-5), weight: &self.weight, bias: &self.bias }
+        BatchNorm {
+            mean: &self.mean,
+            variance: &self.variance,
+            eps: P::from_f64(1e-5),
+            weight: &self.weight,
+            bias: &self.bias,
+        }
     }
 
     fn apply(&self, value: f64, c: usize) -> f64 {
@@ -53,39 +73,84 @@ fn at(s: Shape, n: usize, c: usize, y: usize, x: usize) -> usize {
 }
 
 fn positions(s: Shape) -> impl Iterator<Item = (usize, usize, usize, usize)> {
-    (0..s.len()).map(move |k| (k / (s.c * s.h * s.w), k / (s.h * s.w) % s.c, k / s.w % s.h, k % s.w))
+    (0..s.len()).map(move |k| {
+        (
+            k / (s.c * s.h * s.w),
+            k / (s.h * s.w) % s.c,
+            k / s.w % s.h,
+            k % s.w,
+        )
+    })
 }
 
 fn forward<T: Element>() {
     let mut stream = Stream(11);
     for (h, stride, c_in) in [(3, 1, 5), (4, 2, 20), (4, 1, 33), (3, 2, 20)] {
-        let shape = Shape { h, w: h, n: 5, c: 33 };
-        let source = Shape { h: if h == 3 && stride == 2 { 5 } else { h * stride }, w: if h == 3 && stride == 2 { 5 } else { h * stride }, n: 5, c: c_in };
-        let (y, branch, x) = (stream.take::<T>(shape.len()), stream.take::<T>(shape.len()), stream.take::<T>(source.len()));
-        let (bn, other) = (Norm::<T::Param>::random(&mut stream, 33), Norm::<T::Param>::random(&mut stream, 33));
+        let shape = Shape {
+            h,
+            w: h,
+            n: 5,
+            c: 33,
+        };
+        let source = Shape {
+            h: if h == 3 && stride == 2 { 5 } else { h * stride },
+            w: if h == 3 && stride == 2 { 5 } else { h * stride },
+            n: 5,
+            c: c_in,
+        };
+        let (y, branch, x) = (
+            stream.take::<T>(shape.len()),
+            stream.take::<T>(shape.len()),
+            stream.take::<T>(source.len()),
+        );
+        let (bn, other) = (
+            Norm::<T::Param>::random(&mut stream, 33),
+            Norm::<T::Param>::random(&mut stream, 33),
+        );
         let (ya, ba, xa) = (
             Act::<T>::from_nchw(shape, &y).unwrap(),
             Act::<T>::from_nchw(shape, &branch).unwrap(),
             Act::<T>::from_nchw(source, &x).unwrap(),
         );
         let (ys, bs, xs) = (wide(&y), wide(&branch), wide(&x));
-        let window = if source.h.is_multiple_of(stride) { stride } else { 1 };
+        let window = if source.h.is_multiple_of(stride) {
+            stride
+        } else {
+            1
+        };
         let pooled = |n, c, oy: usize, ox: usize| {
-            let cells = (0..window * window).map(|k| xs[at(source, n, c, oy * stride + k / window, ox * stride + k % window)]);
+            let cells = (0..window * window).map(|k| {
+                xs[at(
+                    source,
+                    n,
+                    c,
+                    oy * stride + k / window,
+                    ox * stride + k % window,
+                )]
+            });
             cells.sum::<f64>() / (window * window) as f64
         };
         for (case, residual) in [
             Residual::None,
             Residual::Identity(&ba),
             Residual::PoolPad { x: &xa, stride },
-            Residual::BatchNorm { y: &ba, bn: other.view() },
+            Residual::BatchNorm {
+                y: &ba,
+                bn: other.view(),
+            },
         ]
         .into_iter()
         .enumerate()
         {
             for slope in [1.0, 0.0, 0.01] {
-                let act = if slope == 1.0 { Activation::Identity } else { Activation::LeakyRelu(slope) };
-                let out = bn_act_forward(&ya, &bn.view(), act, residual).unwrap().to_nchw();
+                let act = if slope == 1.0 {
+                    Activation::Identity
+                } else {
+                    Activation::LeakyRelu(slope)
+                };
+                let out = bn_act_forward(&ya, &bn.view(), act, residual)
+                    .unwrap()
+                    .to_nchw();
                 let expected: Vec<f64> = positions(shape)
                     .enumerate()
                     .map(|(k, (n, c, oy, ox))| {
@@ -111,8 +176,15 @@ fn forward<T: Element>() {
         for (n, c, oy, ox) in positions(shape).filter(|p| p.1 < c_in) {
             left += ys[at(shape, n, c, oy, ox)] * pooled(n, c, oy, ox);
         }
-        let right: f64 = wide(&dx.to_nchw()).iter().zip(&xs).map(|(a, b)| a * b).sum();
-        assert!((left - right).abs() <= roundoff::<T>() * shape.len() as f64, "{left} {right}");
+        let right: f64 = wide(&dx.to_nchw())
+            .iter()
+            .zip(&xs)
+            .map(|(a, b)| a * b)
+            .sum();
+        assert!(
+            (left - right).abs() <= roundoff::<T>() * shape.len() as f64,
+            "{left} {right}"
+        );
         let doubled: Vec<f64> = wide(&dx.to_nchw()).iter().map(|v| 2.0 * v).collect();
         close::<T>("added", &twice.to_nchw(), &doubled, 2.0, 2.0);
     }
@@ -130,8 +202,17 @@ fn forward_matches_the_formula_with_every_residual() {
 /// Against the formula written out in f64, from the same (rounded) inputs.
 fn backward<T: Element>() {
     let mut stream = Stream(5);
-    let shape = Shape { h: 3, w: 4, n: 21, c: 19 };
-    let (y, residual, d) = (stream.take::<T>(shape.len()), stream.take::<T>(shape.len()), stream.take::<T>(shape.len()));
+    let shape = Shape {
+        h: 3,
+        w: 4,
+        n: 21,
+        c: 19,
+    };
+    let (y, residual, d) = (
+        stream.take::<T>(shape.len()),
+        stream.take::<T>(shape.len()),
+        stream.take::<T>(shape.len()),
+    );
     let act = |v: &[T::Param]| Act::<T>::from_nchw(shape, v).unwrap();
     let (ya, ra) = (act(&y), act(&residual));
     let statistics = channel_statistics(&ya).unwrap();
@@ -151,19 +232,34 @@ fn backward<T: Element>() {
     assert!(lean.g.is_none());
 
     let (ys, ds, outs) = (wide(&y), wide(&d), wide(&out.to_nchw()));
-    let g: Vec<f64> = ds.iter().zip(&outs).map(|(d, o)| if *o > 0.0 { *d } else { 0.01 * d }).collect();
+    let g: Vec<f64> = ds
+        .iter()
+        .zip(&outs)
+        .map(|(d, o)| if *o > 0.0 { *d } else { 0.01 * d })
+        .collect();
     close::<T>("g", &back.g.unwrap().to_nchw(), &g, 1.0, 2.0);
     let count = (shape.h * shape.w * shape.n) as f64;
     let mut dy = vec![0.0; shape.len()];
     let (mut dweight, mut dbias) = (Vec::new(), Vec::new());
     for c in 0..shape.c {
-        let of_channel: Vec<usize> = positions(shape).enumerate().filter(|(_, p)| p.1 == c).map(|(k, _)| k).collect();
-        let (mean, inverse) = (statistics.mean[c].to_f64(), 1.0 / (statistics.variance[c].to_f64() + 1e-5).sqrt());
+        let of_channel: Vec<usize> = positions(shape)
+            .enumerate()
+            .filter(|(_, p)| p.1 == c)
+            .map(|(k, _)| k)
+            .collect();
+        let (mean, inverse) = (
+            statistics.mean[c].to_f64(),
+            1.0 / (statistics.variance[c].to_f64() + 1e-5).sqrt(),
+        );
         let sum_g: f64 = of_channel.iter().map(|&k| g[k]).sum();
-        let sum_gx: f64 = of_channel.iter().map(|&k| g[k] * (ys[k] - mean) * inverse).sum();
+        let sum_gx: f64 = of_channel
+            .iter()
+            .map(|&k| g[k] * (ys[k] - mean) * inverse)
+            .sum();
         for k in of_channel {
             let x = (ys[k] - mean) * inverse;
-            dy[k] = affine.weight[c].to_f64() * inverse * (g[k] - sum_g / count - x * sum_gx / count);
+            dy[k] =
+                affine.weight[c].to_f64() * inverse * (g[k] - sum_g / count - x * sum_gx / count);
         }
         dweight.push(sum_gx);
         dbias.push(sum_g);
@@ -186,20 +282,47 @@ fn backward_matches_the_formula() {
 #[test]
 fn the_number_of_threads_does_not_show() {
     fn bytes<T: Element>(threads: usize) -> Vec<f64> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let shape = Shape { h: 9, w: 7, n: 33, c: 70 };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let shape = Shape {
+            h: 9,
+            w: 7,
+            n: 33,
+            c: 70,
+        };
         let mut stream = Stream(6);
         let (y, d) = (stream.take::<T>(shape.len()), stream.take::<T>(shape.len()));
         pool.install(|| {
-            let (y, d) = (Act::<T>::from_nchw(shape, &y).unwrap(), Act::<T>::from_nchw(shape, &d).unwrap());
+            let (y, d) = (
+                Act::<T>::from_nchw(shape, &y).unwrap(),
+                Act::<T>::from_nchw(shape, &d).unwrap(),
+            );
             let statistics = channel_statistics(&y).unwrap();
             let (ones, zeros) = (vec![T::Param::ONE; shape.c], vec![T::Param::ZERO; shape.c]);
             let (mean, variance) = (&statistics.mean, &statistics.variance);
-            let bn = BatchNorm { mean, variance, eps: T::Param::from_f64(1e-5), weight: &ones, bias: &zeros };
+            let bn = BatchNorm {
+                mean,
+                variance,
+                eps: T::Param::from_f64(1e-5),
+                weight: &ones,
+                bias: &zeros,
+            };
             let act = Activation::LeakyRelu(0.01);
             let out = bn_act_forward(&y, &bn, act, Residual::Identity(&d)).unwrap();
             let back = bn_act_backward(d.duplicate(), &out, &y, &bn, act, true).unwrap();
-            wide(&[out.to_nchw(), back.dy.to_nchw(), back.dweight, back.dbias, mean.clone(), variance.clone()].concat())
+            wide(
+                &[
+                    out.to_nchw(),
+                    back.dy.to_nchw(),
+                    back.dweight,
+                    back.dbias,
+                    mean.clone(),
+                    variance.clone(),
+                ]
+                .concat(),
+            )
         })
     }
     for threads in [2, 5] {
@@ -210,12 +333,23 @@ fn the_number_of_threads_does_not_show() {
 
 #[test]
 fn a_large_mean_does_not_spoil_the_variance() {
-    let shape = Shape { h: 6, w: 5, n: 40, c: 3 };
+    let shape = Shape {
+        h: 6,
+        w: 5,
+        n: 40,
+        c: 3,
+    };
     let mut stream = Stream(9);
-    let values: Vec<f32> = (0..shape.len()).map(|_| 1000.0 + stream.next() as f32).collect();
+    let values: Vec<f32> = (0..shape.len())
+        .map(|_| 1000.0 + stream.next() as f32)
+        .collect();
     let statistics = channel_statistics(&Act::<f32>::from_nchw(shape, &values).unwrap()).unwrap();
     for c in 0..3 {
-        let of: Vec<f64> = positions(shape).zip(&values).filter(|(p, _)| p.1 == c).map(|(_, v)| f64::from(*v)).collect();
+        let of: Vec<f64> = positions(shape)
+            .zip(&values)
+            .filter(|(p, _)| p.1 == c)
+            .map(|(_, v)| f64::from(*v))
+            .collect();
         let mean = of.iter().sum::<f64>() / of.len() as f64;
         let variance = of.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / of.len() as f64;
         assert!((f64::from(statistics.variance[c]) - variance).abs() < 1e-5 * variance);
@@ -226,15 +360,25 @@ fn a_large_mean_does_not_spoil_the_variance() {
 fn pooling_and_its_gradients_are_transposes() {
     let mut stream = Stream(2);
     for (h, window) in [(4, 4), (8, 4), (5, 2)] {
-        let shape = Shape { h, w: h, n: 3, c: 18 };
+        let shape = Shape {
+            h,
+            w: h,
+            n: 3,
+            c: 18,
+        };
         let x = stream.take::<f64>(shape.len());
         let z = global_avg_pool(&Act::<f64>::from_nchw(shape, &x).unwrap(), window).unwrap();
         let side = h / window;
         assert_eq!(z.len(), 3 * 18 * side * side);
-        let mean: f64 = (0..window * window).map(|k| x[at(shape, 1, 2, k / window, k % window)]).sum::<f64>() / (window * window) as f64;
+        let mean: f64 = (0..window * window)
+            .map(|k| x[at(shape, 1, 2, k / window, k % window)])
+            .sum::<f64>()
+            / (window * window) as f64;
         assert!((z[(18 + 2) * side * side] - mean).abs() < 1e-15);
         let dz = stream.take::<f64>(z.len());
-        let dx = global_avg_pool_backward::<f64>(&dz, shape, window).unwrap().to_nchw();
+        let dx = global_avg_pool_backward::<f64>(&dz, shape, window)
+            .unwrap()
+            .to_nchw();
         let left: f64 = z.iter().zip(&dz).map(|(a, b)| a * b).sum();
         let right: f64 = x.iter().zip(&dx).map(|(a, b)| a * b).sum();
         assert!((left - right).abs() < 1e-12);
@@ -242,24 +386,52 @@ fn pooling_and_its_gradients_are_transposes() {
         let act = Act::<f64>::from_nchw(shape, &x).unwrap();
         let out = max_pool2(&act).unwrap();
         let gradient = stream.take::<f64>(out.shape().len());
-        let dx = max_pool2_backward(&Act::from_nchw(out.shape(), &gradient).unwrap(), &act).unwrap().to_nchw();
-        let left: f64 = out.to_nchw().iter().zip(&gradient).map(|(a, b)| a * b).sum();
+        let dx = max_pool2_backward(&Act::from_nchw(out.shape(), &gradient).unwrap(), &act)
+            .unwrap()
+            .to_nchw();
+        let left: f64 = out
+            .to_nchw()
+            .iter()
+            .zip(&gradient)
+            .map(|(a, b)| a * b)
+            .sum();
         let right: f64 = x.iter().zip(&dx).map(|(a, b)| a * b).sum();
         assert!((left - right).abs() < 1e-12);
         assert_eq!(dx.iter().filter(|v| **v != 0.0).count(), gradient.len());
         let sum = add(act.duplicate(), &act).unwrap().to_nchw();
         assert!(sum.iter().zip(&x).all(|(s, v)| *s == 2.0 * v));
     }
-    assert!(global_avg_pool(&Act::<f32>::zeros(Shape { h: 2, w: 2, n: 1, c: 1 }), 3).is_err());
+    assert!(
+        global_avg_pool(
+            &Act::<f32>::zeros(Shape {
+                h: 2,
+                w: 2,
+                n: 1,
+                c: 1
+            }),
+            3
+        )
+        .is_err()
+    );
 }
 
 #[test]
 fn layouts_round_trip() {
-    let shape = Shape { h: 3, w: 2, n: 5, c: 7 };
+    let shape = Shape {
+        h: 3,
+        w: 2,
+        n: 5,
+        c: 7,
+    };
     let values = Stream(1).take::<bf16>(shape.len());
     let act = Act::<bf16>::from_nchw(shape, &values).unwrap();
     assert_eq!(act.to_nchw(), values);
-    assert_eq!(Act::<bf16>::from_hwnc(shape, &act.to_hwnc()).unwrap().to_nchw(), values);
+    assert_eq!(
+        Act::<bf16>::from_hwnc(shape, &act.to_hwnc())
+            .unwrap()
+            .to_nchw(),
+        values
+    );
     assert!(act.is_finite());
     let mut spoiled = values;
     spoiled[17] = f32::NAN;
@@ -272,7 +444,12 @@ fn layouts_round_trip() {
 fn the_head_is_a_linear_layer() {
     let (n, d, c) = (5, 37, 4);
     let mut stream = Stream(4);
-    let (x, w, b, g) = (stream.take::<f64>(n * d), stream.take::<f64>(c * d), stream.take::<f64>(c), stream.take::<f64>(n * c));
+    let (x, w, b, g) = (
+        stream.take::<f64>(n * d),
+        stream.take::<f64>(c * d),
+        stream.take::<f64>(c),
+        stream.take::<f64>(n * c),
+    );
     let logits = linear_forward(&x, &w, &b, n, d, c).unwrap();
     let expected: f64 = (0..d).map(|k| x[2 * d + k] * w[3 * d + k]).sum::<f64>() + b[3];
     assert!((logits[2 * c + 3] - expected).abs() < 1e-13);
@@ -280,21 +457,34 @@ fn the_head_is_a_linear_layer() {
     let dx: f64 = (0..c).map(|k| g[c + k] * w[k * d + 5]).sum();
     let dw: f64 = (0..n).map(|k| g[k * c + 1] * x[k * d + 6]).sum();
     let db: f64 = (0..n).map(|k| g[k * c + 1]).sum();
-    assert!((back.dx[d + 5] - dx).abs() < 1e-13 && (back.dw[d + 6] - dw).abs() < 1e-13 && (back.db[1] - db).abs() < 1e-13);
+    assert!(
+        (back.dx[d + 5] - dx).abs() < 1e-13
+            && (back.dw[d + 6] - dw).abs() < 1e-13
+            && (back.db[1] - db).abs() < 1e-13
+    );
 }
 
 #[test]
 fn sgd_takes_pytorch_steps() {
     for nesterov in [false, true] {
-        let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01, nesterov };
-        let (mut w, mut v, mut weights, mut momentum) = (2.0f64, 0.0, vec![2.0f64; 40_000], vec![0.0; 40_000]);
+        let sgd = Sgd {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 0.01,
+            nesterov,
+        };
+        let (mut w, mut v, mut weights, mut momentum) =
+            (2.0f64, 0.0, vec![2.0f64; 40_000], vec![0.0; 40_000]);
         for step in 0..3 {
             let gradient = 0.5 + f64::from(step);
             let g = gradient + 0.01 * w;
             v = 0.9 * v + g;
             w -= 0.1 * if nesterov { g + 0.9 * v } else { v };
             sgd_step(&mut weights, &mut momentum, &vec![gradient; 40_000], sgd).unwrap();
-            assert!(weights.iter().all(|x| (x - w).abs() < 1e-14) && momentum.iter().all(|x| (x - v).abs() < 1e-14));
+            assert!(
+                weights.iter().all(|x| (x - w).abs() < 1e-14)
+                    && momentum.iter().all(|x| (x - v).abs() < 1e-14)
+            );
         }
     }
 }
@@ -303,36 +493,70 @@ fn sgd_takes_pytorch_steps() {
 fn power_iteration_finds_the_largest_singular_value() {
     for (kernel, stride) in [(3, 1), (3, 2), (1, 1)] {
         let (conv, side) = (Conv::new(2, 3, kernel, stride).unwrap(), 4);
-        let input = Shape { h: side, w: side, n: 1, c: 2 };
+        let input = Shape {
+            h: side,
+            w: side,
+            n: 1,
+            c: 2,
+        };
         let output = conv.output_shape(input);
         let mut stream = Stream(8);
         let oihw = stream.take::<f64>(conv.weight_len());
-        let (mut u, mut v) = (stream.take::<f64>(output.len()), stream.take::<f64>(input.len()));
+        let (mut u, mut v) = (
+            stream.take::<f64>(output.len()),
+            stream.take::<f64>(input.len()),
+        );
         let sigma = conv_power_iteration(conv, side, side, &oihw, &mut u, &mut v, 2000).unwrap();
         // The operator as a matrix; M Mᵀ u = σ² u at the end.
         let mut matrix = vec![0.0; output.len() * input.len()];
-        each_product(conv, input, |i, k, o| matrix[o * input.len() + i] += oihw[k]);
-        let back: Vec<f64> = (0..input.len()).map(|i| (0..output.len()).map(|o| matrix[o * input.len() + i] * u[o]).sum()).collect();
+        each_product(conv, input, |i, k, o| {
+            matrix[o * input.len() + i] += oihw[k]
+        });
+        let back: Vec<f64> = (0..input.len())
+            .map(|i| {
+                (0..output.len())
+                    .map(|o| matrix[o * input.len() + i] * u[o])
+                    .sum()
+            })
+            .collect();
         for o in 0..output.len() {
-            let image: f64 = (0..input.len()).map(|i| matrix[o * input.len() + i] * back[i]).sum();
+            let image: f64 = (0..input.len())
+                .map(|i| matrix[o * input.len() + i] * back[i])
+                .sum();
             assert!((image - sigma * sigma * u[o]).abs() < 1e-6 * sigma * sigma);
         }
-        assert!((conv_sigma(conv, side, side, &oihw, &u, &v).unwrap() - sigma).abs() < 1e-12 * sigma);
+        assert!(
+            (conv_sigma(conv, side, side, &oihw, &u, &v).unwrap() - sigma).abs() < 1e-12 * sigma
+        );
         let gradient = conv_sigma_gradient(conv, side, side, &u, &v).unwrap();
         let linear: f64 = gradient.iter().zip(&oihw).map(|(a, b)| a * b).sum();
-        assert!((linear - sigma).abs() < 1e-12 * sigma, "σ is linear in the weights");
+        assert!(
+            (linear - sigma).abs() < 1e-12 * sigma,
+            "σ is linear in the weights"
+        );
     }
 }
 
 #[test]
 fn a_steady_state_allocates_nothing() {
-    let shape = Shape { h: 8, w: 8, n: 16, c: 24 };
+    let shape = Shape {
+        h: 8,
+        w: 8,
+        n: 16,
+        c: 24,
+    };
     let step = || {
         let x = Act::<f32>::zeros(shape);
         let y = x.duplicate();
         let statistics = channel_statistics(&y).unwrap();
         let (ones, zeros) = (vec![1.0; 24], vec![0.0; 24]);
-        let bn = BatchNorm { mean: &statistics.mean, variance: &statistics.variance, eps: 1e-5, weight: &ones, bias: &zeros };
+        let bn = BatchNorm {
+            mean: &statistics.mean,
+            variance: &statistics.variance,
+            eps: 1e-5,
+            weight: &ones,
+            bias: &zeros,
+        };
         let out = bn_act_forward(&y, &bn, Activation::Identity, Residual::Identity(&x)).unwrap();
         drop(bn_act_backward(x, &out, &y, &bn, Activation::Identity, true).unwrap());
     };
@@ -341,5 +565,8 @@ fn a_steady_state_allocates_nothing() {
     (0..1000).for_each(|_| step());
     let after = pool_statistics();
     // Other tests of this binary share the pool; a step that leaked would ask a thousand times.
-    assert!(after.fresh_allocations - before.fresh_allocations < 500, "{before:?} {after:?}");
+    assert!(
+        after.fresh_allocations - before.fresh_allocations < 500,
+        "{before:?} {after:?}"
+    );
 }

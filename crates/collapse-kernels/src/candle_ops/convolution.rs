@@ -1,4 +1,7 @@
-use super::storage::{CandleElement, act, act_tensor, by_type, same_type, shape, stored, tensor_act, tensor_values, to_tensor, values};
+use super::storage::{
+    CandleElement, act, act_tensor, by_type, same_type, shape, stored, tensor_act, tensor_values,
+    to_tensor, values,
+};
 use crate::conv::{Conv, ConvWeights, conv_backward_data, conv_backward_weights, conv_forward};
 use crate::element::Float;
 use candle_core::backend::BackendStorage;
@@ -18,22 +21,36 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
         return x.conv2d(weight, kernel / 2, stride, 1, 1);
     }
     same_type(&[x, weight])?;
-    x.contiguous()?.apply_op2(&weight.contiguous()?, Convolution(conv))
+    x.contiguous()?
+        .apply_op2(&weight.contiguous()?, Convolution(conv))
 }
 
 struct Convolution(Conv);
 
-fn forward<T: CandleElement>(conv: Conv, x: (&CpuStorage, &Layout), w: (&CpuStorage, &Layout)) -> Result<(CpuStorage, Shape)> {
-    let weights = ConvWeights::<T>::pack(conv, &values::<T>(w.0, w.1)?, T::Param::ONE).map_err(Error::wrap)?;
+fn forward<T: CandleElement>(
+    conv: Conv,
+    x: (&CpuStorage, &Layout),
+    w: (&CpuStorage, &Layout),
+) -> Result<(CpuStorage, Shape)> {
+    let weights = ConvWeights::<T>::pack(conv, &values::<T>(w.0, w.1)?, T::Param::ONE)
+        .map_err(Error::wrap)?;
     let (y, _) = conv_forward(&act::<T>(x.0, x.1)?, &weights, false).map_err(Error::wrap)?;
     Ok(stored(&y))
 }
 
-fn backward<T: CandleElement>(conv: Conv, x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+fn backward<T: CandleElement>(
+    conv: Conv,
+    x: &Tensor,
+    w: &Tensor,
+    dy: &Tensor,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (xa, dy) = (tensor_act::<T>(x)?, tensor_act::<T>(dy)?);
     let dx = if x.track_op() {
-        let weights = ConvWeights::<T>::pack(conv, &tensor_values::<T>(w)?, T::Param::ONE).map_err(Error::wrap)?;
-        Some(act_tensor(&conv_backward_data(&dy, &weights, shape(x.shape())?, None).map_err(Error::wrap)?)?)
+        let weights = ConvWeights::<T>::pack(conv, &tensor_values::<T>(w)?, T::Param::ONE)
+            .map_err(Error::wrap)?;
+        Some(act_tensor(
+            &conv_backward_data(&dy, &weights, shape(x.shape())?, None).map_err(Error::wrap)?,
+        )?)
     } else {
         None
     };
@@ -52,11 +69,23 @@ impl CustomOp2 for Convolution {
         "collapse-conv2d"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         by_type!(x.dtype(), forward(self.0, (x, lx), (w, lw)))
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         by_type!(x.dtype(), backward(self.0, x, w, dy))
     }
 }

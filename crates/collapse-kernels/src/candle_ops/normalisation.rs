@@ -1,6 +1,11 @@
-use super::storage::{CandleElement, act, act_tensor, by_type, same_type, stored, tensor_act, tensor_values, to_f64, to_tensor, values};
+use super::storage::{
+    CandleElement, act, act_tensor, by_type, same_type, stored, tensor_act, tensor_values, to_f64,
+    to_tensor, values,
+};
 use crate::element::Float;
-use crate::norm::{Activation, BatchNorm, Residual, bn_act_backward, bn_act_forward, channel_statistics};
+use crate::norm::{
+    Activation, BatchNorm, Residual, bn_act_backward, bn_act_forward, channel_statistics,
+};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, bail};
 
@@ -54,18 +59,32 @@ pub fn batch_norm_act(
         BatchStatistics::Running { mean, variance } => (mean.to_vec(), variance.to_vec()),
     };
     if mean.len() != channels || variance.len() != channels {
-        bail!("statistics of {} and {} channels for a tensor of {channels}", mean.len(), variance.len());
+        bail!(
+            "statistics of {} and {} channels for a tensor of {channels}",
+            mean.len(),
+            variance.len()
+        );
     }
     let training = matches!(statistics, BatchStatistics::OfBatch);
-    let operation =
-        NormAct { mean: mean.clone(), variance: variance.clone(), eps, activation, training, residual: residual.is_some() };
+    let operation = NormAct {
+        mean: mean.clone(),
+        variance: variance.clone(),
+        eps,
+        activation,
+        training,
+        residual: residual.is_some(),
+    };
     // A custom operation takes three tensors: scale and shift travel as one, an absent residual as a stand-in never read.
     let affine = Tensor::stack(&[weight, bias], 0)?.contiguous()?;
     let stand_in = match residual {
         Some(residual) => residual.contiguous()?,
         None => affine.detach(),
     };
-    Ok(Normed { out: y.apply_op3(&affine, &stand_in, operation)?, mean, variance })
+    Ok(Normed {
+        out: y.apply_op3(&affine, &stand_in, operation)?,
+        mean,
+        variance,
+    })
 }
 
 fn measure<T: CandleElement>(y: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
@@ -85,7 +104,11 @@ fn on_device(
 ) -> Result<Normed> {
     let c = y.dim(1)?;
     let channelwise = |v: &Tensor| v.reshape((1, c, 1, 1));
-    let constant = |v: &[f64]| Tensor::new(v, y.device())?.to_dtype(y.dtype())?.reshape((1, c, 1, 1));
+    let constant = |v: &[f64]| {
+        Tensor::new(v, y.device())?
+            .to_dtype(y.dtype())?
+            .reshape((1, c, 1, 1))
+    };
     let (mean, variance) = match statistics {
         BatchStatistics::OfBatch => {
             let mean = y.mean_keepdim((0, 2, 3))?;
@@ -94,8 +117,12 @@ fn on_device(
         }
         BatchStatistics::Running { mean, variance } => (constant(mean)?, constant(variance)?),
     };
-    let normed = y.broadcast_sub(&mean)?.broadcast_div(&(&variance + eps)?.sqrt()?)?;
-    let mut sum = normed.broadcast_mul(&channelwise(weight)?)?.broadcast_add(&channelwise(bias)?)?;
+    let normed = y
+        .broadcast_sub(&mean)?
+        .broadcast_div(&(&variance + eps)?.sqrt()?)?;
+    let mut sum = normed
+        .broadcast_mul(&channelwise(weight)?)?
+        .broadcast_add(&channelwise(bias)?)?;
     if let Some(residual) = residual {
         sum = (sum + residual)?;
     }
@@ -103,8 +130,17 @@ fn on_device(
         Activation::Identity => sum,
         Activation::LeakyRelu(slope) => (sum.relu()? - (sum.neg()?.relu()? * slope)?)?,
     };
-    let read = |t: Tensor| t.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
-    Ok(Normed { out, mean: read(mean)?, variance: read(variance)? })
+    let read = |t: Tensor| {
+        t.detach()
+            .flatten_all()?
+            .to_dtype(DType::F64)?
+            .to_vec1::<f64>()
+    };
+    Ok(Normed {
+        out,
+        mean: read(mean)?,
+        variance: read(variance)?,
+    })
 }
 
 struct NormAct {
@@ -127,33 +163,72 @@ struct Constants<P> {
 impl<P: Float> Constants<P> {
     fn new(operation: &NormAct, affine: Vec<P>) -> Self {
         let narrow = |v: &[f64]| v.iter().map(|&v| P::from_f64(v)).collect();
-        Self { mean: narrow(&operation.mean), variance: narrow(&operation.variance), eps: P::from_f64(operation.eps), affine }
+        Self {
+            mean: narrow(&operation.mean),
+            variance: narrow(&operation.variance),
+            eps: P::from_f64(operation.eps),
+            affine,
+        }
     }
 
     fn batch_norm(&self) -> BatchNorm<'_, P> {
         let (weight, bias) = self.affine.split_at(self.mean.len().min(self.affine.len()));
-        BatchNorm { mean: &self.mean, variance: &self.variance, eps: self.eps, weight, bias }
+        BatchNorm {
+            mean: &self.mean,
+            variance: &self.variance,
+            eps: self.eps,
+            weight,
+            bias,
+        }
     }
 }
 
 type Stored<'a> = (&'a CpuStorage, &'a Layout);
 
-fn forward<T: CandleElement>(operation: &NormAct, y: Stored, affine: Stored, residual: Stored) -> Result<(CpuStorage, Shape)> {
+fn forward<T: CandleElement>(
+    operation: &NormAct,
+    y: Stored,
+    affine: Stored,
+    residual: Stored,
+) -> Result<(CpuStorage, Shape)> {
     let constants = Constants::new(operation, values::<T>(affine.0, affine.1)?);
     let y = act::<T>(y.0, y.1)?;
-    let residual = if operation.residual { Some(act::<T>(residual.0, residual.1)?) } else { None };
+    let residual = if operation.residual {
+        Some(act::<T>(residual.0, residual.1)?)
+    } else {
+        None
+    };
     let residual = residual.as_ref().map_or(Residual::None, Residual::Identity);
-    let out = bn_act_forward(&y, &constants.batch_norm(), operation.activation, residual).map_err(Error::wrap)?;
+    let out = bn_act_forward(&y, &constants.batch_norm(), operation.activation, residual)
+        .map_err(Error::wrap)?;
     Ok(stored(&out))
 }
 
 type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
-fn backward<T: CandleElement>(operation: &NormAct, y: &Tensor, affine: &Tensor, out: &Tensor, dout: &Tensor) -> Result<Gradients> {
+fn backward<T: CandleElement>(
+    operation: &NormAct,
+    y: &Tensor,
+    affine: &Tensor,
+    out: &Tensor,
+    dout: &Tensor,
+) -> Result<Gradients> {
     let constants = Constants::new(operation, tensor_values::<T>(affine)?);
-    let (y, out, dout) = (tensor_act::<T>(y)?, tensor_act::<T>(out)?, tensor_act::<T>(dout)?);
+    let (y, out, dout) = (
+        tensor_act::<T>(y)?,
+        tensor_act::<T>(out)?,
+        tensor_act::<T>(dout)?,
+    );
     let batch_norm = constants.batch_norm();
-    let back = bn_act_backward(dout, &out, &y, &batch_norm, operation.activation, operation.residual).map_err(Error::wrap)?;
+    let back = bn_act_backward(
+        dout,
+        &out,
+        &y,
+        &batch_norm,
+        operation.activation,
+        operation.residual,
+    )
+    .map_err(Error::wrap)?;
     let channels = back.dweight.len();
     let residual = back.g.as_ref().map(act_tensor).transpose()?;
     let daffine = to_tensor::<T>([back.dweight, back.dbias].concat(), (2, channels))?;
@@ -174,12 +249,24 @@ impl CustomOp3 for NormAct {
         residual: &CpuStorage,
         lr: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        by_type!(y.dtype(), forward(self, (y, ly), (affine, la), (residual, lr)))
+        by_type!(
+            y.dtype(),
+            forward(self, (y, ly), (affine, la), (residual, lr))
+        )
     }
 
-    fn bwd(&self, y: &Tensor, affine: &Tensor, _residual: &Tensor, out: &Tensor, dout: &Tensor) -> Result<Gradients> {
+    fn bwd(
+        &self,
+        y: &Tensor,
+        affine: &Tensor,
+        _residual: &Tensor,
+        out: &Tensor,
+        dout: &Tensor,
+    ) -> Result<Gradients> {
         if !self.training {
-            bail!("batch norm with running statistics has no gradient here: train with BatchStatistics::OfBatch");
+            bail!(
+                "batch norm with running statistics has no gradient here: train with BatchStatistics::OfBatch"
+            );
         }
         by_type!(y.dtype(), backward(self, y, affine, out, dout))
     }

@@ -16,10 +16,18 @@ pub(super) trait CandleElement: Element {
 macro_rules! candle_element {
     ($type:ident, $variant:ident) => {
         impl CandleElement for $type {
-            fn read(storage: &CpuStorage, range: std::ops::Range<usize>) -> Result<Vec<Self::Param>> {
+            fn read(
+                storage: &CpuStorage,
+                range: std::ops::Range<usize>,
+            ) -> Result<Vec<Self::Param>> {
                 match storage {
-                    CpuStorage::$variant(values) => Ok(values[range].iter().map(|v| v.widen()).collect()),
-                    _ => bail!("the kernels mix no element types: every tensor of an operation must be {}", Self::NAME),
+                    CpuStorage::$variant(values) => {
+                        Ok(values[range].iter().map(|v| v.widen()).collect())
+                    }
+                    _ => bail!(
+                        "the kernels mix no element types: every tensor of an operation must be {}",
+                        Self::NAME
+                    ),
                 }
             }
 
@@ -46,7 +54,10 @@ macro_rules! by_type {
 }
 pub(super) use by_type;
 
-pub(super) fn values<T: CandleElement>(storage: &CpuStorage, layout: &Layout) -> Result<Vec<T::Param>> {
+pub(super) fn values<T: CandleElement>(
+    storage: &CpuStorage,
+    layout: &Layout,
+) -> Result<Vec<T::Param>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => T::read(storage, start..end),
         None => bail!("the kernels read contiguous tensors: call contiguous() first"),
@@ -79,17 +90,24 @@ pub(super) fn tensor_values<T: CandleElement>(tensor: &Tensor) -> Result<Vec<T::
 }
 
 pub(super) fn tensor_act<T: CandleElement>(tensor: &Tensor) -> Result<Act<T>> {
-    Act::from_nchw(shape(tensor.shape())?, &tensor_values::<T>(tensor)?).map_err(candle_core::Error::wrap)
+    Act::from_nchw(shape(tensor.shape())?, &tensor_values::<T>(tensor)?)
+        .map_err(candle_core::Error::wrap)
 }
 
-pub(super) fn to_tensor<T: CandleElement>(values: Vec<T::Param>, dims: impl Into<candle_core::Shape>) -> Result<Tensor> {
+pub(super) fn to_tensor<T: CandleElement>(
+    values: Vec<T::Param>,
+    dims: impl Into<candle_core::Shape>,
+) -> Result<Tensor> {
     let device = candle_core::Device::Cpu;
     let dims = dims.into();
     match T::write(values) {
         CpuStorage::F32(values) => Tensor::from_vec(values, dims, &device),
         CpuStorage::F64(values) => Tensor::from_vec(values, dims, &device),
         CpuStorage::BF16(values) => Tensor::from_vec(values, dims, &device),
-        other => bail!("no tensor of {:?} here", candle_core::backend::BackendStorage::dtype(&other)),
+        other => bail!(
+            "no tensor of {:?} here",
+            candle_core::backend::BackendStorage::dtype(&other)
+        ),
     }
 }
 
@@ -102,7 +120,10 @@ pub(super) fn same_type(tensors: &[&Tensor]) -> Result<DType> {
     let dtype = tensors[0].dtype();
     match tensors.iter().find(|t| t.dtype() != dtype) {
         None => Ok(dtype),
-        Some(other) => bail!("tensors of {dtype:?} and {:?} met in one operation: convert one of them", other.dtype()),
+        Some(other) => bail!(
+            "tensors of {dtype:?} and {:?} met in one operation: convert one of them",
+            other.dtype()
+        ),
     }
 }
 

@@ -67,9 +67,16 @@ unsafe fn rows<const R: usize>(tile: &Tile<'_, f32>, panel: usize, row: usize) {
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 2]; R];
         for tap in tile.taps {
-            let source = tile.source.as_ptr().add(tap.source + row * tile.source_stride);
-            let source: [*const f32; R] = std::array::from_fn(|r| source.add(r * tile.source_stride));
-            let weights = tile.panels.as_ptr().add(panel * tile.panel_len + tap.index * tile.tap_len);
+            let source = tile
+                .source
+                .as_ptr()
+                .add(tap.source + row * tile.source_stride);
+            let source: [*const f32; R] =
+                std::array::from_fn(|r| source.add(r * tile.source_stride));
+            let weights = tile
+                .panels
+                .as_ptr()
+                .add(panel * tile.panel_len + tap.index * tile.tap_len);
             for k in 0..tile.depth {
                 let low = _mm256_loadu_ps(weights.add(k * LANES));
                 let high = _mm256_loadu_ps(weights.add(k * LANES + 8));
@@ -82,7 +89,9 @@ unsafe fn rows<const R: usize>(tile: &Tile<'_, f32>, panel: usize, row: usize) {
         }
         for r in 0..R {
             for half in 0..2 {
-                let target = tile.out.add((row + r) * tile.out_stride + panel * LANES + half * 8);
+                let target = tile
+                    .out
+                    .add((row + r) * tile.out_stride + panel * LANES + half * 8);
                 let sum = if tile.accumulate {
                     _mm256_add_ps(_mm256_loadu_ps(target), sums[r][half])
                 } else {
@@ -116,7 +125,12 @@ unsafe fn outer(tile: OuterTile<'_, f32, f32>) {
 /// # Safety
 /// As [`Microkernel::outer`]; `x` points at the first of `R` channels of a panel, `acc` at the first of their rows.
 #[inline(always)]
-unsafe fn block<const R: usize>(tile: &OuterTile<'_, f32, f32>, x: *const f32, dy: *const f32, acc: *mut f32) {
+unsafe fn block<const R: usize>(
+    tile: &OuterTile<'_, f32, f32>,
+    x: *const f32,
+    dy: *const f32,
+    acc: *mut f32,
+) {
     // SAFETY: a segment is `depth` rows of sixteen in both operands.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 2]; R];
@@ -135,7 +149,10 @@ unsafe fn block<const R: usize>(tile: &OuterTile<'_, f32, f32>, x: *const f32, d
         for r in 0..R {
             for half in 0..2 {
                 let target = acc.add(r * LANES + half * 8);
-                _mm256_storeu_ps(target, _mm256_add_ps(_mm256_loadu_ps(target), sums[r][half]));
+                _mm256_storeu_ps(
+                    target,
+                    _mm256_add_ps(_mm256_loadu_ps(target), sums[r][half]),
+                );
             }
         }
     }

@@ -95,7 +95,11 @@ impl Words for Singles {
     unsafe fn store(target: *mut f32, sum: __m512, accumulate: bool) {
         // SAFETY: the caller's promises.
         unsafe {
-            let sum = if accumulate { _mm512_add_ps(_mm512_loadu_ps(target), sum) } else { sum };
+            let sum = if accumulate {
+                _mm512_add_ps(_mm512_loadu_ps(target), sum)
+            } else {
+                sum
+            };
             _mm512_storeu_ps(target, sum);
         }
     }
@@ -114,7 +118,13 @@ impl Words for Pairs {
     #[inline(always)]
     unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
         // SAFETY: AVX512-BF16, says the caller; the types are the same 512 bits.
-        unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) }
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
+        }
     }
 
     #[inline(always)]
@@ -123,7 +133,8 @@ impl Words for Pairs {
         unsafe {
             let target = target.cast::<__m256i>();
             let sum = if accumulate {
-                let old = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(target)));
+                let old =
+                    _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(target)));
                 _mm512_add_ps(_mm512_castsi512_ps(old), sum)
             } else {
                 sum
@@ -249,12 +260,18 @@ unsafe fn rows<W: Words, const R: usize, const P: usize>(tile: &Tile<'_, W::E>, 
         let mut sums = [[_mm512_setzero_ps(); P]; R];
         let words = tile.depth.div_ceil(W::GROUP);
         for tap in tile.taps {
-            let source = tile.source.as_ptr().add(tap.source + row * tile.source_stride);
-            let source: [*const i32; R] = std::array::from_fn(|r| source.add(r * tile.source_stride).cast());
+            let source = tile
+                .source
+                .as_ptr()
+                .add(tap.source + row * tile.source_stride);
+            let source: [*const i32; R] =
+                std::array::from_fn(|r| source.add(r * tile.source_stride).cast());
             let weights = tile.panels.as_ptr().add(tap.index * tile.tap_len);
-            let weights: [*const __m512i; P] = std::array::from_fn(|p| weights.add(p * tile.panel_len).cast());
+            let weights: [*const __m512i; P] =
+                std::array::from_fn(|p| weights.add(p * tile.panel_len).cast());
             for k in 0..words {
-                let b: [__m512i; P] = std::array::from_fn(|p| _mm512_loadu_si512(weights[p].add(k)));
+                let b: [__m512i; P] =
+                    std::array::from_fn(|p| _mm512_loadu_si512(weights[p].add(k)));
                 for r in 0..R {
                     let a = _mm512_set1_epi32(source[r].add(k).read_unaligned());
                     for p in 0..P {
@@ -265,7 +282,11 @@ unsafe fn rows<W: Words, const R: usize, const P: usize>(tile: &Tile<'_, W::E>, 
         }
         for r in 0..R {
             for p in 0..P {
-                W::store(tile.out.add((row + r) * tile.out_stride + p * LANES), sums[r][p], tile.accumulate);
+                W::store(
+                    tile.out.add((row + r) * tile.out_stride + p * LANES),
+                    sums[r][p],
+                    tile.accumulate,
+                );
             }
         }
     }
@@ -326,7 +347,10 @@ unsafe fn block<W: Words, const R: usize, const P: usize>(
         }
         for r in 0..R {
             for p in 0..P {
-                _mm512_storeu_ps(target(r, p), _mm512_add_ps(_mm512_loadu_ps(target(r, p)), sums[r][p]));
+                _mm512_storeu_ps(
+                    target(r, p),
+                    _mm512_add_ps(_mm512_loadu_ps(target(r, p)), sums[r][p]),
+                );
             }
         }
     }

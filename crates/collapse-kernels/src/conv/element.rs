@@ -4,9 +4,13 @@ use super::geometry::{Direction, Geometry};
 use super::kernel::Store;
 use super::pack::{PanelLayout, pack};
 use super::portable::Portable;
-#[cfg(target_arch = "x86_64")]
-use super::{amx::{Amx, hardware::Hardware}, avx2::Avx2, avx512::{Avx512, Pairs, Singles}};
 use super::{Conv, gather::gather, outer::weight_gradient};
+#[cfg(target_arch = "x86_64")]
+use super::{
+    amx::{Amx, hardware::Hardware},
+    avx2::Avx2,
+    avx512::{Avx512, Pairs, Singles},
+};
 use crate::act::Act;
 use crate::element::Element;
 use crate::norm::{ChannelStatistics, channel_statistics_on};
@@ -24,8 +28,13 @@ pub trait ConvElement: Sized {
     fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Self::Panels;
 
     /// Packs scaled master weights.
-    fn pack(conv: Conv, direction: Direction, oihw: &[<Self as Element>::Param], scale: <Self as Element>::Param, panels: &mut Self::Panels)
-    where
+    fn pack(
+        conv: Conv,
+        direction: Direction,
+        oihw: &[<Self as Element>::Param],
+        scale: <Self as Element>::Param,
+        panels: &mut Self::Panels,
+    ) where
         Self: Element;
 
     /// Forward product or gradient to the input.
@@ -41,8 +50,13 @@ pub trait ConvElement: Sized {
         Self: Element;
 
     /// Gradient to the weights, added to zeros.
-    fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<Self>, dy: &Act<Self>, dw: &mut [<Self as Element>::Param])
-    where
+    fn weight_gradient(
+        path: KernelPath,
+        conv: Conv,
+        x: &Act<Self>,
+        dy: &Act<Self>,
+        dw: &mut [<Self as Element>::Param],
+    ) where
         Self: Element;
 }
 
@@ -76,8 +90,22 @@ macro_rules! real_convolution {
                 Buffer::dirty(PanelLayout::new(conv, direction, 1).len())
             }
 
-            fn pack(conv: Conv, direction: Direction, oihw: &[$type], scale: $type, panels: &mut Self::Panels) {
-                pack(conv, direction, PanelLayout::new(conv, direction, 1), oihw, panels, |w| w, scale);
+            fn pack(
+                conv: Conv,
+                direction: Direction,
+                oihw: &[$type],
+                scale: $type,
+                panels: &mut Self::Panels,
+            ) {
+                pack(
+                    conv,
+                    direction,
+                    PanelLayout::new(conv, direction, 1),
+                    oihw,
+                    panels,
+                    |w| w,
+                    scale,
+                );
             }
 
             fn multiply(
@@ -88,10 +116,19 @@ macro_rules! real_convolution {
                 out: &mut Act<$type>,
                 store: Store,
             ) -> Option<ChannelStatistics<$type>> {
-                $dispatch!(path, gather(path.level(), geometry, source, panels, out, store))
+                $dispatch!(
+                    path,
+                    gather(path.level(), geometry, source, panels, out, store)
+                )
             }
 
-            fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<$type>, dy: &Act<$type>, dw: &mut [$type]) {
+            fn weight_gradient(
+                path: KernelPath,
+                conv: Conv,
+                x: &Act<$type>,
+                dy: &Act<$type>,
+                dw: &mut [$type],
+            ) {
                 $dispatch!(path, weight_gradient(conv, x, dy, dw));
             }
         }
@@ -126,11 +163,27 @@ impl ConvElement for bf16 {
         match panels {
             Bf16Panels::Wide(panels) => {
                 let layout = PanelLayout::new(conv, direction, 1);
-                pack(conv, direction, layout, oihw, panels, |w| bf16::narrow(w).widen(), scale);
+                pack(
+                    conv,
+                    direction,
+                    layout,
+                    oihw,
+                    panels,
+                    |w| bf16::narrow(w).widen(),
+                    scale,
+                );
             }
             #[cfg(target_arch = "x86_64")]
             Bf16Panels::Pairs(panels) => {
-                pack(conv, direction, PanelLayout::new(conv, direction, 2), oihw, panels, bf16::narrow, scale);
+                pack(
+                    conv,
+                    direction,
+                    PanelLayout::new(conv, direction, 2),
+                    oihw,
+                    panels,
+                    bf16::narrow,
+                    scale,
+                );
             }
         }
     }
@@ -151,20 +204,49 @@ impl ConvElement for bf16 {
                     let kernel = Amx::<Hardware>::for_channels(source.shape().c);
                     gather(kernel, level, geometry, source, panels, out, store)
                 } else {
-                    gather(Avx512::<Pairs>::new(), level, geometry, source, panels, out, store)
+                    gather(
+                        Avx512::<Pairs>::new(),
+                        level,
+                        geometry,
+                        source,
+                        panels,
+                        out,
+                        store,
+                    )
                 }
             }
             Bf16Panels::Wide(panels) => {
-                let mut wide = if store == Store::Add { out.convert::<f32>() } else { Act::dirty(out.shape()) };
-                let wide_store = if store == Store::Add { Store::Add } else { Store::Write };
-                f32::multiply(path, geometry, &source.convert(), panels, &mut wide, wide_store);
+                let mut wide = if store == Store::Add {
+                    out.convert::<f32>()
+                } else {
+                    Act::dirty(out.shape())
+                };
+                let wide_store = if store == Store::Add {
+                    Store::Add
+                } else {
+                    Store::Write
+                };
+                f32::multiply(
+                    path,
+                    geometry,
+                    &source.convert(),
+                    panels,
+                    &mut wide,
+                    wide_store,
+                );
                 *out = wide.convert();
                 (store == Store::WriteAndMeasure).then(|| channel_statistics_on(path.level(), out))
             }
         }
     }
 
-    fn weight_gradient(path: KernelPath, conv: Conv, x: &Act<bf16>, dy: &Act<bf16>, dw: &mut [f32]) {
+    fn weight_gradient(
+        path: KernelPath,
+        conv: Conv,
+        x: &Act<bf16>,
+        dy: &Act<bf16>,
+        dw: &mut [f32],
+    ) {
         match path {
             #[cfg(target_arch = "x86_64")]
             KernelPath::AmxBf16 => weight_gradient(Amx::<Hardware>::for_images(), conv, x, dy, dw),

@@ -49,19 +49,25 @@ pub(crate) fn gather<K: Microkernel>(
     let per_group = (GROUP_BYTES / panel_bytes / 2 * 2).clamp(2, layout.panels.next_multiple_of(2));
     let groups = layout.panels.div_ceil(per_group);
     let multiplications = pixels * shape.n * layout.len();
-    let tasks = (multiplications / MULTIPLICATIONS_PER_TASK).clamp(1, 8 * rayon::current_num_threads());
+    let tasks =
+        (multiplications / MULTIPLICATIONS_PER_TASK).clamp(1, 8 * rayon::current_num_threads());
     let blocks = out.n_stride().div_ceil(block);
     let chunks = tasks.div_ceil(groups * blocks).clamp(1, pixels);
     let pixels_per_chunk = pixels.div_ceil(chunks);
 
     let (n_stride, c_stride, pixel_len) = (out.n_stride(), out.c_stride(), out.pixel_len());
     // Rows of neighbouring pixels are evenly spaced only where all images are taken.
-    let run_limit = if blocks == 1 { (ROWS_PER_RUN / n_stride).max(1) } else { 1 };
+    let run_limit = if blocks == 1 {
+        (ROWS_PER_RUN / n_stride).max(1)
+    } else {
+        1
+    };
     let target = SharedMut::new(out.data_mut());
     let moments_view = moments.as_mut().map(|m| m.view());
 
     let work = |job: usize| {
-        let (group, image_block, chunk) = (job / chunks / blocks, job / chunks % blocks, job % chunks);
+        let (group, image_block, chunk) =
+            (job / chunks / blocks, job / chunks % blocks, job % chunks);
         let first_image = image_block * block;
         let images = block.min(n_stride - first_image);
         let group_panels = group * per_group..((group + 1) * per_group).min(layout.panels);
@@ -73,7 +79,9 @@ pub(crate) fn gather<K: Microkernel>(
             let (y, x) = (p / shape.w, p % shape.w);
             let run = geometry.run(x, run_limit).min(end - p);
             let count = geometry.taps(y, x, source.pixel_len(), &mut taps);
-            taps[..count].iter_mut().for_each(|tap| tap.source += first_image * source.c_stride());
+            taps[..count]
+                .iter_mut()
+                .for_each(|tap| tap.source += first_image * source.c_stride());
             for panel in group_panels.clone().step_by(2) {
                 let tile = Tile {
                     source: source.data(),
@@ -85,7 +93,9 @@ pub(crate) fn gather<K: Microkernel>(
                     tap_len: layout.tap_len(),
                     n_panels: (group_panels.end - panel).min(2),
                     // SAFETY: this image of pixel p and column panel · 16 lie inside the target.
-                    out: unsafe { target.pointer(p * pixel_len + first_image * c_stride + panel * LANES) },
+                    out: unsafe {
+                        target.pointer(p * pixel_len + first_image * c_stride + panel * LANES)
+                    },
                     out_stride: c_stride,
                     rows: if blocks == 1 { run * n_stride } else { images },
                     accumulate: store == Store::Add,
@@ -98,7 +108,15 @@ pub(crate) fn gather<K: Microkernel>(
             if let Some(moments) = moments_view.as_ref().filter(|_| first_image < shape.n) {
                 for pixel in p..p + run {
                     // SAFETY: these columns of these pixels were just written by this job, no other touches them.
-                    unsafe { moments.measure(level, (pixel, image_block), group_panels.clone(), &target, pixel_len) };
+                    unsafe {
+                        moments.measure(
+                            level,
+                            (pixel, image_block),
+                            group_panels.clone(),
+                            &target,
+                            pixel_len,
+                        )
+                    };
                 }
             }
             p += run;
@@ -113,11 +131,14 @@ pub(crate) fn gather<K: Microkernel>(
     moments.map(|m| m.combine())
 }
 
-
 /// Images taken together, by shapes alone because statistics are summed by blocks.
 fn images_per_block<T: Element>(geometry: &Geometry, source: &Act<T>, n_stride: usize) -> usize {
     const STEP: usize = 32;
     let image_bytes = geometry.conv.kernel * geometry.source.w * source.c_stride() * size_of::<T>();
     let block = (SOURCE_BYTES / image_bytes / STEP * STEP).max(STEP);
-    if block >= n_stride || geometry.conv.kernel == 1 { n_stride.max(1) } else { block }
+    if block >= n_stride || geometry.conv.kernel == 1 {
+        n_stride.max(1)
+    } else {
+        block
+    }
 }

@@ -34,7 +34,12 @@ pub struct Geometry {
 
 impl Geometry {
     pub(crate) fn new(conv: Conv, direction: Direction, source: Shape, target: Shape) -> Self {
-        Self { conv, direction, source, target }
+        Self {
+            conv,
+            direction,
+            source,
+            target,
+        }
     }
 
     /// The source coordinate that tap coordinate `k` of target coordinate `t` reads, if it lies on the map.
@@ -55,14 +60,25 @@ impl Geometry {
     }
 
     /// Fills `taps` for the target pixel (y, x), in order of their index; returns how many there are.
-    pub(crate) fn taps(&self, y: usize, x: usize, pixel_len: usize, taps: &mut [Tap; MAX_TAPS]) -> usize {
+    pub(crate) fn taps(
+        &self,
+        y: usize,
+        x: usize,
+        pixel_len: usize,
+        taps: &mut [Tap; MAX_TAPS],
+    ) -> usize {
         let k = self.conv.kernel;
         let mut count = 0;
         for ky in 0..k {
-            let Some(sy) = self.source_of(y, ky, self.source.h) else { continue };
+            let Some(sy) = self.source_of(y, ky, self.source.h) else {
+                continue;
+            };
             for kx in 0..k {
                 if let Some(sx) = self.source_of(x, kx, self.source.w) {
-                    taps[count] = Tap { source: (sy * self.source.w + sx) * pixel_len, index: ky * k + kx };
+                    taps[count] = Tap {
+                        source: (sy * self.source.w + sx) * pixel_len,
+                        index: ky * k + kx,
+                    };
                     count += 1;
                 }
             }
@@ -82,10 +98,18 @@ impl Geometry {
     }
 
     /// Output columns for which tap column `kx` lies on an input map `w` wide (forward sense).
-    pub(crate) fn valid_columns(conv: Conv, kx: usize, w_in: usize, w_out: usize) -> std::ops::Range<usize> {
+    pub(crate) fn valid_columns(
+        conv: Conv,
+        kx: usize,
+        w_in: usize,
+        w_out: usize,
+    ) -> std::ops::Range<usize> {
         let padding = conv.kernel / 2;
         let first = padding.saturating_sub(kx).div_ceil(conv.stride);
-        let end = (w_in + padding).saturating_sub(kx).div_ceil(conv.stride).min(w_out);
+        let end = (w_in + padding)
+            .saturating_sub(kx)
+            .div_ceil(conv.stride)
+            .min(w_out);
         first..end.max(first)
     }
 }
@@ -96,8 +120,20 @@ mod tests {
 
     #[test]
     fn inverted_taps_are_the_forward_taps_read_backwards() {
-        for (kernel, stride, h, w) in [(3, 1, 5, 4), (3, 2, 7, 6), (3, 2, 8, 5), (1, 2, 7, 6), (1, 1, 3, 3), (3, 1, 1, 1)] {
-            let conv = Conv { in_channels: 1, out_channels: 1, kernel, stride };
+        for (kernel, stride, h, w) in [
+            (3, 1, 5, 4),
+            (3, 2, 7, 6),
+            (3, 2, 8, 5),
+            (1, 2, 7, 6),
+            (1, 1, 3, 3),
+            (3, 1, 1, 1),
+        ] {
+            let conv = Conv {
+                in_channels: 1,
+                out_channels: 1,
+                kernel,
+                stride,
+            };
             let input = Shape { h, w, n: 1, c: 1 };
             let output = conv.output_shape(input);
             let collect = |direction, source: Shape, target: Shape| {
@@ -118,7 +154,13 @@ mod tests {
             assert_eq!(forward, collect(Direction::ToInput, output, input));
             for kx in 0..kernel {
                 let columns = Geometry::valid_columns(conv, kx, w, output.w);
-                let expected: Vec<_> = (0..output.w).filter(|o| (o * stride + kx).checked_sub(kernel / 2).is_some_and(|i| i < w)).collect();
+                let expected: Vec<_> = (0..output.w)
+                    .filter(|o| {
+                        (o * stride + kx)
+                            .checked_sub(kernel / 2)
+                            .is_some_and(|i| i < w)
+                    })
+                    .collect();
                 assert_eq!(columns.collect::<Vec<_>>(), expected);
             }
         }

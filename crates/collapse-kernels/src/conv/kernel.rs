@@ -88,7 +88,9 @@ impl<'a, E> RowOfPixels<'a, E> {
     /// The 16 channels of `panel` of image `image`.
     #[inline(always)]
     pub(crate) fn lanes(&self, panel: usize, pixel: usize, image: usize) -> &'a [E] {
-        let start = pixel * self.pixel_stride + (self.first_image + image) * self.image_stride + (self.first_panel + panel) * LANES;
+        let start = pixel * self.pixel_stride
+            + (self.first_image + image) * self.image_stride
+            + (self.first_panel + panel) * LANES;
         &self.data[start..start + LANES]
     }
 
@@ -151,9 +153,15 @@ pub(crate) fn pack_plain<E: Element>(row: &RowOfPixels<'_, E>, packed: &mut [E])
 #[inline(always)]
 pub(crate) fn finish<E: Element>(target: &mut [E], sums: &[E::Param; LANES], accumulate: bool) {
     if accumulate {
-        target.iter_mut().zip(sums).for_each(|(t, &s)| *t = E::narrow(t.widen() + s));
+        target
+            .iter_mut()
+            .zip(sums)
+            .for_each(|(t, &s)| *t = E::narrow(t.widen() + s));
     } else {
-        target.iter_mut().zip(sums).for_each(|(t, &s)| *t = E::narrow(s));
+        target
+            .iter_mut()
+            .zip(sums)
+            .for_each(|(t, &s)| *t = E::narrow(s));
     }
 }
 

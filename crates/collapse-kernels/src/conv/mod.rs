@@ -51,20 +51,40 @@ impl Conv {
     ///
     /// # Errors
     /// If the kernel is not 1 or 3, the stride not 1 or 2, or a channel count is 0.
-    pub fn new(in_channels: usize, out_channels: usize, kernel: usize, stride: usize) -> Result<Self> {
-        let conv = Self { in_channels, out_channels, kernel, stride };
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Result<Self> {
+        let conv = Self {
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+        };
         conv.check()?;
         Ok(conv)
     }
 
     /// Public fields may have been changed since `new`.
     fn check(&self) -> Result<()> {
-        let Self { in_channels, out_channels, kernel, stride } = *self;
+        let Self {
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+        } = *self;
         let channels = in_channels.min(out_channels) > 0;
         if channels && matches!(kernel, 1 | 3) && matches!(stride, 1 | 2) {
             Ok(())
         } else {
-            Err(Error::Conv { in_channels, out_channels, kernel, stride })
+            Err(Error::Conv {
+                in_channels,
+                out_channels,
+                kernel,
+                stride,
+            })
         }
     }
 
@@ -76,7 +96,12 @@ impl Conv {
     /// Shape of the output for an input of this shape.
     pub fn output_shape(&self, input: Shape) -> Shape {
         let side = |s: usize| s.div_ceil(self.stride);
-        Shape { h: side(input.h), w: side(input.w), n: input.n, c: self.out_channels }
+        Shape {
+            h: side(input.h),
+            w: side(input.w),
+            n: input.n,
+            c: self.out_channels,
+        }
     }
 
     /// Multiplications and additions of one forward pass, taps in the zero padding counted (the usual convention).
@@ -113,7 +138,12 @@ impl<T: Element> ConvWeights<T> {
         check_len("the convolution weights", oihw.len(), conv.weight_len())?;
         let path = kernel_path()?;
         let panels = |direction| T::panels(path, conv, direction);
-        let mut packed = Self { conv, path, forward: panels(Direction::Forward), backward: panels(Direction::ToInput) };
+        let mut packed = Self {
+            conv,
+            path,
+            forward: panels(Direction::Forward),
+            backward: panels(Direction::ToInput),
+        };
         packed.repack(oihw, scale)?;
         Ok(packed)
     }
@@ -123,9 +153,25 @@ impl<T: Element> ConvWeights<T> {
     /// # Errors
     /// If the slice does not have `conv.weight_len()` elements.
     pub fn repack(&mut self, oihw: &[T::Param], scale: T::Param) -> Result<()> {
-        check_len("the convolution weights", oihw.len(), self.conv.weight_len())?;
-        T::pack(self.conv, Direction::Forward, oihw, scale, &mut self.forward);
-        T::pack(self.conv, Direction::ToInput, oihw, scale, &mut self.backward);
+        check_len(
+            "the convolution weights",
+            oihw.len(),
+            self.conv.weight_len(),
+        )?;
+        T::pack(
+            self.conv,
+            Direction::Forward,
+            oihw,
+            scale,
+            &mut self.forward,
+        );
+        T::pack(
+            self.conv,
+            Direction::ToInput,
+            oihw,
+            scale,
+            &mut self.backward,
+        );
         Ok(())
     }
 
@@ -139,7 +185,10 @@ impl<T: Element> ConvWeights<T> {
         if running == self.path {
             Ok(running)
         } else {
-            Err(Error::PackedForAnotherPath { packed: self.path, running })
+            Err(Error::PackedForAnotherPath {
+                packed: self.path,
+                running,
+            })
         }
     }
 }
@@ -160,7 +209,11 @@ pub fn conv_forward<T: Element>(
     let path = w.check_path()?;
     let output = w.conv.output_shape(x.shape());
     let geometry = Geometry::new(w.conv, Direction::Forward, x.shape(), output);
-    let store = if statistics { Store::WriteAndMeasure } else { Store::Write };
+    let store = if statistics {
+        Store::WriteAndMeasure
+    } else {
+        Store::Write
+    };
     let mut y = Act::dirty(output);
     let statistics = T::multiply(path, &geometry, x, &w.forward, &mut y, store);
     Ok((y, statistics))
@@ -178,9 +231,17 @@ pub fn conv_backward_data<T: Element>(
     accumulate: Option<Act<T>>,
 ) -> Result<Act<T>> {
     w.conv.check_input("the convolution input", input)?;
-    check_shape("the output gradient", dy.shape(), w.conv.output_shape(input))?;
+    check_shape(
+        "the output gradient",
+        dy.shape(),
+        w.conv.output_shape(input),
+    )?;
     let path = w.check_path()?;
-    let store = if accumulate.is_some() { Store::Add } else { Store::Write };
+    let store = if accumulate.is_some() {
+        Store::Add
+    } else {
+        Store::Write
+    };
     let mut dx = accumulate.unwrap_or_else(|| Act::dirty(input));
     check_shape("the gradient to add to", dx.shape(), input)?;
     let geometry = Geometry::new(w.conv, Direction::ToInput, dy.shape(), input);
@@ -192,10 +253,19 @@ pub fn conv_backward_data<T: Element>(
 ///
 /// # Errors
 /// If a shape or the length of `dw` does not belong to this convolution, or the path variable is wrong.
-pub fn conv_backward_weights<T: Element>(x: &Act<T>, dy: &Act<T>, conv: Conv, dw: &mut [T::Param]) -> Result<()> {
+pub fn conv_backward_weights<T: Element>(
+    x: &Act<T>,
+    dy: &Act<T>,
+    conv: Conv,
+    dw: &mut [T::Param],
+) -> Result<()> {
     conv.check()?;
     conv.check_input("the convolution input", x.shape())?;
-    check_shape("the output gradient", dy.shape(), conv.output_shape(x.shape()))?;
+    check_shape(
+        "the output gradient",
+        dy.shape(),
+        conv.output_shape(x.shape()),
+    )?;
     check_len("the weight gradient", dw.len(), conv.weight_len())?;
     dw.fill(T::Param::ZERO);
     if !x.shape().is_empty() {

@@ -4,9 +4,9 @@
 //! input rows roll along with the taps. Accumulators stay in memory between rows and in registers along a row.
 #![allow(unsafe_code)]
 
+use super::Conv;
 use super::geometry::{Geometry, MAX_TAPS};
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE};
-use super::Conv;
 use crate::act::{Act, LANES};
 use crate::element::{Element, Float};
 use crate::pool::Buffer;
@@ -37,7 +37,10 @@ struct Division {
 
 impl Division {
     fn new<K: Microkernel>(conv: Conv, x: &Act<K::E>, dy: &Act<K::E>) -> Self {
-        let (x_panels, dy_panels) = (conv.in_channels.div_ceil(LANES), conv.out_channels.div_ceil(LANES));
+        let (x_panels, dy_panels) = (
+            conv.in_channels.div_ceil(LANES),
+            conv.out_channels.div_ceil(LANES),
+        );
         let shape = dy.shape();
         let multiplications = shape.pixels() * shape.n * conv.taps() * x_panels * dy_panels * TILE;
         let wanted = (multiplications / MULTIPLICATIONS_PER_JOB).clamp(1, JOBS);
@@ -45,11 +48,23 @@ impl Division {
         let groups = dy_panels.div_ceil(per_group);
         let step = K::DEPTH_STEP.max(16);
         let image_bytes = x.shape().w * x_panels * LANES * size_of::<K::E>();
-        let block = (ROW_BYTES / image_bytes / step * step).clamp(step, shape.n.next_multiple_of(step));
+        let block =
+            (ROW_BYTES / image_bytes / step * step).clamp(step, shape.n.next_multiple_of(step));
         let units = shape.n.div_ceil(block) * shape.h;
         let set = conv.taps() * x_panels * dy_panels * TILE * size_of::<<K::E as Element>::Param>();
-        let splits = wanted.div_ceil(groups).min(units).min((PARTIAL_BYTES / set).max(1));
-        Self { x_panels, dy_panels, per_group, groups, block, splits, units }
+        let splits = wanted
+            .div_ceil(groups)
+            .min(units)
+            .min((PARTIAL_BYTES / set).max(1));
+        Self {
+            x_panels,
+            dy_panels,
+            per_group,
+            groups,
+            block,
+            splits,
+            units,
+        }
     }
 }
 
@@ -64,10 +79,14 @@ pub(crate) fn weight_gradient<K: Microkernel>(
     let job_len = conv.taps() * division.x_panels * division.per_group * TILE;
     let jobs = division.groups * division.splits;
     let mut partial = Buffer::<<K::E as Element>::Param>::dirty(jobs * job_len);
-    partial.par_chunks_exact_mut(job_len).with_max_len(1).enumerate().for_each(|(job, acc)| {
-        acc.fill(<K::E as Element>::Param::ZERO);
-        sum_job(kernel, conv, &division, job, x, dy, acc);
-    });
+    partial
+        .par_chunks_exact_mut(job_len)
+        .with_max_len(1)
+        .enumerate()
+        .for_each(|(job, acc)| {
+            acc.fill(<K::E as Element>::Param::ZERO);
+            sum_job(kernel, conv, &division, job, x, dy, acc);
+        });
     scatter(conv, &division, job_len, &partial, dw);
 }
 
@@ -81,7 +100,8 @@ fn sum_job<K: Microkernel>(
     acc: &mut [<K::E as Element>::Param],
 ) {
     let (split, group) = (job / division.groups, job % division.groups);
-    let units = split * division.units / division.splits..(split + 1) * division.units / division.splits;
+    let units =
+        split * division.units / division.splits..(split + 1) * division.units / division.splits;
     let first_panel = group * division.per_group;
     let dy_panels = division.per_group.min(division.dy_panels - first_panel);
     let (xs, ys) = (x.shape(), dy.shape());
@@ -117,7 +137,12 @@ fn sum_job<K: Microkernel>(
             &mut dy_row,
         );
         for ky in 0..conv.kernel {
-            let Some(iy) = (y * conv.stride + ky).checked_sub(conv.kernel / 2).filter(|&iy| iy < xs.h) else { continue };
+            let Some(iy) = (y * conv.stride + ky)
+                .checked_sub(conv.kernel / 2)
+                .filter(|&iy| iy < xs.h)
+            else {
+                continue;
+            };
             let slot = iy % conv.kernel;
             let x_row = &mut x_rows[slot * x_row_len..][..x_row_len];
             if held[slot] != Some(iy) {
@@ -154,7 +179,8 @@ fn sum_job<K: Microkernel>(
                     dy_panels,
                     dy_step: depth * LANES,
                 };
-                let acc = &mut acc[(ky * conv.kernel + kx) * division.x_panels * division.per_group * TILE..];
+                let acc = &mut acc
+                    [(ky * conv.kernel + kx) * division.x_panels * division.per_group * TILE..];
                 let acc_panel = division.per_group * TILE;
                 if conv.stride == 1 {
                     // Neighbouring pixels of both maps are contiguous: cut the row where it suits the kernel.
@@ -162,7 +188,14 @@ fn sum_job<K: Microkernel>(
                     let chunk = (K::OUTER_DEPTH / K::DEPTH_STEP * K::DEPTH_STEP).min(length);
                     for start in (0..length).step_by(chunk) {
                         let offset = start * LANES;
-                        operands.multiply(kernel, (offset, offset), 1, chunk.min(length - start), acc, acc_panel);
+                        operands.multiply(
+                            kernel,
+                            (offset, offset),
+                            1,
+                            chunk.min(length - start),
+                            acc,
+                            acc_panel,
+                        );
                     }
                 } else {
                     let chunk = (K::OUTER_DEPTH / depth).clamp(1, columns.len());
@@ -230,28 +263,32 @@ impl<E: Element> Operands<'_, E> {
 fn scatter<P: Float>(conv: Conv, division: &Division, job_len: usize, partial: &[P], dw: &mut [P]) {
     let taps = conv.taps();
     let row = conv.in_channels * taps;
-    dw.par_chunks_mut(LANES * row).enumerate().for_each(|(panel, dw)| {
-        let (group, b) = (panel / division.per_group, panel % division.per_group);
-        // [out][in][tap] of one tile, so that both sides are walked in order.
-        let mut block = [P::ZERO; TILE * MAX_TAPS];
-        for a in 0..division.x_panels {
-            for tap in 0..taps {
-                let mut sums = [P::ZERO; TILE];
-                let tile = (tap * division.x_panels + a) * division.per_group + b;
-                for split in 0..division.splits {
-                    let part = &partial[(split * division.groups + group) * job_len + tile * TILE..][..TILE];
-                    sums.iter_mut().zip(part).for_each(|(s, &p)| *s += p);
-                }
-                for (i, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
-                    for (o, &sum) in sums.iter().enumerate() {
-                        block[(o * LANES + i) * taps + tap] = sum;
+    dw.par_chunks_mut(LANES * row)
+        .enumerate()
+        .for_each(|(panel, dw)| {
+            let (group, b) = (panel / division.per_group, panel % division.per_group);
+            // [out][in][tap] of one tile, so that both sides are walked in order.
+            let mut block = [P::ZERO; TILE * MAX_TAPS];
+            for a in 0..division.x_panels {
+                for tap in 0..taps {
+                    let mut sums = [P::ZERO; TILE];
+                    let tile = (tap * division.x_panels + a) * division.per_group + b;
+                    for split in 0..division.splits {
+                        let part = &partial
+                            [(split * division.groups + group) * job_len + tile * TILE..][..TILE];
+                        sums.iter_mut().zip(part).for_each(|(s, &p)| *s += p);
+                    }
+                    for (i, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
+                        for (o, &sum) in sums.iter().enumerate() {
+                            block[(o * LANES + i) * taps + tap] = sum;
+                        }
                     }
                 }
+                let len = LANES.min(conv.in_channels - a * LANES) * taps;
+                for (o, dw) in dw.chunks_exact_mut(row).enumerate() {
+                    dw[a * LANES * taps..][..len]
+                        .copy_from_slice(&block[o * LANES * taps..][..len]);
+                }
             }
-            let len = LANES.min(conv.in_channels - a * LANES) * taps;
-            for (o, dw) in dw.chunks_exact_mut(row).enumerate() {
-                dw[a * LANES * taps..][..len].copy_from_slice(&block[o * LANES * taps..][..len]);
-            }
-        }
-    });
+        });
 }

@@ -4,7 +4,9 @@
 //! those of the baseline.
 #![allow(unsafe_code)]
 
-use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, finish, pack_plain, zero_sums};
+use super::kernel::{
+    Microkernel, OuterTile, RowOfPixels, TILE, Tile, finish, pack_plain, zero_sums,
+};
 use crate::act::LANES;
 use crate::element::Float;
 use crate::path::Level;
@@ -20,7 +22,10 @@ pub(crate) struct Portable<P> {
 
 impl<P> Portable<P> {
     pub(crate) const fn new(level: Level) -> Self {
-        Self { level, element: PhantomData }
+        Self {
+            level,
+            element: PhantomData,
+        }
     }
 }
 
@@ -130,9 +135,16 @@ fn outer<P: Float, const R: usize>(tile: OuterTile<'_, P, P>) {
             for (i, acc) in acc.chunks_exact_mut(LANES * R).enumerate() {
                 let mut sums = zero_sums::<P, R>();
                 for segment in 0..tile.segments {
-                    let x = &tile.x[a * tile.x_panel + segment * tile.x_step..][..tile.depth * LANES];
-                    let dy = &tile.dy[b * tile.dy_panel + segment * tile.dy_step..][..tile.depth * LANES];
-                    for (x, dy) in x.as_chunks::<LANES>().0.iter().zip(dy.as_chunks::<LANES>().0) {
+                    let x =
+                        &tile.x[a * tile.x_panel + segment * tile.x_step..][..tile.depth * LANES];
+                    let dy = &tile.dy[b * tile.dy_panel + segment * tile.dy_step..]
+                        [..tile.depth * LANES];
+                    for (x, dy) in x
+                        .as_chunks::<LANES>()
+                        .0
+                        .iter()
+                        .zip(dy.as_chunks::<LANES>().0)
+                    {
                         for r in 0..R {
                             let factor = x[i * R + r];
                             for j in 0..LANES {
@@ -141,7 +153,9 @@ fn outer<P: Float, const R: usize>(tile: OuterTile<'_, P, P>) {
                         }
                     }
                 }
-                acc.iter_mut().zip(sums.as_flattened()).for_each(|(a, &s)| *a += s);
+                acc.iter_mut()
+                    .zip(sums.as_flattened())
+                    .for_each(|(a, &s)| *a += s);
             }
         }
     }
@@ -153,9 +167,11 @@ fn outer<P: Float, const R: usize>(tile: OuterTile<'_, P, P>) {
 unsafe fn rows<P: Float, const R: usize>(tile: &Tile<'_, P>, panel: usize, row: usize) {
     let mut sums = zero_sums::<P, R>();
     for tap in tile.taps {
-        let weights = &tile.panels[panel * tile.panel_len + tap.index * tile.tap_len..][..tile.depth * LANES];
-        let source: [&[P]; R] =
-            std::array::from_fn(|r| &tile.source[tap.source + (row + r) * tile.source_stride..][..tile.depth]);
+        let weights =
+            &tile.panels[panel * tile.panel_len + tap.index * tile.tap_len..][..tile.depth * LANES];
+        let source: [&[P]; R] = std::array::from_fn(|r| {
+            &tile.source[tap.source + (row + r) * tile.source_stride..][..tile.depth]
+        });
         for (k, weights) in weights.chunks_exact(LANES).enumerate() {
             for r in 0..R {
                 let factor = source[r][k];
@@ -168,9 +184,11 @@ unsafe fn rows<P: Float, const R: usize>(tile: &Tile<'_, P>, panel: usize, row: 
     for (r, sums) in sums.iter().enumerate() {
         // SAFETY: the caller says rows and columns of the tile lie in the target and are ours alone.
         let target = unsafe {
-            std::slice::from_raw_parts_mut(tile.out.add((row + r) * tile.out_stride + panel * LANES), LANES)
+            std::slice::from_raw_parts_mut(
+                tile.out.add((row + r) * tile.out_stride + panel * LANES),
+                LANES,
+            )
         };
         finish::<P>(target, sums, tile.accumulate);
     }
 }
-

@@ -58,7 +58,10 @@ pub fn bn_act_backward<T: Element>(
     let stride = y.c_stride().max(1);
     let valid = y.valid_len();
     let blocks = stride / LANES;
-    let mut coefficients = Coefficients { mean: lanes(shape.c), inverse_deviation: lanes(shape.c) };
+    let mut coefficients = Coefficients {
+        mean: lanes(shape.c),
+        inverse_deviation: lanes(shape.c),
+    };
     for c in 0..shape.c {
         coefficients.mean[c / LANES][c % LANES] = bn.mean[c];
         coefficients.inverse_deviation[c / LANES][c % LANES] = bn.inverse_deviation(c);
@@ -69,17 +72,35 @@ pub fn bn_act_backward<T: Element>(
     };
 
     let mut sums = Buffer::<T::Param>::dirty(shape.pixels() * stride * 2);
-    dout.par_pixels_mut().zip(sums.par_chunks_exact_mut(stride * 2)).enumerate().for_each(|(p, (g, sums))| {
-        reduce_pixel(level, &mut g[..valid], &out.pixel(p)[..valid], &y.pixel(p)[..valid], slope, &coefficients, sums);
-    });
+    dout.par_pixels_mut()
+        .zip(sums.par_chunks_exact_mut(stride * 2))
+        .enumerate()
+        .for_each(|(p, (g, sums))| {
+            reduce_pixel(
+                level,
+                &mut g[..valid],
+                &out.pixel(p)[..valid],
+                &y.pixel(p)[..valid],
+                slope,
+                &coefficients,
+                sums,
+            );
+        });
     let mut totals = vec![0.0; stride * 2];
     for row in sums.chunks_exact(stride * 2) {
-        totals.iter_mut().zip(row).for_each(|(t, v)| *t += v.to_f64());
+        totals
+            .iter_mut()
+            .zip(row)
+            .for_each(|(t, v)| *t += v.to_f64());
     }
     let (sum_g, sum_gx) = totals.split_at(stride);
 
     let count = (shape.pixels() * shape.n) as f64;
-    let mut combination = Combination { y_scale: lanes(shape.c), g_scale: lanes(shape.c), shift: lanes(shape.c) };
+    let mut combination = Combination {
+        y_scale: lanes(shape.c),
+        g_scale: lanes(shape.c),
+        shift: lanes(shape.c),
+    };
     for c in 0..shape.c {
         let inverse = bn.inverse_deviation(c).to_f64();
         let scale = bn.weight[c].to_f64() * inverse;
@@ -93,7 +114,13 @@ pub fn bn_act_backward<T: Element>(
     let (dy, g) = if want_g {
         let mut dy = Act::dirty(shape);
         dy.par_pixels_mut().enumerate().for_each(|(p, dy)| {
-            combine_pixel(level, &dout.pixel(p)[..valid], &y.pixel(p)[..valid], &combination, &mut dy[..valid]);
+            combine_pixel(
+                level,
+                &dout.pixel(p)[..valid],
+                &y.pixel(p)[..valid],
+                &combination,
+                &mut dy[..valid],
+            );
         });
         (dy, Some(dout))
     } else {
@@ -102,8 +129,18 @@ pub fn bn_act_backward<T: Element>(
         });
         (dout, None)
     };
-    let narrow = |sums: &[f64]| sums[..shape.c].iter().map(|&s| T::Param::from_f64(s)).collect();
-    Ok(BnBackward { dy, dweight: narrow(sum_gx), dbias: narrow(sum_g), g })
+    let narrow = |sums: &[f64]| {
+        sums[..shape.c]
+            .iter()
+            .map(|&s| T::Param::from_f64(s))
+            .collect()
+    };
+    Ok(BnBackward {
+        dy,
+        dweight: narrow(sum_gx),
+        dbias: narrow(sum_g),
+        g,
+    })
 }
 
 multiversion! {

@@ -50,10 +50,18 @@ impl Shortcut {
             && input.n == output.n
             && input.c <= output.c;
         if !fits {
-            return Err(Error::Shortcut { input, output, stride });
+            return Err(Error::Shortcut {
+                input,
+                output,
+                stride,
+            });
         }
         let divides = input.h.is_multiple_of(stride) && input.w.is_multiple_of(stride);
-        Ok(Self { input, stride, window: if divides { stride } else { 1 } })
+        Ok(Self {
+            input,
+            stride,
+            window: if divides { stride } else { 1 },
+        })
     }
 
     pub(crate) fn cells(&self) -> usize {
@@ -62,7 +70,11 @@ impl Shortcut {
 
     /// The input pixels averaged into the output pixel (y, x).
     pub(crate) fn sources(&self, y: usize, x: usize) -> impl Iterator<Item = usize> {
-        let Self { input, stride, window } = *self;
+        let Self {
+            input,
+            stride,
+            window,
+        } = *self;
         let first = y * stride * input.w + x * stride;
         (0..window * window).map(move |k| first + k / window * input.w + k % window)
     }
@@ -78,8 +90,14 @@ impl Shortcut {
 enum Added<'a, T: Element> {
     None,
     Same(&'a [T]),
-    Pooled { pixels: Vec<&'a [T]>, c_stride: usize },
-    Normalised { y: &'a [T], affine: &'a Affine<T::Param> },
+    Pooled {
+        pixels: Vec<&'a [T]>,
+        c_stride: usize,
+    },
+    Normalised {
+        y: &'a [T],
+        affine: &'a Affine<T::Param>,
+    },
 }
 
 /// Batch norm, residual and activation.
@@ -98,7 +116,9 @@ pub fn bn_act_forward<T: Element>(
     match residual {
         Residual::None => {}
         Residual::Identity(x) => check_shape("the residual", x.shape(), shape)?,
-        Residual::PoolPad { x, stride } => shortcut = Some((x, Shortcut::new(x.shape(), shape, stride)?)),
+        Residual::PoolPad { x, stride } => {
+            shortcut = Some((x, Shortcut::new(x.shape(), shape, stride)?))
+        }
         Residual::BatchNorm { y: branch, bn } => {
             check_shape("the residual branch", branch.shape(), shape)?;
             bn.check(shape.c)?;
@@ -114,13 +134,26 @@ pub fn bn_act_forward<T: Element>(
         let added = match (residual, shortcut, &shortcut_affine) {
             (Residual::Identity(x), ..) => Added::Same(&x.pixel(p)[..valid]),
             (_, Some((x, shortcut)), _) => Added::Pooled {
-                pixels: shortcut.sources(p / shape.w, p % shape.w).map(|q| x.pixel(q)).collect(),
+                pixels: shortcut
+                    .sources(p / shape.w, p % shape.w)
+                    .map(|q| x.pixel(q))
+                    .collect(),
                 c_stride: x.c_stride(),
             },
-            (Residual::BatchNorm { y, .. }, _, Some(affine)) => Added::Normalised { y: &y.pixel(p)[..valid], affine },
+            (Residual::BatchNorm { y, .. }, _, Some(affine)) => Added::Normalised {
+                y: &y.pixel(p)[..valid],
+                affine,
+            },
             _ => Added::None,
         };
-        forward_pixel(level, &y.pixel(p)[..valid], &affine, slope, &added, &mut target[..valid]);
+        forward_pixel(
+            level,
+            &y.pixel(p)[..valid],
+            &affine,
+            slope,
+            &added,
+            &mut target[..valid],
+        );
     });
     Ok(out)
 }
@@ -183,12 +216,20 @@ fn each_block<T: Element>(
     let blocks = affine.scale.len();
     let (y, _) = y.as_chunks::<LANES>();
     let (out, _) = out.as_chunks_mut::<LANES>();
-    for (n, (y, out)) in y.chunks_exact(blocks).zip(out.chunks_exact_mut(blocks)).enumerate() {
+    for (n, (y, out)) in y
+        .chunks_exact(blocks)
+        .zip(out.chunks_exact_mut(blocks))
+        .enumerate()
+    {
         for b in 0..blocks {
             let (v, scale, shift, added) = (&y[b], &affine.scale[b], &affine.shift[b], added(n, b));
             for j in 0..LANES {
                 let sum = v[j].widen() * scale[j] + shift[j] + added[j];
-                let factor = if sum > T::Param::ZERO { T::Param::ONE } else { slope };
+                let factor = if sum > T::Param::ZERO {
+                    T::Param::ONE
+                } else {
+                    slope
+                };
                 out[b][j] = T::narrow(sum * factor);
             }
         }

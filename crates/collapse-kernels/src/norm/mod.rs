@@ -61,7 +61,10 @@ impl<P: Float> BatchNorm<'_, P> {
 
     /// `y · scale + shift` of every channel; zero in the padding, which therefore stays zero.
     fn affine(&self) -> Affine<P> {
-        let mut affine = Affine { scale: lanes(self.mean.len()), shift: lanes(self.mean.len()) };
+        let mut affine = Affine {
+            scale: lanes(self.mean.len()),
+            shift: lanes(self.mean.len()),
+        };
         for c in 0..self.mean.len() {
             let scale = self.weight[c] * self.inverse_deviation(c);
             affine.scale[c / LANES][c % LANES] = scale;

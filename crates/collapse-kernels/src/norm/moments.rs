@@ -44,7 +44,12 @@ impl<P: Float> PixelMoments<P> {
     pub(crate) fn new(shape: Shape, block: usize) -> Self {
         let block = block.clamp(1, shape.n.max(1));
         let len = shape.pixels() * shape.n.div_ceil(block) * shape.c.next_multiple_of(LANES);
-        Self { shape, block, mean: Buffer::dirty(len), squares: Buffer::dirty(len) }
+        Self {
+            shape,
+            block,
+            mean: Buffer::dirty(len),
+            squares: Buffer::dirty(len),
+        }
     }
 
     pub(crate) fn view(&mut self) -> MomentsView<'_, P> {
@@ -62,16 +67,26 @@ impl<P: Float> PixelMoments<P> {
         let stride = c.next_multiple_of(LANES);
         let count = self.shape.pixels() * n;
         if count == 0 {
-            return ChannelStatistics { mean: vec![P::ZERO; c], variance: vec![P::ZERO; c], count };
+            return ChannelStatistics {
+                mean: vec![P::ZERO; c],
+                variance: vec![P::ZERO; c],
+                count,
+            };
         }
         let (mut means, mut squares) = (vec![0.0; stride], vec![0.0; stride]);
         let blocks = n.div_ceil(self.block);
         let images = |cell: usize| (n - cell % blocks * self.block).min(self.block) as f64;
         for (cell, row) in self.mean.chunks_exact(stride).enumerate() {
-            means.iter_mut().zip(row).for_each(|(m, v)| *m += images(cell) * v.to_f64());
+            means
+                .iter_mut()
+                .zip(row)
+                .for_each(|(m, v)| *m += images(cell) * v.to_f64());
         }
         means.iter_mut().for_each(|m| *m /= count as f64);
-        let cells = self.mean.chunks_exact(stride).zip(self.squares.chunks_exact(stride));
+        let cells = self
+            .mean
+            .chunks_exact(stride)
+            .zip(self.squares.chunks_exact(stride));
         for (cell, (mean_row, square_row)) in cells.enumerate() {
             for k in 0..stride {
                 let apart = mean_row[k].to_f64() - means[k];
@@ -80,7 +95,10 @@ impl<P: Float> PixelMoments<P> {
         }
         ChannelStatistics {
             mean: means[..c].iter().map(|&m| P::from_f64(m)).collect(),
-            variance: squares[..c].iter().map(|&s| P::from_f64(s / count as f64)).collect(),
+            variance: squares[..c]
+                .iter()
+                .map(|&s| P::from_f64(s / count as f64))
+                .collect(),
             count,
         }
     }
@@ -106,10 +124,17 @@ impl<P: Float> MomentsView<'_, P> {
             let column = panel * LANES;
             let at = cell * self.channels + column;
             // SAFETY: the caller's promise; the moments of a pixel's channels are as much its own as its values.
-            let (mean, squares) = unsafe { (self.mean.slice(at, LANES), self.squares.slice(at, LANES)) };
+            let (mean, squares) =
+                unsafe { (self.mean.slice(at, LANES), self.squares.slice(at, LANES)) };
             // SAFETY: the last row ends inside the pixel.
-            let first = unsafe { values.pointer(pixel * pixel_len + first_image * self.channels + column) };
-            let rows = Rows { first, stride: self.channels, count, borrow: std::marker::PhantomData };
+            let first =
+                unsafe { values.pointer(pixel * pixel_len + first_image * self.channels + column) };
+            let rows = Rows {
+                first,
+                stride: self.channels,
+                count,
+                borrow: std::marker::PhantomData,
+            };
             measure(level, rows, mean, squares);
         }
     }
@@ -169,16 +194,34 @@ pub fn channel_statistics<T: Element>(x: &Act<T>) -> Result<ChannelStatistics<T:
     Ok(channel_statistics_on(kernel_path()?.level(), x))
 }
 
-pub(crate) fn channel_statistics_on<T: Element>(level: Level, x: &Act<T>) -> ChannelStatistics<T::Param> {
+pub(crate) fn channel_statistics_on<T: Element>(
+    level: Level,
+    x: &Act<T>,
+) -> ChannelStatistics<T::Param> {
     let mut moments = PixelMoments::<T::Param>::new(x.shape(), x.shape().n);
     let stride = x.c_stride();
     let len = stride.max(1);
-    let means = moments.mean.par_chunks_exact_mut(len).zip(moments.squares.par_chunks_exact_mut(len));
-    means.zip(x.par_pixels()).for_each(|((mean, squares), pixel)| {
-        for column in (0..stride).step_by(LANES) {
-            let rows = Rows { first: pixel[column..].as_ptr(), stride, count: x.shape().n, borrow: std::marker::PhantomData };
-            measure(level, rows, &mut mean[column..column + LANES], &mut squares[column..column + LANES]);
-        }
-    });
+    let means = moments
+        .mean
+        .par_chunks_exact_mut(len)
+        .zip(moments.squares.par_chunks_exact_mut(len));
+    means
+        .zip(x.par_pixels())
+        .for_each(|((mean, squares), pixel)| {
+            for column in (0..stride).step_by(LANES) {
+                let rows = Rows {
+                    first: pixel[column..].as_ptr(),
+                    stride,
+                    count: x.shape().n,
+                    borrow: std::marker::PhantomData,
+                };
+                measure(
+                    level,
+                    rows,
+                    &mut mean[column..column + LANES],
+                    &mut squares[column..column + LANES],
+                );
+            }
+        });
     moments.combine()
 }

@@ -17,7 +17,9 @@ impl Stream {
 
     /// Values representable in `T`.
     pub fn take<T: Element>(&mut self, len: usize) -> Vec<T::Param> {
-        (0..len).map(|_| T::narrow(T::Param::from_f64(self.next())).widen()).collect()
+        (0..len)
+            .map(|_| T::narrow(T::Param::from_f64(self.next())).widen())
+            .collect()
     }
 }
 
@@ -36,7 +38,11 @@ pub fn roundoff<T: Element>() -> f64 {
 
 /// Unit roundoff of the accumulator.
 pub fn sum_roundoff<T: Element>() -> f64 {
-    if T::NAME == "f64" { f64::EPSILON / 2.0 } else { f64::from(f32::EPSILON) / 2.0 }
+    if T::NAME == "f64" {
+        f64::EPSILON / 2.0
+    } else {
+        f64::from(f32::EPSILON) / 2.0
+    }
 }
 
 /// A sum of products: its value, the sum of absolute products, and the number of terms.

@@ -43,8 +43,13 @@ impl Tiles for Hardware {
     type Session = Configured;
 
     fn configure(depth: usize) -> Configured {
-        let mut configuration =
-            TileConfiguration { palette: 1, start_row: 0, reserved: [0; 14], bytes_per_row: [0; 16], rows: [0; 16] };
+        let mut configuration = TileConfiguration {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            bytes_per_row: [0; 16],
+            rows: [0; 16],
+        };
         for tile in 0..8 {
             let left = tile == 4 || tile == 5;
             let right = tile == 6 || tile == 7;
@@ -52,14 +57,24 @@ impl Tiles for Hardware {
             configuration.rows[tile] = if right { depth as u8 / 2 } else { 16 };
         }
         // SAFETY: reads 64 bytes; only reached on paths for which AMX was detected and granted.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly)) }
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly))
+        }
         Configured(PhantomData)
     }
 
     #[inline(always)]
     unsafe fn zeroed() -> Self {
         // SAFETY: the thread is configured, says the caller.
-        unsafe { asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem)) }
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                options(nostack, nomem)
+            )
+        }
         Self(PhantomData)
     }
 
@@ -193,7 +208,13 @@ impl Tiles for Hardware {
         unsafe fn rows(sums: &[f32; TILE], target: *mut bf16, stride: usize, accumulate: bool) {
             for r in 0..16 {
                 // SAFETY: row r of sums and target, the latter ours says the caller.
-                unsafe { Pairs::store(target.add(r * stride), _mm512_loadu_ps(sums.as_ptr().add(r * LANES)), accumulate) }
+                unsafe {
+                    Pairs::store(
+                        target.add(r * stride),
+                        _mm512_loadu_ps(sums.as_ptr().add(r * LANES)),
+                        accumulate,
+                    )
+                }
             }
         }
         // SAFETY: the caller's promise.
@@ -219,7 +240,9 @@ pub(crate) struct TileSession {
 impl TileSession {
     /// Only on paths for which AMX was detected.
     pub(crate) fn new() -> Self {
-        Self { _configured: Hardware::configure(32) }
+        Self {
+            _configured: Hardware::configure(32),
+        }
     }
 }
 
@@ -251,8 +274,9 @@ unsafe fn transpose(rows: &[[bf16; LANES]; 32], tile: *mut bf16) {
     // SAFETY: loads stay in `rows`, stores in the 512 elements.
     unsafe {
         let lanes = |r: usize| _mm512_cvtepu16_epi32(_mm256_loadu_si256(rows[r].as_ptr().cast()));
-        let mut m: [__m512i; 16] =
-            std::array::from_fn(|p| _mm512_or_si512(lanes(2 * p), _mm512_slli_epi32::<16>(lanes(2 * p + 1))));
+        let mut m: [__m512i; 16] = std::array::from_fn(|p| {
+            _mm512_or_si512(lanes(2 * p), _mm512_slli_epi32::<16>(lanes(2 * p + 1)))
+        });
         let mut t = m;
         for i in 0..8 {
             t[2 * i] = _mm512_unpacklo_epi32(m[2 * i], m[2 * i + 1]);

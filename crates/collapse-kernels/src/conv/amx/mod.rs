@@ -91,12 +91,18 @@ impl<U> Amx<U> {
     /// For gathered products over `channels` source channels. Only for paths whose instructions were detected.
     pub(crate) fn for_channels(channels: usize) -> Self {
         let whole = channels.next_multiple_of(LANES).is_multiple_of(32);
-        Self { depth: if whole { 32 } else { 16 }, unit: PhantomData }
+        Self {
+            depth: if whole { 32 } else { 16 },
+            unit: PhantomData,
+        }
     }
 
     /// For weight gradients. Only for paths whose instructions were detected.
     pub(crate) fn for_images() -> Self {
-        Self { depth: 32, unit: PhantomData }
+        Self {
+            depth: 32,
+            unit: PhantomData,
+        }
     }
 }
 
@@ -145,7 +151,11 @@ impl<U: Tiles> Microkernel for Amx<U> {
             for (pixel, segment) in panel_data.chunks_exact_mut(row.depth * LANES).enumerate() {
                 for (chunk, tile) in segment.chunks_exact_mut(OPERAND).enumerate() {
                     let first = (chunk * 32).min(row.images);
-                    U::transpose((first..row.images.min(first + 32)).map(|image| row.lanes(panel, pixel, image)), tile);
+                    U::transpose(
+                        (first..row.images.min(first + 32))
+                            .map(|image| row.lanes(panel, pixel, image)),
+                        tile,
+                    );
                 }
             }
         }
@@ -171,12 +181,19 @@ impl<U: Tiles> Microkernel for Amx<U> {
 /// # Safety
 /// As [`Microkernel::gather`]; 16 · R rows from `row` on and C panels belong to the tile.
 #[inline(always)]
-unsafe fn gather_block<U: Tiles, const R: usize, const C: usize>(tile: &Tile<'_, bf16>, row: usize, depth: usize) {
+unsafe fn gather_block<U: Tiles, const R: usize, const C: usize>(
+    tile: &Tile<'_, bf16>,
+    row: usize,
+    depth: usize,
+) {
     // SAFETY: a source row holds its channels rounded up to sixteen, which `depth` divides; panels are packed that deep.
     unsafe {
         let mut unit = U::zeroed();
         for tap in tile.taps {
-            let left = tile.source.as_ptr().add(tap.source + row * tile.source_stride);
+            let left = tile
+                .source
+                .as_ptr()
+                .add(tap.source + row * tile.source_stride);
             let right = tile.panels.as_ptr().add(tap.index * tile.tap_len);
             unit.multiply::<R, C>(Strip {
                 left: [left, left.wrapping_add(16 * tile.source_stride)],
@@ -235,8 +252,8 @@ mod tests {
     use super::*;
     use crate::act::{Act, Shape};
     use crate::conv::gather::gather;
-    use crate::conv::kernel::Store;
     use crate::conv::geometry::{Direction, Geometry};
+    use crate::conv::kernel::Store;
     use crate::conv::outer::weight_gradient;
     use crate::conv::portable::Portable;
     use crate::conv::{Conv, ConvElement};
@@ -246,7 +263,9 @@ mod tests {
     fn values(len: usize, seed: u64) -> Vec<f32> {
         let mut state = seed;
         let next = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             bf16::narrow((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0).widen()
         };
         (0..len).map(next).collect()
@@ -255,14 +274,25 @@ mod tests {
     fn pairs(conv: Conv, direction: Direction, oihw: &[f32]) -> Vec<bf16> {
         let layout = crate::conv::pack::PanelLayout::new(conv, direction, 2);
         let mut panels = vec![bf16::ZERO; layout.len()];
-        crate::conv::pack::pack(conv, direction, layout, oihw, &mut panels, bf16::narrow, 1.0);
+        crate::conv::pack::pack(
+            conv,
+            direction,
+            layout,
+            oihw,
+            &mut panels,
+            bf16::narrow,
+            1.0,
+        );
         panels
     }
 
     fn assert_close(what: &str, found: &[f32], expected: &[f32], unit: f32) {
         let largest = expected.iter().fold(1f32, |m, v| m.max(v.abs()));
         for (k, (f, e)) in found.iter().zip(expected).enumerate() {
-            assert!((f - e).abs() <= unit * largest, "{what}[{k}]: {f} against {e}");
+            assert!(
+                (f - e).abs() <= unit * largest,
+                "{what}[{k}]: {f} against {e}"
+            );
         }
     }
 
@@ -271,7 +301,10 @@ mod tests {
         let output = conv.output_shape(input);
         let (x, dy) = (values(input.len(), 1), values(output.len(), 2));
         let oihw = values(conv.weight_len(), 3);
-        let (xb, dyb) = (Act::<bf16>::from_hwnc(input, &x).unwrap(), Act::<bf16>::from_hwnc(output, &dy).unwrap());
+        let (xb, dyb) = (
+            Act::<bf16>::from_hwnc(input, &x).unwrap(),
+            Act::<bf16>::from_hwnc(output, &dy).unwrap(),
+        );
         let (xf, dyf) = (xb.convert::<f32>(), dyb.convert::<f32>());
         for (direction, source, wide, target, channels) in [
             (Direction::Forward, &xb, &xf, output, conv.in_channels),
@@ -280,17 +313,48 @@ mod tests {
             let geometry = Geometry::new(conv, direction, source.shape(), target);
             let panels = pairs(conv, direction, &oihw);
             let mut found = Act::<bf16>::dirty(target);
-            gather(Amx::<U>::for_channels(channels), U::LEVEL, &geometry, source, &panels, &mut found, Store::WriteAndMeasure);
-            gather(Amx::<U>::for_channels(channels), U::LEVEL, &geometry, source, &panels, &mut found, Store::Add);
+            gather(
+                Amx::<U>::for_channels(channels),
+                U::LEVEL,
+                &geometry,
+                source,
+                &panels,
+                &mut found,
+                Store::WriteAndMeasure,
+            );
+            gather(
+                Amx::<U>::for_channels(channels),
+                U::LEVEL,
+                &geometry,
+                source,
+                &panels,
+                &mut found,
+                Store::Add,
+            );
             let mut panels = f32::panels(KernelPath::Portable, conv, direction);
             <f32 as ConvElement>::pack(conv, direction, &oihw, 2.0, &mut panels);
             let mut expected = Act::<f32>::dirty(target);
-            gather(Portable::<f32>::new(Level::Base), Level::Base, &geometry, wide, &panels, &mut expected, Store::Write);
+            gather(
+                Portable::<f32>::new(Level::Base),
+                Level::Base,
+                &geometry,
+                wide,
+                &panels,
+                &mut expected,
+                Store::Write,
+            );
             assert_close("product", &found.to_hwnc(), &expected.to_hwnc(), 1.0 / 64.0);
         }
-        let (mut found, mut expected) = (vec![0.0; conv.weight_len()], vec![0.0; conv.weight_len()]);
+        let (mut found, mut expected) =
+            (vec![0.0; conv.weight_len()], vec![0.0; conv.weight_len()]);
         weight_gradient(Amx::<U>::for_images(), conv, &xb, &dyb, &mut found);
-        weight_gradient(Portable::<f32>::new(Level::Base), conv, &xf, &dyf, &mut expected);
+        weight_gradient(
+            Portable::<f32>::new(Level::Base),
+            conv,
+            &xf,
+            &dyf,
+            &mut expected,
+        );
         assert_close("weight gradient", &found, &expected, 1e-5);
     }
 
@@ -303,7 +367,15 @@ mod tests {
             (48, 32, 1, 1, 3, 70),
             (17, 33, 3, 1, 1, 1),
         ] {
-            check::<U>(Conv::new(i, o, kernel, stride).unwrap(), Shape { h, w: h + 1, n, c: i });
+            check::<U>(
+                Conv::new(i, o, kernel, stride).unwrap(),
+                Shape {
+                    h,
+                    w: h + 1,
+                    n,
+                    c: i,
+                },
+            );
         }
     }
 

@@ -33,14 +33,21 @@ impl Tiles for Model {
 
     fn configure(depth: usize) -> Configured {
         assert!(depth == 16 || depth == 32);
-        assert_eq!(DEPTH.replace(depth), 0, "a thread configures its tiles once at a time");
+        assert_eq!(
+            DEPTH.replace(depth),
+            0,
+            "a thread configures its tiles once at a time"
+        );
         Configured
     }
 
     unsafe fn zeroed() -> Self {
         let depth = DEPTH.get();
         assert_ne!(depth, 0, "tiles used outside a session");
-        Self { sums: [[[0.0; TILE]; 2]; 2], depth }
+        Self {
+            sums: [[[0.0; TILE]; 2]; 2],
+            depth,
+        }
     }
 
     unsafe fn multiply<const R: usize, const C: usize>(&mut self, strip: Strip) {
