@@ -297,11 +297,17 @@ impl Benchmark {
     /// # Errors
     /// Those of [`load_path`]; [`Error::Inconsistent`] when a name is taken.
     pub fn with_extra(&self, extra: &[(String, PathBuf)]) -> Result<Self, Error> {
-        let options = LoadOptions { shape: Some(self.id.train.shape()), ..LoadOptions::default() };
+        let options = LoadOptions {
+            shape: Some(self.id.train.shape()),
+            ..LoadOptions::default()
+        };
         let mut whole = self.clone();
         for (name, path) in extra {
             if whole.ood.iter().any(|view| view.name() == name) {
-                return Err(Error::inconsistent(name, "two out-of-distribution sets share this name"));
+                return Err(Error::inconsistent(
+                    name,
+                    "two out-of-distribution sets share this name",
+                ));
             }
             let set = load_path(path, name, Part::Test, &options)?;
             whole.ood.push(self.id.ood(set)?);

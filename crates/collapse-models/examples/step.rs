@@ -69,7 +69,12 @@ fn time<T: Element<Param = f32>>(
                 weight_decay: 5e-4,
                 nesterov: false,
             };
-            sgd_step(parameters.get_mut(i), &mut momentum[i], gradients.get(i), sgd)?;
+            sgd_step(
+                parameters.get_mut(i),
+                &mut momentum[i],
+                gradients.get(i),
+                sgd,
+            )?;
         }
         let total = start.elapsed();
         let sum: f64 = output.logits.iter().map(|&x| f64::from(x)).sum();

@@ -209,11 +209,7 @@ impl<P: Float + WithDType> CandleNet<P> {
             }
             out = activate(&out, self.plan.activation())?;
         }
-        Ok(if block.max_pool {
-            max_pool(&out)?
-        } else {
-            out
-        })
+        Ok(if block.max_pool { max_pool(&out)? } else { out })
     }
 
     /// Convolution and batch norm.
@@ -292,8 +288,13 @@ impl<P: Float + WithDType> CandleNet<P> {
                     .matmul(&u.reshape((rows, 1))?)?
             } else {
                 let output_padding = if stride > 1 { 1 - side % 2 } else { 0 };
-                u.reshape((1, rows, out, out))?
-                    .conv_transpose2d(&fixed, 1, output_padding, stride, 1)?
+                u.reshape((1, rows, out, out))?.conv_transpose2d(
+                    &fixed,
+                    1,
+                    output_padding,
+                    stride,
+                    1,
+                )?
             };
             v = unit_length(&back.flatten_all()?)?;
             u = unit_length(&apply(&fixed, &v)?)?;
@@ -358,10 +359,7 @@ fn max_pool(x: &Tensor) -> Result<Tensor> {
 }
 
 fn host<P: WithDType>(tensor: &Tensor) -> Result<Vec<P>> {
-    Ok(tensor
-        .to_device(&Device::Cpu)?
-        .flatten_all()?
-        .to_vec1()?)
+    Ok(tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }
 
 fn output<P: Float + WithDType>(

@@ -206,7 +206,11 @@ impl NetConfig {
             );
         }
         if !(2..=100_000).contains(&self.n_classes) {
-            return wrong("n_classes", self.n_classes.to_string(), "choose 2 to 100000");
+            return wrong(
+                "n_classes",
+                self.n_classes.to_string(),
+                "choose 2 to 100000",
+            );
         }
         if let Some(c) = self.spectral_norm
             && !(c.is_finite() && c > 0.0)

@@ -52,5 +52,7 @@ pub use network::{
     Tape,
 };
 pub use parameters::{Gradients, Parameters};
-pub use plan::{BatchNormSpec, Block, ConvSpec, Plan, Role, Shortcut, SpectralSpec, TensorSpec, Unit};
+pub use plan::{
+    BatchNormSpec, Block, ConvSpec, Plan, Role, Shortcut, SpectralSpec, TensorSpec, Unit,
+};
 pub use summary::{Summary, SummaryRow};

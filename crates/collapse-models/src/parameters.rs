@@ -41,10 +41,7 @@ impl<P: Float> Parameters<P> {
     /// All values zero.
     pub fn zeros(plan: &Plan) -> Self {
         let specs = plan.tensors().to_vec();
-        let values = specs
-            .iter()
-            .map(|spec| vec![P::ZERO; spec.len()])
-            .collect();
+        let values = specs.iter().map(|spec| vec![P::ZERO; spec.len()]).collect();
         Self { specs, values }
     }
 
@@ -106,9 +103,7 @@ impl<P: Float> Parameters<P> {
 
     /// Specification and values of every tensor, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&TensorSpec, &[P])> {
-        self.specs
-            .iter()
-            .zip(self.values.iter().map(Vec::as_slice))
+        self.specs.iter().zip(self.values.iter().map(Vec::as_slice))
     }
 
     /// Indices of the trainable tensors, in PyTorch's `named_parameters` order.
@@ -150,7 +145,11 @@ impl<P: Float> Gradients<P> {
             .tensors()
             .iter()
             .map(|spec| {
-                let n = if spec.role.is_trainable() { spec.len() } else { 0 };
+                let n = if spec.role.is_trainable() {
+                    spec.len()
+                } else {
+                    0
+                };
                 vec![P::ZERO; n]
             })
             .collect();
@@ -185,12 +184,7 @@ impl<P: Float> Gradients<P> {
     }
 }
 
-fn initial_tensor<P: Float>(
-    spec: &TensorSpec,
-    n_features: usize,
-    seed: u64,
-    index: u64,
-) -> Vec<P> {
+fn initial_tensor<P: Float>(spec: &TensorSpec, n_features: usize, seed: u64, index: u64) -> Vec<P> {
     let mut stream = Stream::new(seed, "init", index);
     let mut uniform = |fan_in: usize| -> Vec<P> {
         let bound = 1.0 / (fan_in as f64).sqrt();

@@ -274,8 +274,7 @@ impl Plan {
             let max_pool = stage > 0 || self.config.input_size >= 32;
             let width = self.config.width << stage.min(3);
             for index in 0..depth {
-                let conv =
-                    self.conv(&format!("features.{module}"), channels, width, 3, 1, side)?;
+                let conv = self.conv(&format!("features.{module}"), channels, width, 3, 1, side)?;
                 let norm = self.norm(&format!("features.{}", module + 1), width);
                 module += 3;
                 channels = width;
@@ -362,11 +361,7 @@ impl Plan {
             shape.clone(),
             Role::RunningMean,
         );
-        let variance = self.tensor(
-            format!("{name}.running_var"),
-            shape,
-            Role::RunningVariance,
-        );
+        let variance = self.tensor(format!("{name}.running_var"), shape, Role::RunningVariance);
         let tracked = self.tensor(
             format!("{name}.num_batches_tracked"),
             vec![],

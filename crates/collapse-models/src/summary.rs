@@ -50,7 +50,11 @@ impl Summary {
                 let norm = &plan.norms()[unit.norm];
                 let (kernel, channels) = (conv.conv.kernel, conv.conv.out_channels);
                 let weights = plan.tensors()[conv.weight].len();
-                let spectral = if conv.spectral.is_some() { ", spectral norm" } else { "" };
+                let spectral = if conv.spectral.is_some() {
+                    ", spectral norm"
+                } else {
+                    ""
+                };
                 rows.push(SummaryRow {
                     layer: conv.name.clone(),
                     kind: format!(
@@ -73,7 +77,10 @@ impl Summary {
             {
                 let conv = &plan.convs()[last.conv];
                 rows.push(SummaryRow {
-                    layer: format!("{}.shortcut", conv.name.rsplit_once('.').map_or("", |p| p.0)),
+                    layer: format!(
+                        "{}.shortcut",
+                        conv.name.rsplit_once('.').map_or("", |p| p.0)
+                    ),
                     kind: format!("average pool {stride}, zero channels"),
                     output: format!("{}x{}x{}", conv.conv.out_channels, conv.output, conv.output),
                     parameters: 0,
@@ -84,7 +91,10 @@ impl Summary {
         let (weight, bias) = plan.head_tensors();
         let head = plan.tensors()[weight].len();
         rows.push(SummaryRow {
-            layer: plan.tensors()[weight].name.trim_end_matches(".weight").to_owned(),
+            layer: plan.tensors()[weight]
+                .name
+                .trim_end_matches(".weight")
+                .to_owned(),
             kind: format!("average pool, head (L2 {:?})", plan.config().l2),
             output: plan.n_classes().to_string(),
             parameters: head + plan.tensors()[bias].len(),

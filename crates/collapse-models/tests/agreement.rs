@@ -26,11 +26,27 @@ fn configurations() -> Vec<NetConfig> {
     };
     vec![
         // 14 → 7 → 4 → 2: an odd map in front of a stride.
-        config(Net::Resnet18, 4, 14, 1, true, None, L2Mode::TrainAndInference),
+        config(
+            Net::Resnet18,
+            4,
+            14,
+            1,
+            true,
+            None,
+            L2Mode::TrainAndInference,
+        ),
         config(Net::Resnet18, 3, 14, 1, true, Some(0.3), L2Mode::TrainOnly),
         config(Net::Resnet18, 4, 12, 3, false, Some(0.3), L2Mode::Off),
         config(Net::Resnet34, 2, 8, 3, true, None, L2Mode::Off),
-        config(Net::Resnet50, 2, 9, 3, true, Some(0.3), L2Mode::TrainAndInference),
+        config(
+            Net::Resnet50,
+            2,
+            9,
+            3,
+            true,
+            Some(0.3),
+            L2Mode::TrainAndInference,
+        ),
         config(Net::Resnet50, 2, 16, 1, false, None, L2Mode::Off),
         config(Net::Vgg16, 2, 32, 3, true, Some(0.3), L2Mode::Off),
         config(Net::Vgg16, 3, 24, 1, false, None, L2Mode::TrainAndInference),
@@ -76,8 +92,7 @@ impl Case {
     }
 
     fn gradients(&self) -> (Output<f64>, Gradients<f64>, Network<f64>) {
-        let mut network =
-            Network::from_parameters(&self.config, self.parameters.clone()).unwrap();
+        let mut network = Network::from_parameters(&self.config, self.parameters.clone()).unwrap();
         let (output, tape) = network.forward_train(&self.batch()).unwrap();
         let functional = self.functional(&output);
         let gradients = network.backward(tape, functional).unwrap();
@@ -110,7 +125,10 @@ fn kernels_and_candle_agree() {
             .unwrap();
         let candle_output = candle_output.unwrap();
         let name = format!("{:?}", case.config);
-        assert!(distance(&output.logits, &candle_output.logits) < 1e-9, "{name}");
+        assert!(
+            distance(&output.logits, &candle_output.logits) < 1e-9,
+            "{name}"
+        );
         assert!(distance(&output.features, &candle_output.features) < 1e-9);
         for (i, (spec, values)) in network.parameters().iter().enumerate() {
             let theirs = candle.parameters().get(i);
@@ -183,7 +201,10 @@ fn weights_survive_the_file_and_wrong_ones_are_listed() {
 
     let mut tensors = collapse_models::weights::read(&path).unwrap();
     let renamed = tensors.remove("layer2.0.shortcut.0.weight_orig").unwrap();
-    tensors.insert("module.layer2.0.downsample.0.weight_bar".to_owned(), renamed);
+    tensors.insert(
+        "module.layer2.0.downsample.0.weight_bar".to_owned(),
+        renamed,
+    );
     back.fill(&tensors).unwrap();
 
     tensors.remove("bn1.weight");
@@ -200,7 +221,13 @@ fn weights_survive_the_file_and_wrong_ones_are_listed() {
 fn wrong_configurations_and_batches_say_what_is_wrong() {
     let mut config = NetConfig::new(Net::Resnet18, 10);
     config.width = 0;
-    assert!(config.plan().unwrap_err().to_string().contains("`width` is 0"));
+    assert!(
+        config
+            .plan()
+            .unwrap_err()
+            .to_string()
+            .contains("`width` is 0")
+    );
     config.width = 4;
     config.n_classes = 1;
     assert!(config.plan().unwrap_err().to_string().contains("n_classes"));

@@ -141,7 +141,10 @@ fn check_gradients(name: &str, network: &Network<f64>, gradients: &Gradients<f64
             assert!(error < 1e-8, "{what}: {error:.1e} of its rms");
         }
         let sum = (values.iter().sum::<f64>() - number(&row[1])).abs();
-        assert!(sum < 1e-9 * length * (values.len() as f64).sqrt(), "{what}: sum");
+        assert!(
+            sum < 1e-9 * length * (values.len() as f64).sqrt(),
+            "{what}: sum"
+        );
     }
 }
 
@@ -173,8 +176,7 @@ fn check(net: &str) {
                 config.plan().unwrap().n_parameters() as f64,
                 number(&variant["param_count"])
             );
-            let mut network =
-                Network::from_parameters(&config, filled(variant, &config)).unwrap();
+            let mut network = Network::from_parameters(&config, filled(variant, &config)).unwrap();
 
             let output = network.forward_eval(&batch).unwrap();
             let logits = numbers(&expected["eval0_logits"]);

@@ -126,10 +126,12 @@ fn state_of(path: &Path, metadata: &Metadata) -> Result<RunState> {
     let Some(text) = text else {
         return Err(Error::file(path, damaged("it holds no run state")));
     };
-    let state: RunState =
-        serde_json::from_str(text).map_err(|e| Error::file(path, damaged(e)))?;
+    let state: RunState = serde_json::from_str(text).map_err(|e| Error::file(path, damaged(e)))?;
     if state.format != FORMAT {
-        let message = format!("it has format `{}`, this version reads `{FORMAT}`", state.format);
+        let message = format!(
+            "it has format `{}`, this version reads `{FORMAT}`",
+            state.format
+        );
         return Err(Error::file(path, damaged(message)));
     }
     Ok(state)
@@ -140,8 +142,7 @@ impl Checkpoint {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(|e| Error::file(path, e))?;
         let fail = |message: String| Error::file(path, damaged(message));
-        let (_, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
         let state = state_of(path, &metadata)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
         let plan = state.net.plan()?;
@@ -231,7 +232,11 @@ impl Snapshot<'_> {
                 );
             }
             if let Some(average) = self.average {
-                push(format!("average.{}", spec.name), &spec.shape, average.get(i));
+                push(
+                    format!("average.{}", spec.name),
+                    &spec.shape,
+                    average.get(i),
+                );
             }
         }
         let fail = |message: String| Error::file(path, message);

@@ -79,7 +79,10 @@ pub fn read_events(path: &Path) -> Result<Vec<Event>> {
             Err(error) => {
                 return Err(Error::file(
                     path,
-                    format!("line {} is no event ({error}); remove the run's folder", i + 1),
+                    format!(
+                        "line {} is no event ({error}); remove the run's folder",
+                        i + 1
+                    ),
                 ));
             }
         }

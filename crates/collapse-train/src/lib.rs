@@ -52,6 +52,4 @@ pub use extract::{accuracy, extract};
 pub use loss::LossConfig;
 pub use schedule::{Schedule, log_spaced_epochs, sevenths, warm_up};
 pub use sgd::Sgd;
-pub use trainer::{
-    HookError, Observer, Step, Trained, Trainer, load_model, model_from_checkpoint,
-};
+pub use trainer::{HookError, Observer, Step, Trained, Trainer, load_model, model_from_checkpoint};

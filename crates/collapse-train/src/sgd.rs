@@ -18,7 +18,16 @@ impl Sgd {
         let momentum = plan
             .tensors()
             .iter()
-            .map(|spec| vec![0.0; if spec.role.is_trainable() { spec.len() } else { 0 }])
+            .map(|spec| {
+                vec![
+                    0.0;
+                    if spec.role.is_trainable() {
+                        spec.len()
+                    } else {
+                        0
+                    }
+                ]
+            })
             .collect();
         Self { config, momentum }
     }

@@ -186,8 +186,7 @@ impl Trainer {
             )?;
             observer.epoch(&epoch);
             record(&mut log, &mut events, Event::Epoch(epoch))?;
-            let evaluation =
-                self.evaluate(state.epoch, model.as_mut(), &mut average, observer)?;
+            let evaluation = self.evaluate(state.epoch, model.as_mut(), &mut average, observer)?;
             if let Some(event) = evaluation {
                 record(&mut log, &mut events, event)?;
             }

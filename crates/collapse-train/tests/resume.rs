@@ -188,7 +188,12 @@ fn another_configuration_is_refused_by_name() {
         epochs: 2,
         ..one.clone()
     };
-    refuse(net(), longer, "three classes", "train.epochs is 1 there and 2 here");
+    refuse(
+        net(),
+        longer,
+        "three classes",
+        "train.epochs is 1 there and 2 here",
+    );
     refuse(net(), one, "others", "data_hash");
 }
 
@@ -225,7 +230,14 @@ fn a_loss_that_is_no_number_stops_the_run() {
         .err()
         .unwrap();
     assert!(
-        matches!(error, Error::Diverged { epoch: 1, checkpoint: None, .. }),
+        matches!(
+            error,
+            Error::Diverged {
+                epoch: 1,
+                checkpoint: None,
+                ..
+            }
+        ),
         "{error}"
     );
 }
@@ -238,6 +250,9 @@ fn a_damaged_checkpoint_is_an_error() {
         std::fs::write(&path, bytes).unwrap();
         let trainer = Trainer::new(net(), config(Precision::F32), folder.path()).unwrap();
         let error = trainer.run(&set(), &mut ()).err().unwrap();
-        assert!(error.to_string().contains("not a valid checkpoint"), "{error}");
+        assert!(
+            error.to_string().contains("not a valid checkpoint"),
+            "{error}"
+        );
     }
 }

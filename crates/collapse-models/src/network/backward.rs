@@ -74,8 +74,7 @@ impl<T: Element> Network<T> {
         gradients.values[self.plan.head_weight] = weight;
         gradients.values[self.plan.head_bias] = bias;
 
-        let mut d_out =
-            global_avg_pool_backward(&features, final_shape, self.plan.final_side)?;
+        let mut d_out = global_avg_pool_backward(&features, final_shape, self.plan.final_side)?;
         for block in self.plan.blocks.iter().rev() {
             let Some(tape) = blocks.pop() else { break };
             let below = blocks.last().and_then(BlockTape::output);
@@ -112,8 +111,7 @@ impl<T: Element> Network<T> {
             let Some(UnitTape { y, statistics, out }) = units.pop() else {
                 break;
             };
-            let want_g =
-                i + 1 == block.units.len() && !matches!(block.shortcut, Shortcut::None);
+            let want_g = i + 1 == block.units.len() && !matches!(block.shortcut, Shortcut::None);
             let (d_y, g) =
                 self.norm_backward(unit, (&y, &out), &statistics, d_out, want_g, gradients)?;
             drop((y, out));

@@ -1,8 +1,8 @@
 //! The forward pass: evaluation with running statistics, training with those of the batch.
 
 use collapse_kernels::{
-    Act, BatchNorm, Element, Float, Residual, Shape, bn_act_forward, conv_forward,
-    global_avg_pool, max_pool2,
+    Act, BatchNorm, Element, Float, Residual, Shape, bn_act_forward, conv_forward, global_avg_pool,
+    max_pool2,
 };
 
 use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Network, Output, Packed};
@@ -110,7 +110,11 @@ impl<T: Element> Network<T> {
             out = Some(bn_act_forward(&y, &running(unit), activation, residual)?);
         }
         let out = out.unwrap_or(x);
-        Ok(if block.max_pool { max_pool2(&out)? } else { out })
+        Ok(if block.max_pool {
+            max_pool2(&out)?
+        } else {
+            out
+        })
     }
 
     /// Training: batch statistics, one power iteration, running statistics updated.

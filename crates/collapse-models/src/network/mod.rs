@@ -10,8 +10,8 @@ use collapse_kernels::{Act, ConvWeights, Element, Shape};
 use crate::{Error, NetConfig, Parameters, Plan, Result};
 
 pub use backward::HeadGradient;
-pub use forward::Tape;
 use forward::Statistics;
+pub use forward::Tape;
 use spectral::Scaling;
 
 /// ε of every batch norm. Source: PyTorch's default.
@@ -119,10 +119,7 @@ impl<T: Element> Network<T> {
     }
 
     /// A network with given parameters; their names and shapes must be the configuration's.
-    pub fn from_parameters(
-        config: &NetConfig,
-        parameters: Parameters<T::Param>,
-    ) -> Result<Self> {
+    pub fn from_parameters(config: &NetConfig, parameters: Parameters<T::Param>) -> Result<Self> {
         let plan = config.plan()?;
         parameters.check(&plan)?;
         Ok(Self {

@@ -46,7 +46,9 @@ impl<T: Element> Network<T> {
             let scale = T::Param::from_f64(scaling.scale);
             match self.packed.get_mut(i) {
                 Some(packed) => packed.repack(weights, scale)?,
-                None => self.packed.push(ConvWeights::pack(spec.conv, weights, scale)?),
+                None => self
+                    .packed
+                    .push(ConvWeights::pack(spec.conv, weights, scale)?),
             }
         }
         self.ready = mode;
@@ -60,11 +62,7 @@ impl<T: Element> Network<T> {
     }
 
     /// Turns the gradient of W_used into that of W, in place.
-    pub(super) fn spectral_backward(
-        &self,
-        conv: usize,
-        gradient: &mut [T::Param],
-    ) -> Result<()> {
+    pub(super) fn spectral_backward(&self, conv: usize, gradient: &mut [T::Param]) -> Result<()> {
         let spec = &self.plan.convs[conv];
         let Some(spectral) = spec.spectral else {
             return Ok(());
@@ -129,7 +127,11 @@ fn advance<P: Float>(
     let sigma = sigma?;
     parameters.get_mut(spectral.sigma)[0] = sigma;
     let ratio = sigma.to_f64() / spectral.coefficient;
-    let epsilon = if spec.conv.kernel == 1 { 0.0 } else { CONV_EPSILON };
+    let epsilon = if spec.conv.kernel == 1 {
+        0.0
+    } else {
+        CONV_EPSILON
+    };
     Ok(Scaling {
         scale: 1.0 / (ratio.max(1.0) + epsilon),
         bound: ratio > 1.0,

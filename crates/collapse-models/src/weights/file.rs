@@ -99,10 +99,14 @@ pub fn export<P: Float>(path: &Path, parameters: &Parameters<P>) -> Result<()> {
         .iter()
         .map(|(spec, values)| {
             let (dtype, bytes) = if spec.role == Role::BatchesTracked {
-                let bytes = values.iter().flat_map(|x| (x.to_f64() as i64).to_le_bytes());
+                let bytes = values
+                    .iter()
+                    .flat_map(|x| (x.to_f64() as i64).to_le_bytes());
                 (Dtype::I64, bytes.collect())
             } else {
-                let bytes = values.iter().flat_map(|x| (x.to_f64() as f32).to_le_bytes());
+                let bytes = values
+                    .iter()
+                    .flat_map(|x| (x.to_f64() as f32).to_le_bytes());
                 (Dtype::F32, bytes.collect())
             };
             (spec.name.clone(), dtype, spec.shape.clone(), bytes)

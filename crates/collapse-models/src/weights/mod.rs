@@ -85,7 +85,10 @@ impl<P: Float> Parameters<P> {
                 }
             }
         }
-        mismatch.unexpected = by_name.into_values().map(|(name, _)| name.clone()).collect();
+        mismatch.unexpected = by_name
+            .into_values()
+            .map(|(name, _)| name.clone())
+            .collect();
         if !mismatch.is_empty() {
             return Err(Error::Mismatch(mismatch));
         }

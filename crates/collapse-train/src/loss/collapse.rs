@@ -70,7 +70,10 @@ pub fn collapse_loss(view: &HeadView<'_>, weights: &CollapseWeights) -> LossValu
     let k = present.len();
     let row_of: Vec<usize> = {
         let mut rows = vec![usize::MAX; view.n_classes];
-        present.iter().enumerate().for_each(|(row, &c)| rows[c] = row);
+        present
+            .iter()
+            .enumerate()
+            .for_each(|(row, &c)| rows[c] = row);
         rows
     };
     let h: Vec<f64> = view.head_input.iter().map(|&x| f64::from(x)).collect();
@@ -150,7 +153,11 @@ pub fn collapse_loss(view: &HeadView<'_>, weights: &CollapseWeights) -> LossValu
         for (row, &c) in present.iter().enumerate() {
             let target = &mut d_head[c * d..(c + 1) * d];
             axpy(target, slope, &centred[row * d..][..d]);
-            axpy(target, -slope * inner / (norm_w * norm_w), &rows[row * d..][..d]);
+            axpy(
+                target,
+                -slope * inner / (norm_w * norm_w),
+                &rows[row * d..][..d],
+            );
         }
     }
 
@@ -195,8 +202,7 @@ fn equinorm(rows: &[f64], d: usize, weight: f64, gradient: &mut [f64]) -> f64 {
     if norms.len() < 2 || mean == 0.0 {
         return 0.0;
     }
-    let deviation =
-        (norms.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / (k - 1.0)).sqrt();
+    let deviation = (norms.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / (k - 1.0)).sqrt();
     for (i, &norm) in norms.iter().enumerate() {
         if norm == 0.0 {
             continue;

@@ -27,7 +27,12 @@ pub fn cross_entropy(
         let log_sum = sum.ln() + max;
         for (k, &x) in row.iter().enumerate() {
             let x = f64::from(x);
-            let target = spread + if k == label { 1.0 - label_smoothing } else { 0.0 };
+            let target = spread
+                + if k == label {
+                    1.0 - label_smoothing
+                } else {
+                    0.0
+                };
             if target != 0.0 {
                 total += target * (log_sum - x);
             }
