@@ -1,4 +1,5 @@
 //! The commands of the README, as a user runs them.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -14,6 +14,8 @@ const MAIN_SCORE: &str = "gmm_features";
 const DRAWN_SCORES: [&str; 2] = [MAIN_SCORE, "max_softmax"];
 /// Bins of a histogram.
 const BINS: usize = 48;
+/// How far below the test scores a histogram begins, in ranges of the test scores.
+const FAR: f64 = 2.0;
 /// Share of samples that may fall outside a histogram's range at either end; they are counted in
 /// its outermost bins.
 const TAIL: f64 = 0.005;
@@ -344,16 +346,21 @@ fn histograms(scores: &SetScores, score: &'static str) -> Vec<Histogram> {
         .collect();
     let mut low = f64::INFINITY;
     let mut high = f64::NEG_INFINITY;
-    for (_, values) in &sets {
+    let mut floor = f64::NEG_INFINITY;
+    for (set, values) in &sets {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let cut = (TAIL * sorted.len() as f64) as usize;
-        if let (Some(&first), Some(&last)) = (sorted.get(cut), sorted.get(sorted.len() - 1 - cut)) {
-            low = low.min(first);
-            high = high.max(last);
+        let (first, last) = (sorted[cut], sorted[sorted.len() - 1 - cut]);
+        low = low.min(first);
+        high = high.max(last);
+        if *set == "test" {
+            // Far samples of a density may lie arbitrarily low and would squeeze all else into one bin.
+            floor = first - FAR * (last - first);
         }
     }
-    if !(low < high) {
+    low = low.max(floor);
+    if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
         return Vec::new();
     }
     let bin = |value: f64| {

@@ -162,7 +162,7 @@ fn write_features(splits: &Splits, folder: &Path) -> Result<(), Error> {
         source,
     })?;
     let write = |name: &str, set: &FeatureSet| {
-        set.write(&folder.join(format!("{name}.safetensors")), Stored::F32)
+        set.write(folder.join(format!("{name}.safetensors")), Stored::F32)
     };
     write("train", &splits.train)?;
     if let Some(validation) = &splits.validation {

@@ -1,4 +1,5 @@
 //! Every path against naive sums in f64, within bounds derived from the arithmetic; the same bytes for any number of threads.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 mod support;
 

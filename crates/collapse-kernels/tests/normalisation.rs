@@ -1,4 +1,5 @@
 //! Batch norm, pooling, head, optimiser and spectral norm: against plain f64 formulas and finite differences.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 mod support;
 

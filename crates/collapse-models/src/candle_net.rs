@@ -9,8 +9,8 @@ use collapse_kernels::{Activation, Float};
 
 use crate::plan::{Block, Shortcut, Unit};
 use crate::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Error, Gradients, HeadGradient, ImageLayout,
-    LossFn, Model, NetConfig, Output, Parameters, Plan, Result, SpectralSpec,
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Error, Gradients, ImageLayout, LossFn, Model,
+    NetConfig, Output, Parameters, Plan, Result, SpectralSpec,
 };
 
 const NORM_EPSILON: f64 = 1e-12;
@@ -78,7 +78,7 @@ impl<P: Float + WithDType> CandleNet<P> {
     pub fn train_pass(
         &mut self,
         images: &Batch<'_, P>,
-        loss: &mut dyn FnMut(&Output<P>, &Parameters<P>) -> HeadGradient<P>,
+        loss: &mut LossFn<'_, P>,
     ) -> Result<Gradients<P>> {
         let mut pass = self.upload(true)?;
         let (features, normalized, logits) = self.forward(&mut pass, images)?;

@@ -5,7 +5,7 @@ use collapse_kernels::Element;
 use crate::{Batch, Gradients, HeadGradient, Network, Output, Parameters, Plan, Result};
 
 /// Computes the gradient at the head from the output and the parameters of a training forward.
-pub type LossFn<'a> = dyn FnMut(&Output<f32>, &Parameters<f32>) -> HeadGradient<f32> + 'a;
+pub type LossFn<'a, P = f32> = dyn FnMut(&Output<P>, &Parameters<P>) -> HeadGradient<P> + 'a;
 
 /// A network with f32 parameters: [`Network<f32>`] and [`Network<bf16>`](Network).
 pub trait Model: Send {

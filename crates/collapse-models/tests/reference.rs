@@ -1,5 +1,6 @@
 //! The networks against numbers of DDU's unchanged code (float64): logits, loss, gradients of
 //! every parameter, batch-norm statistics and spectral norms, with and without the L2 head.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use std::path::PathBuf;
 
@@ -199,7 +200,7 @@ fn check(net: &str) {
 
             if let Some(rows) = variant["sn_train1"].as_array() {
                 for (conv, row) in rows.iter().enumerate() {
-                    let spec = &network.plan().convs()[..];
+                    let spec = network.plan().convs();
                     let spec = spec
                         .iter()
                         .find(|spec| spec.name == row[0].as_str().unwrap())

@@ -1,4 +1,5 @@
 //! The report as a whole, on synthetic results.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 mod common;
 

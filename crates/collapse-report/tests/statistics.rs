@@ -1,5 +1,6 @@
 //! Statistics against scipy 1.17.1 (`ttest_rel`, `ttest_ind(equal_var=False)`, `ttest_1samp`,
 //! `permutation_test(n_resamples=inf)`, `spearmanr`) and by property.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use collapse_report::statistics::{
     bootstrap_interval, paired_difference, spearman, summarize, t_interval, unpaired_difference,

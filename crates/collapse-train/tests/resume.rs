@@ -1,5 +1,6 @@
 //! A run that is stopped and continued ends with the bytes of one that was not, on one thread
 //! and on two; another configuration is refused; a loss that is not a number stops the run.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use std::path::Path;
 use std::sync::Arc;
