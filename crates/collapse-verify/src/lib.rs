@@ -14,6 +14,7 @@
 //! # The map
 //! * [`verify_dir`] runs every checker whose file the folder has; [`Report`] holds one [`Row`] a quantity.
 //! * Checkers: `gmm` (densities), `metrics`, `nc` (geometry), `ood` (detectors), `misc` (generator).
+//! * [`verify_models`] checks the networks (`model_resnet18`, `model_resnet50`), which takes minutes, by [`Extent`].
 //! * [`generator`]: how the inputs of the references are made from seeds.
 //!
 //! # Caveats
@@ -26,6 +27,7 @@ pub mod generator;
 mod gmm;
 mod metrics;
 mod misc;
+mod models;
 mod nc;
 mod ood;
 mod report;
@@ -33,6 +35,7 @@ mod report;
 use std::path::Path;
 
 pub use error::{Error, Result};
+pub use models::Extent;
 pub use report::{Report, Row, relative_error};
 
 use folder::File;
@@ -78,6 +81,22 @@ pub fn verify_dir(folder: &Path, options: &Options) -> Result<Report> {
             path: folder.to_owned(),
             reason,
         });
+    }
+    Ok(report)
+}
+
+/// Checks the networks of a folder, in f64 on the portable path and in f32 on every path of this machine.
+///
+/// The report has no rows when the folder has no `model_*.json`.
+///
+/// # Errors
+/// As [`verify_dir`].
+pub fn verify_models(folder: &Path, extent: Extent) -> Result<Report> {
+    let mut report = Report::default();
+    for name in ["model_resnet18", "model_resnet50"] {
+        if let Some(file) = File::load(folder, name)? {
+            models::check(&file, extent, &mut report)?;
+        }
     }
     Ok(report)
 }
