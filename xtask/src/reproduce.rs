@@ -24,7 +24,7 @@ pub struct Args {
     /// quick, small, paper, or a manifest file (experiments/*.toml show how one looks).
     #[arg(long, default_value = "quick")]
     scale: String,
-    /// Where runs, tables and the report go [default: target/reproduce/<scale>].
+    /// Where runs, tables and the report go [default: target/reproduce/SCALE].
     #[arg(long)]
     out: Option<PathBuf>,
     /// Folder with the image sets; not needed by the quick scale.

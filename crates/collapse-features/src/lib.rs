@@ -28,8 +28,8 @@
 //! |---|---|---|---|
 //! | `features` | [N, D] | f16, bf16, f32, f64 | raw features z, the input of the head before any normalisation |
 //! | `logits` | [N, C] | same | may be absent when the head is there |
-//! | `labels` | [N] | any integer | optional for out-of-distribution sets |
-//! | `head.weight`, `head.bias` | [C, D], [C] | same | the last linear layer |
+//! | `labels` | `[N]` | any integer | optional for out-of-distribution sets |
+//! | `head.weight`, `head.bias` | [C, D], `[C]` | same | the last linear layer |
 //!
 //! and text metadata in the header, of which only `l2` (`true`: the head saw z/‖z‖) changes what
 //! is computed; `dataset`, `split`, `net`, `epoch` and `seed` are carried along.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 pub struct Head {
     /// Weight, [C, D].
     pub weight: Array2<f64>,
-    /// Bias, [C].
+    /// Bias, `[C]`.
     pub bias: Array1<f64>,
 }
 
@@ -24,7 +24,7 @@ pub struct FeatureSet {
     pub features: Array2<f64>,
     /// Logits, [N, C].
     pub logits: Option<Array2<f64>>,
-    /// Class of each row, [N]; may be absent for out-of-distribution sets, whose labels may also
+    /// Class of each row, `[N]`; may be absent for out-of-distribution sets, whose labels may also
     /// lie outside the classes of the network.
     pub labels: Option<Vec<usize>>,
     /// The last linear layer.
@@ -86,7 +86,7 @@ impl FeatureSet {
         self
     }
 
-    /// Adds labels [N].
+    /// Adds labels `[N]`.
     #[must_use]
     pub fn with_labels(mut self, labels: Vec<usize>) -> Self {
         self.labels = Some(labels);

@@ -85,7 +85,7 @@ pub(crate) fn gunzip(bytes: &[u8], origin: &str, limits: &Limits) -> Result<Vec<
     Ok(out)
 }
 
-/// Images [N, H, W] and labels [N] as a set; class names from the registry when `name` is there.
+/// Images [N, H, W] and labels `[N]` as a set; class names from the registry when `name` is there.
 ///
 /// # Errors
 /// [`Error::Format`], [`Error::Inconsistent`], [`Error::TooLarge`].

@@ -48,7 +48,7 @@ pub struct HeadView<'a> {
     pub logits: &'a [f32],
     /// Head weights, [C, D].
     pub weight: &'a [f32],
-    /// Labels, [N], each below C.
+    /// Labels, `[N]`, each below C.
     pub labels: &'a [usize],
     /// Number of classes C.
     pub n_classes: usize,
