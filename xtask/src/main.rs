@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod data;
+mod docs;
 mod progress;
 mod reproduce;
 mod score;
@@ -29,6 +30,7 @@ enum Command {
     Score(score::Args),
     Verify(verify::Args),
     Convert(convert::Args),
+    Docs(docs::Args),
     #[command(subcommand)]
     Data(data::Command),
     #[command(subcommand)]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Docs(args) => docs::run(args),
         Command::Data(command) => data::run(command),
         Command::Bench(command) => bench::run(command),
     };

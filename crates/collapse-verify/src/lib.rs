@@ -5,7 +5,7 @@
 //! use collapse_verify::{Options, verify_dir};
 //!
 //! let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/public");
-//! let options = Options { only: vec!["metrics".into()] };
+//! let options = Options { only: vec!["metrics".into()], ..Options::default() };
 //! let report = verify_dir(&folder, &options)?;
 //! assert_eq!(report.failed().count(), 0, "{report}");
 //! # Ok::<(), collapse_verify::Error>(())
@@ -45,19 +45,30 @@ use folder::File;
 pub struct Options {
     /// Names of files without ending (`gmm`, `metrics`, …); empty = all that the folder has.
     pub only: Vec<String>,
+    /// How much of the model files.
+    pub extent: Extent,
 }
 
-type Checker = fn(&File, &mut Report) -> Result<()>;
-
-const CHECKERS: &[(&str, Checker)] = &[
-    ("gmm", gmm::check),
-    ("metrics", metrics::check),
-    ("misc", misc::check),
-    ("nc", nc::check),
-    ("ood", ood::check),
+/// The files that can be checked, in the order in which they are.
+const NAMES: [&str; 7] = [
+    "gmm",
+    "metrics",
+    "misc",
+    "nc",
+    "ood",
+    "model_resnet18",
+    "model_resnet50",
 ];
 
-/// Checks every known file of a folder.
+/// Names (without ending) of the files in `folder` that can be checked.
+pub fn known_files(folder: &Path) -> Vec<&'static str> {
+    NAMES
+        .into_iter()
+        .filter(|name| folder.join(format!("{name}.json")).is_file())
+        .collect()
+}
+
+/// Checks every known file of a folder; networks in f64 on the portable path and in f32 on every path of this machine.
 ///
 /// # Errors
 /// [`Error::File`] when there is nothing to check, [`Error::Entry`] when a file does not follow the schema,
@@ -65,38 +76,27 @@ const CHECKERS: &[(&str, Checker)] = &[
 pub fn verify_dir(folder: &Path, options: &Options) -> Result<Report> {
     let mut report = Report::default();
     let mut checked = 0;
-    for (name, check) in CHECKERS {
-        if !options.only.is_empty() && !options.only.iter().any(|only| only == name) {
+    let asked =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    for name in NAMES.into_iter().filter(|name| asked(name)) {
+        let Some(file) = File::load(folder, name)? else {
             continue;
+        };
+        match name {
+            "gmm" => gmm::check(&file, &mut report)?,
+            "metrics" => metrics::check(&file, &mut report)?,
+            "misc" => misc::check(&file, &mut report)?,
+            "nc" => nc::check(&file, &mut report)?,
+            "ood" => ood::check(&file, &mut report)?,
+            _ => models::check(&file, options.extent, &mut report)?,
         }
-        if let Some(file) = File::load(folder, name)? {
-            check(&file, &mut report)?;
-            checked += 1;
-        }
+        checked += 1;
     }
     if checked == 0 {
-        let names: Vec<&str> = CHECKERS.iter().map(|(name, _)| *name).collect();
-        let reason = format!("none of {}.json to check", names.join(".json, "));
         return Err(Error::File {
             path: folder.to_owned(),
-            reason,
+            reason: format!("none of {}.json to check", NAMES.join(".json, ")),
         });
-    }
-    Ok(report)
-}
-
-/// Checks the networks of a folder, in f64 on the portable path and in f32 on every path of this machine.
-///
-/// The report has no rows when the folder has no `model_*.json`.
-///
-/// # Errors
-/// As [`verify_dir`].
-pub fn verify_models(folder: &Path, extent: Extent) -> Result<Report> {
-    let mut report = Report::default();
-    for name in ["model_resnet18", "model_resnet50"] {
-        if let Some(file) = File::load(folder, name)? {
-            models::check(&file, extent, &mut report)?;
-        }
     }
     Ok(report)
 }

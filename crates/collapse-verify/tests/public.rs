@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use collapse_verify::{Options, Report, relative_error, verify_dir};
+use collapse_verify::{Extent, Options, Report, relative_error, verify_dir};
 
 fn public() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/public")
@@ -14,6 +14,7 @@ fn check(only: &str, at_least: usize) {
         &public(),
         &Options {
             only: vec![only.into()],
+            extent: Extent::Pass,
         },
     )
     .unwrap();

@@ -1,4 +1,4 @@
-//! Seconds to fit and to score correlated classes: `--example throughput -- [N] [D] [rows to score] [repeats]`.
+//! Seconds to fit and to score correlated classes: `--example density_throughput -- [N] [D] [rows to score] [repeats]`.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Seconds of the heavy operations: `cargo run -p collapse-ood --example throughput [auroc N | knn BANK D QUERIES K]`.
+//! Seconds of the heavy operations: `cargo run -p collapse-ood --example ood_throughput [auroc N | knn BANK D QUERIES K]`.
 
 use std::error::Error;
 use std::time::Instant;
