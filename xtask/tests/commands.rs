@@ -81,7 +81,8 @@ fn the_whole_way() {
     let whole = folder.path().join("whole");
     let first = reproduce(&whole);
     assert_eq!(first.runs.len(), 2);
-    let evaluation = first.runs[0].last_evaluation().unwrap();
+    let base = first.runs.iter().find(|run| run.group == "base").unwrap();
+    let evaluation = base.last_evaluation().unwrap();
     assert!(
         evaluation.accuracy > 0.3,
         "accuracy {}",
