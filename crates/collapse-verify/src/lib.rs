@@ -14,7 +14,7 @@
 //! # The map
 //! * [`verify_dir`] runs every checker whose file the folder has; [`Report`] holds one [`Row`] a quantity.
 //! * Checkers: `gmm` (densities), `metrics`, `nc` (geometry), `ood` (detectors), `misc` (generator).
-//! * [`verify_models`] checks the networks (`model_resnet18`, `model_resnet50`), which takes minutes, by [`Extent`].
+//! * `models` checks the networks (`model_resnet18`, `model_resnet50`), which takes minutes; [`Extent`] says how much of them.
 //! * [`generator`]: how the inputs of the references are made from seeds.
 //!
 //! # Caveats
