@@ -63,11 +63,7 @@ pub fn measure(splits: &Splits) -> Result<Measurement, Error> {
     let train = prepared.train(splits)?;
     let fitted = fit_named(&train, &Settings::default(), [MAIN_SCORE])?;
     let scores = score_sets(&prepared, &fitted)?;
-    let (geometry, geometry_undefined) = match geometry(splits) {
-        Ok(geometry) => (Some(geometry), None),
-        Err(Error::Geometry(undefined)) => (None, Some(undefined.to_string())),
-        Err(error) => return Err(error),
-    };
+    let (geometry, geometry_undefined) = geometry_where_defined(splits)?;
     let validation_accuracy = match &splits.validation {
         Some(validation) => Some(accuracy_of(validation)?),
         None => None,
@@ -230,14 +226,12 @@ fn evaluate_fitted(
     let logits = prepared.test.logits();
     let labels = splits.test.labels_below(logits.ncols())?;
     let plain = calibration(logits, labels, 1.0)?;
-    let temperature = match &splits.validation {
-        Some(validation) => {
-            let logits = validation.logits()?;
-            temperature_optimum(logits.view(), validation.labels_below(logits.ncols())?)?
-        }
-        None => 1.0,
+    let (temperature, temperature_undefined) = best_temperature(splits)?;
+    let ece_scaled = match temperature {
+        Some(temperature) => Some(calibration(logits, labels, temperature)?.ece),
+        None => None,
     };
-    let scaled = calibration(logits, labels, temperature)?;
+    let (geometry, geometry_undefined) = geometry_where_defined(splits)?;
 
     let mut ood = Vec::new();
     for set in &scores.ood {
@@ -265,12 +259,14 @@ fn evaluate_fitted(
         epoch,
         accuracy: plain.accuracy,
         ece: plain.ece,
-        ece_scaled: scaled.ece,
+        ece_scaled,
         temperature,
+        temperature_undefined,
         nll: plain.nll,
         jitter_features: jitter(fitted, MAIN_SCORE),
         jitter_logits: jitter(fitted, "gmm_logits"),
-        geometry: geometry(splits)?,
+        geometry,
+        geometry_undefined,
         histograms: DRAWN_SCORES
             .iter()
             .flat_map(|score| histograms(&scores, score))
@@ -278,6 +274,34 @@ fn evaluate_fitted(
         ood,
         skipped,
     })
+}
+
+/// A figure, or why it is undefined: that costs the figure, never the run.
+type Defined<T> = (Option<T>, Option<String>);
+
+fn best_temperature(splits: &Splits) -> Result<Defined<f64>, Error> {
+    let Some(validation) = &splits.validation else {
+        return Ok((None, Some("there is no validation split".to_owned())));
+    };
+    let logits = validation.logits()?;
+    let labels = validation.labels_below(logits.ncols())?;
+    match temperature_optimum(logits.view(), labels) {
+        Ok(temperature) => Ok((Some(temperature), None)),
+        Err(undefined @ collapse_ood::Error::Undefined { .. }) => {
+            Ok((None, Some(undefined.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn geometry_where_defined(splits: &Splits) -> Result<Defined<Geometry>, Error> {
+    match geometry(splits) {
+        Ok(geometry) => Ok((Some(geometry), None)),
+        Err(undefined @ (Error::Geometry(_) | Error::HeadMissing)) => {
+            Ok((None, Some(undefined.to_string())))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn detect(id: &[f64], ood: &[f64]) -> Result<Detection, Error> {

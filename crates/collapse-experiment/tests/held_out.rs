@@ -25,7 +25,7 @@ const MANIFEST: &str = r#"
     [[group]]
     id = "l2"
     l2 = true
-    epochs = 2
+    epochs = 8
     schedule = "short"
     evaluate_at = [1]
     spectral_norm = false
@@ -56,7 +56,7 @@ fn train(benchmark: &Benchmark, folder: &Path) -> (Vec<u8>, Vec<u8>, f64) {
     (
         read("checkpoint.safetensors"),
         read("features/train.safetensors"),
-        run.last_evaluation().unwrap().temperature,
+        run.last_evaluation().unwrap().temperature.unwrap(),
     )
 }
 

@@ -360,11 +360,11 @@ fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
     for view in casts.iter().flat_map(Cast::all_rows) {
         let start = points.len();
         for (run, evaluation) in view.runs() {
-            let nc1 = evaluation.geometry.nc1;
             if let Some(auroc) = mean_auroc(evaluation, MAIN_SCORE)
-                && nc1 > 0.0
+                && let Some(geometry) = evaluation.geometry
+                && geometry.nc1 > 0.0
             {
-                let point = (nc1.log10(), 100.0 * auroc);
+                let point = (geometry.nc1.log10(), 100.0 * auroc);
                 points.push(point);
                 by_run
                     .entry((&run.group, run.seed))

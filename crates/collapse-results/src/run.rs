@@ -147,18 +147,24 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Expected calibration error of the test logits, 15 bins.
     pub ece: f64,
-    /// The same after temperature scaling on the validation split.
-    pub ece_scaled: f64,
-    /// The temperature chosen on the validation split.
-    pub temperature: f64,
+    /// The same after temperature scaling on the validation split; `None` where no temperature is best.
+    pub ece_scaled: Option<f64>,
+    /// The temperature chosen on the validation split; `None` where none is best.
+    pub temperature: Option<f64>,
+    /// Why no temperature is best: no validation split, or a network no better than chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_undefined: Option<String>,
     /// Mean negative log-likelihood of the test labels.
     pub nll: f64,
     /// Jitter of the Gaussians on features; `None` when they could not be fitted.
     pub jitter_features: Option<f64>,
     /// Jitter of the Gaussians on logits; `None` when they could not be fitted.
     pub jitter_logits: Option<f64>,
-    /// NC measures on the training split.
-    pub geometry: Geometry,
+    /// NC measures on the training split; `None` where they are undefined.
+    pub geometry: Option<Geometry>,
+    /// Why they are undefined: no head, or class means that coincide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry_undefined: Option<String>,
     /// Every score against every OoD set.
     pub ood: Vec<OodResult>,
     /// Score histograms.

@@ -12,15 +12,19 @@ fn views(results: &Results) -> Vec<View<'_>> {
     casts(results).iter().flat_map(Cast::all_rows).collect()
 }
 
-/// (NC1, AUROC in percent, seed) of every network of a view.
+/// (AUROC in percent, seed) of every network of a view.
+fn aurocs(view: &View<'_>, set: &str) -> Vec<(f64, u64)> {
+    view.runs()
+        .filter_map(|(run, e)| Some((100.0 * e.detection(MAIN_SCORE, set)?.auroc, run.seed)))
+        .collect()
+}
+
+/// (NC1, AUROC in percent, seed) of every network of a view that has both.
 fn points(view: &View<'_>, set: &str) -> Vec<(f64, f64, u64)> {
     view.runs()
         .filter_map(|(run, e)| {
-            Some((
-                e.geometry.nc1,
-                100.0 * e.detection(MAIN_SCORE, set)?.auroc,
-                run.seed,
-            ))
+            let auroc = 100.0 * e.detection(MAIN_SCORE, set)?.auroc;
+            Some((e.geometry?.nc1, auroc, run.seed))
         })
         .collect()
 }
@@ -45,7 +49,7 @@ pub(crate) fn strip(results: &Results) -> Option<Figure> {
     let (row_height, top) = (30.0, 34.0);
     let height = row_height * views.len() as f64;
     for (index, set) in sets.iter().enumerate() {
-        let values = views.iter().flat_map(|v| points(v, set)).map(|p| p.1);
+        let values = views.iter().flat_map(|v| aurocs(v, set)).map(|p| p.0);
         let Some(x) = Scale::around(Kind::Linear, values) else {
             continue;
         };
@@ -76,8 +80,8 @@ pub(crate) fn strip(results: &Results) -> Option<Figure> {
                 );
             }
             canvas.line((panel.left, y), (panel.left + width, y), "gr");
-            let found = points(view, set);
-            let values: Vec<f64> = found.iter().map(|p| p.1).collect();
+            let found = aurocs(view, set);
+            let values: Vec<f64> = found.iter().map(|p| p.0).collect();
             let color = series % super::svg::COLORS;
             if let Some(summary) = summarize(&values) {
                 let place = |v: f64| panel.left + width * panel.x.unit(v);
@@ -89,7 +93,7 @@ pub(crate) fn strip(results: &Results) -> Option<Figure> {
                 let mean = place(summary.mean);
                 canvas.line((mean, y - 9.0), (mean, y + 9.0), &format!("mean s{color}"));
             }
-            for (_, auroc, seed) in found {
+            for (auroc, seed) in found {
                 let at = (panel.left + width * panel.x.unit(auroc), y);
                 canvas.marker(series, at, 4.2, &format!("seed {seed}: {auroc:.2} %"));
             }

@@ -44,7 +44,10 @@ pub(super) fn at_the_end(results: &Results) -> Draft {
     for view in casts(results).iter().flat_map(Cast::all_rows) {
         let mut cells = vec![text(view.label()), count(view.epoch)];
         cells.extend(MEASURES.iter().map(|(_, _, pick)| {
-            let values: Vec<f64> = view.evaluations().map(|e| pick(&e.geometry)).collect();
+            let values: Vec<f64> = view
+                .evaluations()
+                .filter_map(|e| Some(pick(e.geometry.as_ref()?)))
+                .collect();
             spread(&values, magnitude(&values))
         }));
         draft.row(view.key(), cells);

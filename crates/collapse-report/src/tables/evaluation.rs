@@ -58,19 +58,34 @@ pub fn evaluation_table(evaluation: &Evaluation) -> Table {
 fn caption(evaluation: &Evaluation) -> String {
     let jitter =
         |value: Option<f64>| value.map_or("not fitted".to_owned(), |value| format!("{value:e}"));
+    let undefined = |reason: &Option<String>| reason.clone().unwrap_or_default();
+    let scaled = match (evaluation.ece_scaled, evaluation.temperature) {
+        (Some(ece), Some(temperature)) => {
+            format!("{:.2} % at temperature {temperature:.3}", 100.0 * ece)
+        }
+        _ => format!(
+            "not scaled: {}",
+            undefined(&evaluation.temperature_undefined)
+        ),
+    };
+    let geometry = match evaluation.geometry {
+        Some(found) => format!(
+            "NC1 {:.4}, NC3 {:.4}, NC4 {:.4}",
+            found.nc1, found.nc3, found.nc4
+        ),
+        None => format!(
+            "no NC measures: {}",
+            undefined(&evaluation.geometry_undefined)
+        ),
+    };
     let mut caption = format!(
-        "Test accuracy {:.2} %, ECE {:.2} % ({:.2} % at temperature {:.3}), NLL {:.4}; \
-         jitter of the Gaussians on features {}, on logits {}; NC1 {:.4}, NC3 {:.4}, NC4 {:.4}.",
+        "Test accuracy {:.2} %, ECE {:.2} % ({scaled}), NLL {:.4}; \
+         jitter of the Gaussians on features {}, on logits {}; {geometry}.",
         100.0 * evaluation.accuracy,
         100.0 * evaluation.ece,
-        100.0 * evaluation.ece_scaled,
-        evaluation.temperature,
         evaluation.nll,
         jitter(evaluation.jitter_features),
         jitter(evaluation.jitter_logits),
-        evaluation.geometry.nc1,
-        evaluation.geometry.nc3,
-        evaluation.geometry.nc4,
     );
     for skipped in &evaluation.skipped {
         caption.push_str(&format!(" Without {}: {}.", skipped.score, skipped.reason));

@@ -41,7 +41,10 @@ pub(super) fn ablation(results: &Results) -> Draft {
     };
     let whole: Vec<View<'_>> = whole.into_iter().filter(counterpart).collect();
     for view in whole.iter().chain(&variants) {
-        let nc1: Vec<f64> = view.evaluations().map(|e| e.geometry.nc1).collect();
+        let nc1: Vec<f64> = view
+            .evaluations()
+            .filter_map(|e| Some(e.geometry?.nc1))
+            .collect();
         let mut cells = vec![
             text(group_label(view.group)),
             count(view.epoch),
@@ -131,18 +134,23 @@ pub(super) fn training(results: &Results) -> Draft {
     draft
 }
 
-type Figure = (&'static str, &'static str, fn(&Evaluation) -> f64, usize);
+type Figure = (
+    &'static str,
+    &'static str,
+    fn(&Evaluation) -> Option<f64>,
+    usize,
+);
 
 const CALIBRATION: [Figure; 4] = [
-    ("ece", "ECE (%)", |e| 100.0 * e.ece, 2),
+    ("ece", "ECE (%)", |e| Some(100.0 * e.ece), 2),
     (
         "ece_scaled",
         "ECE, temperature-scaled (%)",
-        |e| 100.0 * e.ece_scaled,
+        |e| Some(100.0 * e.ece_scaled?),
         2,
     ),
     ("temperature", "Temperature", |e| e.temperature, 2),
-    ("nll", "NLL (nats)", |e| e.nll, 3),
+    ("nll", "NLL (nats)", |e| Some(e.nll), 3),
 ];
 
 pub(super) fn calibration(results: &Results) -> Draft {
@@ -162,7 +170,7 @@ pub(super) fn calibration(results: &Results) -> Draft {
     for view in casts(results).iter().flat_map(Cast::all_rows) {
         let mut cells = vec![text(view.label()), count(view.epoch)];
         cells.extend(CALIBRATION.iter().map(|(_, _, pick, decimals)| {
-            let values: Vec<f64> = view.evaluations().map(pick).collect();
+            let values: Vec<f64> = view.evaluations().filter_map(pick).collect();
             spread(&values, *decimals)
         }));
         cells.push(jitters(view.evaluations().map(|e| e.jitter_features)));

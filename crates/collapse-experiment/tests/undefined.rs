@@ -1,0 +1,60 @@
+//! A figure that does not exist costs itself, never the evaluation.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
+
+use collapse_experiment::{Splits, evaluate};
+use collapse_features::FeatureSet;
+use ndarray::Array2;
+
+/// Three classes on the axes, a little noise; logits are `sign` times the features.
+fn split(sign: f64, n: usize) -> FeatureSet {
+    let noise = |i: usize, j: usize| ((i * 37 + j * 11) % 23) as f64 / 50.0;
+    let features = Array2::from_shape_fn((n, 3), |(i, j)| {
+        noise(i, j) + if i % 3 == j { 1.0 } else { 0.0 }
+    });
+    let logits = &features * sign;
+    FeatureSet::new(features)
+        .with_logits(logits)
+        .with_labels((0..n).map(|i| i % 3).collect())
+}
+
+fn splits(sign: f64) -> Splits {
+    Splits {
+        train: split(sign, 60),
+        validation: Some(split(sign, 30)),
+        test: split(sign, 30),
+        ood: vec![("far".to_owned(), split(-1.0, 30))],
+    }
+}
+
+#[test]
+fn a_network_worse_than_chance_has_no_temperature() {
+    let found = evaluate(&splits(-1.0), 1).unwrap();
+    assert_eq!((found.temperature, found.ece_scaled), (None, None));
+    let reason = found.temperature_undefined.as_deref().unwrap();
+    assert!(reason.contains("chance"), "{reason}");
+    assert!(found.detection("gmm_features", "far").is_some());
+}
+
+#[test]
+fn without_a_validation_split_nothing_is_scaled() {
+    let found = evaluate(
+        &Splits {
+            validation: None,
+            ..splits(1.0)
+        },
+        1,
+    )
+    .unwrap();
+    assert_eq!(found.temperature, None);
+    let reason = found.temperature_undefined.as_deref().unwrap();
+    assert!(reason.contains("validation"), "{reason}");
+}
+
+#[test]
+fn without_a_head_there_is_no_geometry_but_every_score_that_needs_none() {
+    let found = evaluate(&splits(1.0), 1).unwrap();
+    assert_eq!(found.geometry, None);
+    let reason = found.geometry_undefined.as_deref().unwrap();
+    assert!(reason.contains("head.weight"), "{reason}");
+    assert!(found.detection("max_softmax", "far").is_some());
+}
