@@ -92,6 +92,7 @@ pub(crate) fn gather<K: Microkernel>(
                     panel_len: layout.panel_len(),
                     tap_len: layout.tap_len(),
                     n_panels: (group_panels.end - panel).min(2),
+                    columns: shape.c - panel * LANES,
                     // SAFETY: this image of pixel p and column panel · 16 lie inside the target.
                     out: unsafe {
                         target.pointer(p * pixel_len + first_image * c_stride + panel * LANES)

@@ -32,6 +32,8 @@ pub(crate) struct Tile<'a, E> {
     pub(crate) tap_len: usize,
     /// 1 or 2.
     pub(crate) n_panels: usize,
+    /// Real columns among the 16 · `n_panels`; the rest is zero, to be written but not multiplied.
+    pub(crate) columns: usize,
     /// First element of the target; rows at distance `out_stride`.
     pub(crate) out: *mut E,
     pub(crate) out_stride: usize,
@@ -52,6 +54,8 @@ pub(crate) struct OuterTile<'a, E, P> {
     pub(crate) dy: &'a [E],
     pub(crate) dy_panel: usize,
     pub(crate) n_dy: usize,
+    /// The same for the 16 · `n_dy`.
+    pub(crate) dy_channels: usize,
     /// Segments: depth-contiguous in both operands.
     pub(crate) segments: usize,
     /// Images in a segment.

@@ -177,6 +177,7 @@ fn sum_job<K: Microkernel>(
                     dy: &dy_row[columns.start * depth * LANES..],
                     dy_panel: ys.w * depth * LANES,
                     dy_panels,
+                    dy_channels: conv.out_channels - first_panel * LANES,
                     dy_step: depth * LANES,
                 };
                 let acc = &mut acc
@@ -220,6 +221,7 @@ struct Operands<'a, E> {
     dy: &'a [E],
     dy_panel: usize,
     dy_panels: usize,
+    dy_channels: usize,
     dy_step: usize,
 }
 
@@ -244,6 +246,7 @@ impl<E: Element> Operands<'_, E> {
                     dy: &self.dy[b * self.dy_panel + dy_start..],
                     dy_panel: self.dy_panel,
                     n_dy: (self.dy_panels - b).min(2),
+                    dy_channels: self.dy_channels - b * LANES,
                     segments,
                     depth,
                     x_step: self.x_step,
