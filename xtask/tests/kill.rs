@@ -14,7 +14,7 @@ use collapse_models::rng::Stream;
 use collapse_train::{Event, read_events};
 
 fn start(folder: &Path, threads: usize) -> Child {
-    let arguments = "train --l2 --width 4 --epochs 3 --batch 64 --ema 0.9 --measure --checkpoint-seconds 0.2 --keep-last 1";
+    let arguments = "train --l2 --width 4 --epochs 2 --batch 64 --ema 0.9 --measure --checkpoint-seconds 0.2 --keep-last 1";
     Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(arguments.split(' '))
         .args([Path::new("--out"), folder])
