@@ -1,11 +1,11 @@
 """The CIFAR ResNets of DDU in PyTorch, written from their description, with an L2 head.
 
-Source: Mukhoti et al., Deep Deterministic Uncertainty (arXiv 2102.11582), net/resnet.py and
-net/spectral_normalization of the published code: the same architecture and the same names in the
+Source: Mukhoti et al., Deep Deterministic Uncertainty (arXiv 2102.11582), net/resnet.py,
+net/wide_resnet.py and net/spectral_normalization of the published code: the same architecture and the same names in the
 `state_dict`, so that checkpoints of either load into the other. `check_fixtures.py` compares it
 with numbers computed by the published code.
 
-    net = ResNet(NetConfig(net="resnet18", l2="train_and_inference"))
+    net = network(NetConfig(net="resnet18", l2="train_and_inference"))
     features, normalized, logits = net(images)          # images [N, C, H, W], normalised
 """
 
@@ -26,6 +26,8 @@ BLOCKS = {
     "resnet50": ("bottleneck", (3, 4, 6, 3)),
     "resnet101": ("bottleneck", (3, 4, 23, 3)),
 }
+WIDE = "wide-resnet28"
+NETS = (*BLOCKS, WIDE)
 L2_MODES = ("off", "train_and_inference", "train_only")
 
 
@@ -42,10 +44,11 @@ class NetConfig:
     spectral_norm: float | None = 3.0
     l2: str = "off"
     temperature: float = 1.0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.net not in BLOCKS:
-            raise ValueError(f"net {self.net!r} is unknown; choose one of {', '.join(BLOCKS)}")
+        if self.net not in NETS:
+            raise ValueError(f"net {self.net!r} is unknown; choose one of {', '.join(NETS)}")
         if self.l2 not in L2_MODES:
             raise ValueError(f"l2 {self.l2!r} is unknown; choose one of {', '.join(L2_MODES)}")
         if min(self.width, self.in_channels, self.input_size, self.n_classes) < 1:
@@ -241,12 +244,76 @@ class ResNet(nn.Module):
         x = self.activation(self.bn1(self.conv1(images)))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-        features = x.mean(dim=(2, 3))
-        normalized = F.normalize(features, dim=1, eps=EPSILON)
-        l2 = self.config.l2
-        sees_normalized = l2 == "train_and_inference" or (l2 == "train_only" and self.training)
-        logits = self.fc(normalized if sees_normalized else features) / self.config.temperature
-        return Output(features, normalized, logits)
+        return head(self, self.fc, x.mean(dim=(2, 3)))
+
+
+class WideBlock(nn.Module):
+    """x + conv(dropout(act(bn(conv(act(bn(x))))))); without `mod` a bare 1x1 convolution is the shortcut."""
+
+    def __init__(self, conv, config: NetConfig, size: int, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels, momentum=0.01)
+        self.conv1 = conv(size, in_channels, out_channels, 3, stride)
+        self.bn2 = nn.BatchNorm2d(out_channels, momentum=0.01)
+        self.conv2 = conv(halved(size, stride), out_channels, out_channels, 3, 1)
+        self.dropout = nn.Dropout(config.dropout)
+        self.activation = F.leaky_relu if config.modified else F.relu
+        if stride == 1 and in_channels == out_channels:
+            self.shortcut = nn.Identity()
+        elif config.modified:
+            self.shortcut = AveragePoolShortcut(in_channels, out_channels, stride)
+        else:
+            self.shortcut = conv(size, in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(self.activation(self.bn1(x)))
+        y = self.conv2(self.dropout(self.activation(self.bn2(y))))
+        return y + self.shortcut(x)
+
+
+class WideResNet(nn.Module):
+    """Wide-ResNet-28-k with k = width / 16. Returns `Output`."""
+
+    def __init__(self, config: NetConfig) -> None:
+        super().__init__()
+        conv = partial(Conv, config.spectral_norm)
+        self.config = config
+        self.activation = F.leaky_relu if config.modified else F.relu
+        channels, size = min(16, config.width), config.input_size
+        self.conv1 = conv(size, config.in_channels, channels, 3, 1)
+        for stage in range(3):
+            blocks = []
+            for index in range(4):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(WideBlock(conv, config, size, channels, config.width << stage, stride))
+                channels, size = config.width << stage, halved(size, stride)
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.bn1 = nn.BatchNorm2d(channels, momentum=0.01)
+        self.linear = nn.Linear(channels, config.n_classes)
+        for module in self.modules():
+            if isinstance(module, Conv):
+                weight = module.weight if module.coefficient is None else module.weight_orig
+                nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+        nn.init.kaiming_normal_(self.linear.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images: Tensor) -> Output:
+        x = self.layer3(self.layer2(self.layer1(self.conv1(images))))
+        features = self.activation(self.bn1(x)).mean(dim=(2, 3))
+        return head(self, self.linear, features)
+
+
+def head(net: nn.Module, linear: nn.Linear, features: Tensor) -> Output:
+    normalized = F.normalize(features, dim=1, eps=EPSILON)
+    l2 = net.config.l2
+    sees_normalized = l2 == "train_and_inference" or (l2 == "train_only" and net.training)
+    logits = linear(normalized if sees_normalized else features) / net.config.temperature
+    return Output(features, normalized, logits)
+
+
+def network(config: NetConfig) -> nn.Module:
+    """The network of a configuration."""
+    return WideResNet(config) if config.net == WIDE else ResNet(config)
 
 
 def forward_flops(net: ResNet, images: int) -> int:

@@ -17,7 +17,7 @@ import common  # first: it cleans the environment numpy reads
 import torch
 from safetensors.torch import load_file
 
-from ddu_resnet import NetConfig, ResNet
+from ddu_resnet import NetConfig, network
 
 # Counters and logs that no forward pass reads.
 UNUSED = ("num_batches_tracked", "weight_sigma")
@@ -38,7 +38,7 @@ def main() -> None:
     else:
         state = torch.load(arguments.exported, map_location="cpu", weights_only=True)
 
-    net = ResNet(NetConfig(**facts["config"])).eval()
+    net = network(NetConfig(**facts["config"])).eval()
     problems = net.load_state_dict(state, strict=False)
     missing = [name for name in problems.missing_keys if not name.endswith(UNUSED)]
     with torch.inference_mode():

@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from ddu_resnet import BLOCKS, L2_MODES, NetConfig, ResNet
+from ddu_resnet import L2_MODES, NETS, WIDE, NetConfig, network
 
 
-def trained(config: NetConfig, seed: int, steps: int) -> ResNet:
+def trained(config: NetConfig, seed: int, steps: int) -> torch.nn.Module:
     """A network after `steps` SGD steps on noise."""
     torch.manual_seed(seed)
-    net = ResNet(config).train()
+    net = network(config).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     for _ in range(steps):
         images = torch.randn(16, config.in_channels, config.input_size, config.input_size)
@@ -41,8 +41,8 @@ def trained(config: NetConfig, seed: int, steps: int) -> ResNet:
 def main() -> None:
     options = common.parser(__doc__)
     options.add_argument("--out", type=Path, required=True, help="folder to write to")
-    options.add_argument("--net", choices=tuple(BLOCKS), default="resnet18")
-    options.add_argument("--width", type=int, default=64)
+    options.add_argument("--net", choices=NETS, default="resnet18")
+    options.add_argument("--width", type=int, help="default: the published network's, 64; of wide-resnet28 160")
     options.add_argument("--in-channels", type=int, default=3)
     options.add_argument("--input-size", type=int, default=32)
     options.add_argument("--classes", type=int, default=10)
@@ -57,13 +57,14 @@ def main() -> None:
 
     config = NetConfig(
         net=arguments.net,
-        width=arguments.width,
+        width=arguments.width or (160 if arguments.net == WIDE else 64),
         in_channels=arguments.in_channels,
         input_size=arguments.input_size,
         n_classes=arguments.classes,
         modified=not arguments.no_mod,
         spectral_norm=arguments.spectral_norm or None,
         l2=arguments.l2,
+        dropout=0.3 if arguments.net == WIDE else 0.0,
     )
     net = trained(config, arguments.seed, arguments.steps)
     images = torch.randn(arguments.images, config.in_channels, config.input_size, config.input_size)

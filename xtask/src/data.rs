@@ -292,6 +292,41 @@ impl FromStr for OodFolder {
     }
 }
 
+/// The images of one network.
+#[derive(clap::Args)]
+pub struct ImageArgs {
+    /// embedded, or a folder that holds the image sets.
+    #[arg(long, default_value = "embedded")]
+    data: String,
+    /// In-distribution set within --data.
+    #[arg(long, default_value = "cifar10")]
+    id: String,
+    /// A further OoD set.
+    #[arg(long = "ood", value_name = "NAME=PATH")]
+    ood: Vec<OodFolder>,
+}
+
+impl ImageArgs {
+    /// The embedded benchmark, or the set `--id` against SVHN, CIFAR-100 and Tiny ImageNet.
+    pub fn open(&self) -> Result<Benchmark> {
+        if self.data == "embedded" {
+            let spec = DataSpec {
+                id: self.data.clone(),
+                ood: Vec::new(),
+                drop_duplicates: false,
+            };
+            return open_benchmark(&spec, None, &self.ood);
+        }
+        let ood = ["svhn", "cifar100", "tiny-imagenet"];
+        let spec = DataSpec {
+            id: self.id.clone(),
+            ood: ood.map(str::to_owned).to_vec(),
+            drop_duplicates: false,
+        };
+        open_benchmark(&spec, Some(Path::new(&self.data)), &self.ood)
+    }
+}
+
 /// Opens the benchmark a manifest asks for.
 pub fn open_benchmark(
     spec: &DataSpec,

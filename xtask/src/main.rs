@@ -4,6 +4,8 @@ mod bench;
 mod convert;
 mod data;
 mod docs;
+mod extract;
+mod network;
 mod progress;
 mod reproduce;
 mod score;
@@ -27,9 +29,11 @@ struct Cli {
 enum Command {
     Reproduce(reproduce::Args),
     Train(train::Args),
+    Extract(extract::Args),
     Score(score::Args),
     Verify(verify::Args),
     Convert(convert::Args),
+    Summary(network::Args),
     Docs(docs::Args),
     #[command(subcommand)]
     Data(data::Command),
@@ -44,9 +48,11 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Reproduce(args) => reproduce::run(args),
         Command::Train(args) => train::run(args),
+        Command::Extract(args) => extract::run(args),
         Command::Score(args) => score::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Summary(args) => network::run(args),
         Command::Docs(args) => docs::run(args),
         Command::Data(command) => data::run(command),
         Command::Bench(command) => bench::run(command),

@@ -10,10 +10,10 @@ static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
         if raised.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("stopping: finished epochs are kept (press again to end at once)");
+        eprintln!("stopping: finished steps are kept (press again to end at once)");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("warning: Ctrl-C cannot be handled ({error}); finished epochs are kept anyway");
+        eprintln!("warning: Ctrl-C cannot be handled ({error}); checkpoints are kept anyway");
     }
     flag
 });

@@ -5,13 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use collapse_experiment::{DataSpec, RunPlan, make_run};
-use collapse_models::{L2Mode, Net, NetConfig};
+use collapse_experiment::{RunPlan, make_run};
+use collapse_models::{Device, L2Mode, NetConfig};
 use collapse_report::{TerminalStyle, evaluation_table, render};
 use collapse_train::loss::CollapseWeights;
-use collapse_train::{LossConfig, Precision, SgdConfig, TrainConfig, log_spaced_epochs};
+use collapse_train::{
+    KeepConfig, LossConfig, Precision, Schedule, SgdConfig, TrainConfig, log_spaced_epochs,
+};
 
-use crate::data::{OodFolder, open_benchmark};
+use crate::data::ImageArgs;
+use crate::network::NetworkArgs;
 use crate::progress::Board;
 use crate::{CODE_VERSION, stop};
 
@@ -29,25 +32,27 @@ enum LossArg {
     NeuralCollapse,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum ScheduleArg {
+    /// Tenfold down at 3/7 and 5/7 of the epochs.
+    Sevenths,
+    /// Tenfold down at --milestones.
+    MultiStep,
+    /// Half a cosine down to 0.
+    Cosine,
+    Constant,
+}
+
 /// Train one network and write its run folder and feature files.
 ///
 /// The folder receives manifest.json, events.jsonl, checkpoint.safetensors, features/*.safetensors and
-/// result.json. The same command on an interrupted folder goes on from its last finished epoch.
+/// result.json. The same command on an interrupted folder goes on where it was: at the last checkpoint, which is
+/// written after every epoch, within long ones and at Ctrl-C.
 #[derive(clap::Args)]
 pub struct Args {
-    /// resnet18, resnet34, resnet50, resnet101, vgg16.
-    #[arg(long, default_value = "resnet18")]
-    net: Net,
-    /// Channels of the first stage.
-    #[arg(long, default_value_t = 64)]
-    width: usize,
-    /// Normalise features to unit length before the head, in training and inference.
-    #[arg(long)]
-    l2: bool,
-    /// Normalise in training only: inference uses raw features (the feature-norm follow-up).
-    #[arg(long, conflicts_with = "l2")]
-    l2_train_only: bool,
-    /// Epochs; the rate falls tenfold at 3/7 and 5/7 of them.
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Epochs.
     #[arg(long, default_value_t = 60)]
     epochs: usize,
     /// Images a step.
@@ -56,30 +61,58 @@ pub struct Args {
     /// Decides split, initialisation, order and augmentation.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// embedded, or a folder that holds the image sets.
-    #[arg(long, default_value = "embedded")]
-    data: String,
-    /// In-distribution set within --data.
-    #[arg(long, default_value = "cifar10")]
-    id: String,
-    /// A further OoD set.
-    #[arg(long = "ood", value_name = "NAME=PATH")]
-    ood: Vec<OodFolder>,
+    #[command(flatten)]
+    images: ImageArgs,
     /// Arithmetic of training.
     #[arg(long, value_enum, default_value = "auto")]
     precision: PrecisionArg,
     /// What is minimised.
     #[arg(long, value_enum, default_value = "cross-entropy")]
     loss: LossArg,
+    /// With cross-entropy: share of the target spread over all classes.
+    #[arg(long, default_value_t = 0.0)]
+    label_smoothing: f64,
     /// Initial learning rate.
     #[arg(long, default_value_t = 0.1)]
     learning_rate: f64,
-    /// Coefficient of spectral normalisation; 0 turns it off.
-    #[arg(long, default_value_t = 3.0)]
-    spectral_norm: f64,
-    /// ReLU and convolutional shortcuts instead of LeakyReLU and average-pool shortcuts.
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f64,
+    /// On all parameters, batch norm and biases too.
+    #[arg(long, default_value_t = 5e-4)]
+    weight_decay: f64,
+    /// Nesterov's form of momentum.
     #[arg(long)]
-    no_mod: bool,
+    nesterov: bool,
+    /// How the learning rate falls.
+    #[arg(long, value_enum, default_value = "sevenths")]
+    schedule: ScheduleArg,
+    /// Epochs at which the rate of the multi-step schedule falls, e.g. 150,250.
+    #[arg(long, value_delimiter = ',', required_if_eq("schedule", "multi-step"))]
+    milestones: Vec<usize>,
+    /// Epochs over which the rate first rises linearly.
+    #[arg(long, default_value_t = 0)]
+    warm_up: usize,
+    /// Scale gradients down to this norm.
+    #[arg(long)]
+    clip_norm: Option<f64>,
+    /// Evaluate an exponential moving average of the weights with this decay.
+    #[arg(long)]
+    ema: Option<f64>,
+    /// No random crop and flip.
+    #[arg(long)]
+    no_augment: bool,
+    /// cpu (this project's kernels), candle (its operations on the CPU), cuda, cuda:N, metal.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Keep a copy of the checkpoints of so many latest epochs, in checkpoints/.
+    #[arg(long, default_value_t = 0)]
+    keep_last: usize,
+    /// Keep a copy of the checkpoint of these epochs for good, e.g. 10,60.
+    #[arg(long, value_delimiter = ',')]
+    keep_at: Vec<usize>,
+    /// Seconds of work that a killed run may lose within an epoch.
+    #[arg(long, default_value_t = KeepConfig::default().interval_seconds)]
+    checkpoint_seconds: f64,
     /// Measure geometry and detection at the log-spaced epochs too, not only at the end.
     #[arg(long)]
     measure: bool,
@@ -89,35 +122,23 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let embedded = args.data == "embedded";
-    let spec = DataSpec {
-        id: if embedded {
-            "embedded".to_owned()
-        } else {
-            args.id.clone()
-        },
-        ood: if embedded {
-            Vec::new()
-        } else {
-            ["svhn", "cifar100", "tiny-imagenet"]
-                .map(str::to_owned)
-                .to_vec()
-        },
-        drop_duplicates: false,
-    };
-    let folder = (!embedded).then(|| PathBuf::from(&args.data));
-    let benchmark = open_benchmark(&spec, folder.as_deref(), &args.ood)?;
+    // A device that is not there is known before any image is read.
+    args.device.open()?;
+    let benchmark = args.images.open()?;
     let plan = plan(&args, &benchmark)?;
 
     let path = collapse_kernels::kernel_path()?;
     let identity = plan.manifest(&benchmark, path, CODE_VERSION)?;
     let board = Board::new();
     board.say(&format!(
-        "{} width {}, {} training images, kernel path {}, {}",
-        args.net,
-        args.width,
+        "{} width {}, {} training images, {}, {}",
+        plan.net.net,
+        plan.net.width,
         benchmark.id().split(args.seed).train.len(),
-        path.name(),
+        match plan.device {
+            Device::Cpu => format!("kernel path {}", path.name()),
+            other => format!("device {other}"),
+        },
         match plan.train.precision {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
@@ -148,21 +169,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn plan(args: &Args, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
     let images = benchmark.id().train_set();
-    let mut net = NetConfig::new(args.net, images.n_classes());
-    net.width = args.width;
-    net.in_channels = images.shape().channels;
-    net.input_size = images.shape().height;
-    net.modified = !args.no_mod;
-    net.spectral_norm = (args.spectral_norm != 0.0).then_some(args.spectral_norm);
-    net.l2 = match (args.l2, args.l2_train_only) {
-        (true, _) => L2Mode::TrainAndInference,
-        (_, true) => L2Mode::TrainOnly,
-        _ => L2Mode::Off,
+    let net = NetConfig {
+        in_channels: images.shape().channels,
+        input_size: images.shape().height,
+        ..args.network.config(images.n_classes())
     };
     net.plan()?;
     let precision = match args.precision {
-        PrecisionArg::Auto => collapse_experiment::Precision::Auto,
-        PrecisionArg::F32 => collapse_experiment::Precision::F32,
+        PrecisionArg::Auto if args.device == Device::Cpu => collapse_experiment::Precision::Auto,
+        PrecisionArg::Auto | PrecisionArg::F32 => collapse_experiment::Precision::F32,
         PrecisionArg::Bf16 => collapse_experiment::Precision::Bf16,
     };
     let train = TrainConfig {
@@ -171,10 +186,27 @@ fn plan(args: &Args, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
         batch_size: args.batch,
         sgd: SgdConfig {
             learning_rate: args.learning_rate,
-            ..SgdConfig::default()
+            momentum: args.momentum,
+            weight_decay: args.weight_decay,
+            nesterov: args.nesterov,
         },
+        schedule: match args.schedule {
+            ScheduleArg::Sevenths => Schedule::Sevenths,
+            ScheduleArg::MultiStep => Schedule::MultiStep {
+                milestones: args.milestones.clone(),
+                factor: 0.1,
+            },
+            ScheduleArg::Cosine => Schedule::Cosine,
+            ScheduleArg::Constant => Schedule::Constant,
+        },
+        warm_up_epochs: args.warm_up,
+        clip_norm: args.clip_norm,
+        ema_decay: args.ema,
+        augment: !args.no_augment,
         loss: match args.loss {
-            LossArg::CrossEntropy => LossConfig::default(),
+            LossArg::CrossEntropy => LossConfig::CrossEntropy {
+                label_smoothing: args.label_smoothing,
+            },
             LossArg::NeuralCollapse => LossConfig::NeuralCollapse {
                 weights: CollapseWeights::default(),
             },
@@ -192,11 +224,20 @@ fn plan(args: &Args, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
         Vec::new()
     };
     Ok(RunPlan {
-        group: format!("{}{}", args.net, if args.l2 { "-l2" } else { "" }),
+        group: match net.l2 {
+            L2Mode::TrainAndInference => format!("{}-l2", net.net),
+            L2Mode::Off | L2Mode::TrainOnly => net.net.to_string(),
+        },
         seed: args.seed,
         net,
         train,
         measure_at,
         evaluate_at: vec![args.epochs],
+        device: args.device,
+        keep: KeepConfig {
+            last: args.keep_last,
+            epochs: args.keep_at.clone(),
+            interval_seconds: args.checkpoint_seconds,
+        },
     })
 }

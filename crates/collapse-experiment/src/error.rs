@@ -87,7 +87,7 @@ pub enum Error {
     )]
     HeadMissing,
     /// Ctrl-C.
-    #[error("interrupted; finished epochs are kept, the same command goes on from there")]
+    #[error("interrupted; finished steps are kept, the same command goes on from there")]
     Interrupted,
     /// The thread pool cannot be built.
     #[error("cannot start threads: {message}; lower RAYON_NUM_THREADS or --jobs")]

@@ -49,6 +49,8 @@ pub(crate) fn execute(
     let trainer = Trainer::new(plan.net.clone(), plan.train.clone(), folder)?
         .data_hash(benchmark.id().train_set().content_hash().to_hex())
         .measured_epochs(before_last(&plan.measure_at))
+        .device(plan.device)
+        .keep(plan.keep.clone())
         .stop_flag(Arc::clone(stop));
 
     let done = if trainer.checkpoint().exists() {

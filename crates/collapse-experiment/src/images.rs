@@ -9,7 +9,7 @@ type BatchError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct FittedImages<'a>(pub(crate) &'a TrainingView);
 
 /// Images that are only looked at: validation, test and OoD.
-pub(crate) struct HeldOutImages<'a>(pub(crate) &'a View);
+pub struct HeldOutImages<'a>(pub &'a View);
 
 impl TrainSet for FittedImages<'_> {
     fn len(&self) -> usize {

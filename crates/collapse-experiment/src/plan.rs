@@ -2,10 +2,10 @@
 
 use collapse_data::Benchmark;
 use collapse_kernels::KernelPath;
-use collapse_models::{L2Mode, Net, NetConfig};
+use collapse_models::{Device, L2Mode, Net, NetConfig};
 use collapse_results::{Group, Loss};
 use collapse_train::loss::CollapseWeights;
-use collapse_train::{LossConfig, SgdConfig, TrainConfig, log_spaced_epochs};
+use collapse_train::{KeepConfig, LossConfig, SgdConfig, TrainConfig, log_spaced_epochs};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -31,6 +31,16 @@ pub struct RunPlan {
     pub measure_at: Vec<usize>,
     /// Epochs of the whole evaluation, ascending; the last is the run's last.
     pub evaluate_at: Vec<usize>,
+    /// Where it is computed.
+    #[serde(skip_serializing_if = "is_cpu")]
+    pub device: Device,
+    /// Which checkpoints stay; decides no result.
+    #[serde(skip)]
+    pub keep: KeepConfig,
+}
+
+fn is_cpu(device: &Device) -> bool {
+    *device == Device::Cpu
 }
 
 impl RunPlan {
@@ -149,6 +159,8 @@ fn plan_run(
         train,
         measure_at,
         evaluate_at,
+        device: Device::Cpu,
+        keep: KeepConfig::default(),
     })
 }
 

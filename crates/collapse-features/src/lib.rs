@@ -38,10 +38,11 @@
 //! # The map
 //! * [`FeatureSet`], [`Head`]: the values, their shapes and the checks on them.
 //! * [`read`], [`FeatureSet::write`], [`Precision`]: files.
+//! * [`FeatureWriter`]: writing row by row, for sets larger than memory.
 //! * [`check_agreement`]: do train, test and out-of-distribution files belong together?
 //!
 //! # Caveats
-//! * Sets are held in memory as f64: 8·N·D bytes.
+//! * A [`FeatureSet`] is held in memory as f64: 8·N·D bytes.
 //! * Extra tensors in a file are ignored.
 #![forbid(unsafe_code)]
 
@@ -50,10 +51,12 @@ mod number;
 mod numpy;
 mod read;
 mod set;
+mod stream;
 mod tensors;
 mod write;
 
 pub use error::{Error, Result};
 pub use read::read;
 pub use set::{FeatureSet, Head, NORM_FLOOR, check_agreement, normalize_rows};
+pub use stream::{FeatureWriter, Outline};
 pub use write::Precision;

@@ -6,6 +6,7 @@ use std::path::Path;
 use half::{bf16, f16};
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::set::FeatureSet;
@@ -36,7 +37,7 @@ impl Precision {
         }
     }
 
-    fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         match self {
             Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
@@ -45,7 +46,7 @@ impl Precision {
     }
 
     /// Writes one value; `false` when a finite value would become infinite.
-    fn put(self, value: f64, out: &mut impl Write) -> std::io::Result<bool> {
+    pub(crate) fn put(self, value: f64, out: &mut impl Write) -> std::io::Result<bool> {
         match self {
             Self::F16 => {
                 let stored = f16::from_f64(value);
@@ -81,6 +82,89 @@ enum HeaderValue<'a> {
     Tensor(Entry),
 }
 
+/// Everything before the values: labels stand first, since the widest type first keeps every
+/// tensor aligned to its element; then `tensors`, by name and shape.
+pub(crate) fn header(
+    metadata: &BTreeMap<String, String>,
+    labels: Option<usize>,
+    tensors: &[(&'static str, Vec<usize>)],
+    precision: Precision,
+) -> std::io::Result<Vec<u8>> {
+    let mut header: BTreeMap<&str, HeaderValue> = BTreeMap::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__", HeaderValue::Metadata(metadata));
+    }
+    let mut offset = 0;
+    let labels = labels.map(|n| ("labels", "I64", vec![n], 8));
+    let values = tensors
+        .iter()
+        .map(|(name, shape)| (*name, precision.name(), shape.clone(), precision.bytes()));
+    for (name, dtype, shape, bytes) in labels.into_iter().chain(values) {
+        let end = offset + shape.iter().product::<usize>() * bytes;
+        let entry = Entry {
+            dtype,
+            shape,
+            data_offsets: [offset, end],
+        };
+        header.insert(name, HeaderValue::Tensor(entry));
+        offset = end;
+    }
+    let mut text = serde_json::to_vec(&header).map_err(std::io::Error::from)?;
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut text);
+    Ok(bytes)
+}
+
+/// A temporary file beside `path`, which must end in `.safetensors`.
+pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
+    if path
+        .extension()
+        .is_none_or(|ending| ending != "safetensors")
+    {
+        return Err(Error::UnknownFormat {
+            path: path.to_owned(),
+        });
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".features-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The process's umask takes its share, as for any file created directly.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
+        .tempfile_in(folder_of(path))
+        .map_err(|source| unwritten(path, source))
+}
+
+/// Flushes to the disk and renames, so that a reader meets the old file or the whole new one.
+pub(crate) fn put_in_place(temporary: NamedTempFile, path: &Path) -> Result<()> {
+    let io = |source| unwritten(path, source);
+    temporary.as_file().sync_all().map_err(io)?;
+    temporary.persist(path).map_err(|error| io(error.error))?;
+    // The rename itself is durable only once the folder is; not every system can open one.
+    if let Ok(folder) = File::open(folder_of(path)) {
+        folder.sync_all().ok();
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+pub(crate) fn unwritten(path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        verb: "written",
+        source,
+    }
+}
+
 impl FeatureSet {
     /// Writes a `.safetensors` file: first beside its place, flushed to the disk, then renamed, so
     /// that a reader meets the old file or the whole new one. Equal sets give equal bytes.
@@ -90,51 +174,18 @@ impl FeatureSet {
     /// [`Error::NotRepresentable`] when a value overflows `precision`; [`Error::Io`].
     pub fn write(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let path = path.as_ref();
-        if path
-            .extension()
-            .is_none_or(|ending| ending != "safetensors")
-        {
-            return Err(Error::UnknownFormat {
-                path: path.to_owned(),
-            });
-        }
         let file = path.display().to_string();
+        let mut temporary = temporary_beside(path)?;
         self.check(&file)?;
-
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            verb: "written",
-            source,
-        };
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".features-").suffix(".tmp");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The process's umask takes its share, as for any file created directly.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut temporary = builder.tempfile_in(folder).map_err(io)?;
-        {
-            let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-            self.write_to(&mut out, precision, &file)
-                .map_err(|error| match error {
-                    WriteError::Io(source) => io(source),
-                    WriteError::Value(error) => *error,
-                })?;
-            out.flush().map_err(io)?;
-        }
-        temporary.as_file().sync_all().map_err(io)?;
-        temporary.persist(path).map_err(|error| io(error.error))?;
-        // The rename itself is durable only once the folder is; not every system can open one.
-        if let Ok(folder) = File::open(folder) {
-            folder.sync_all().ok();
-        }
-        Ok(())
+        let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+        self.write_to(&mut out, precision, &file)
+            .and_then(|()| Ok(out.flush()?))
+            .map_err(|error| match error {
+                WriteError::Io(source) => unwritten(path, source),
+                WriteError::Value(error) => *error,
+            })?;
+        drop(out);
+        put_in_place(temporary, path)
     }
 
     fn write_to(
@@ -153,42 +204,18 @@ impl FeatureSet {
             tensors.push(("head.bias", head.bias.view().insert_axis(Axis(0)), true));
         }
 
-        let mut header: BTreeMap<&str, HeaderValue> = BTreeMap::new();
-        if !self.metadata.is_empty() {
-            header.insert("__metadata__", HeaderValue::Metadata(&self.metadata));
-        }
-        let mut offset = 0;
-        // The widest type first keeps every tensor aligned to its element.
-        if let Some(labels) = &self.labels {
-            let end = offset + labels.len() * 8;
-            let entry = Entry {
-                dtype: "I64",
-                shape: vec![labels.len()],
-                data_offsets: [offset, end],
-            };
-            header.insert("labels", HeaderValue::Tensor(entry));
-            offset = end;
-        }
-        for (name, values, is_vector) in &tensors {
-            let end = offset + values.len() * precision.bytes();
-            let shape = if *is_vector {
-                vec![values.ncols()]
-            } else {
-                values.shape().to_vec()
-            };
-            let entry = Entry {
-                dtype: precision.name(),
-                shape,
-                data_offsets: [offset, end],
-            };
-            header.insert(name, HeaderValue::Tensor(entry));
-            offset = end;
-        }
-        let mut text = serde_json::to_vec(&header).map_err(std::io::Error::from)?;
-        text.resize(text.len().next_multiple_of(8), b' ');
-
-        out.write_all(&(text.len() as u64).to_le_bytes())?;
-        out.write_all(&text)?;
+        let shapes: Vec<(&'static str, Vec<usize>)> = tensors
+            .iter()
+            .map(|(name, values, is_vector)| {
+                let shape = match is_vector {
+                    true => vec![values.ncols()],
+                    false => values.shape().to_vec(),
+                };
+                (*name, shape)
+            })
+            .collect();
+        let labels = self.labels.as_ref().map(Vec::len);
+        out.write_all(&header(&self.metadata, labels, &shapes, precision)?)?;
         for &label in self.labels.iter().flatten() {
             out.write_all(&(label as i64).to_le_bytes())?;
         }

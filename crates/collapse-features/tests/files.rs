@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use collapse_features::{Error, FeatureSet, Precision, read};
+use collapse_features::{Error, FeatureSet, FeatureWriter, Head, Outline, Precision, read};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 
@@ -401,4 +401,52 @@ proptest! {
         std::fs::write(&path, &bytes).unwrap();
         prop_assert!(read(&path).is_err());
     }
+}
+
+#[test]
+fn row_by_row_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let features = array![[3.0, 4.0], [0.5, 2.0], [1.0, -1.0]];
+    let logits = array![[0.25, 1.0, 2.0], [0.0, 1.5, 2.5], [1.0, 0.0, 0.5]];
+    let head = Head {
+        weight: array![[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]],
+        bias: array![0.0, 0.5, 1.0],
+    };
+    let whole = folder.path().join("whole.safetensors");
+    let mut set = FeatureSet::new(features.clone())
+        .with_labels(vec![2, 0, 1])
+        .with_logits(logits.clone())
+        .with_head(head.weight.clone(), head.bias.clone());
+    set.metadata.insert("dataset".into(), "x".into());
+    set.write(&whole, Precision::F32).unwrap();
+
+    let rows = folder.path().join("rows.safetensors");
+    let outline = Outline {
+        rows: 3,
+        dim: 2,
+        labels: Some(&[2, 0, 1]),
+        head: &head,
+        metadata: &set.metadata,
+    };
+    let narrow =
+        |values: &ndarray::Array2<f64>| -> Vec<f32> { values.iter().map(|&x| x as f32).collect() };
+    let (features, logits) = (narrow(&features), narrow(&logits));
+    let begin = || FeatureWriter::create(&rows, &outline, Precision::F32).unwrap();
+    let mut writer = begin();
+    writer.append(&features[..2], &logits[..3]).unwrap();
+    assert!(!rows.exists());
+    writer.append(&features[2..], &logits[3..]).unwrap();
+    assert!(writer.append(&features[..2], &logits[..3]).is_err());
+    writer.finish().unwrap();
+    assert_eq!(
+        std::fs::read(&rows).unwrap(),
+        std::fs::read(&whole).unwrap()
+    );
+
+    let mut short = begin();
+    short.append(&features[..2], &logits[..3]).unwrap();
+    let text = short.finish().unwrap_err().to_string();
+    assert!(text.contains("3, as announced"), "{text}");
+    let text = begin().append(&[f32::NAN, 0.0], &logits[..3]).unwrap_err();
+    assert!(text.to_string().contains("NaN at row 0"), "{text}");
 }

@@ -187,6 +187,18 @@ impl<T: Element> Act<T> {
         copy
     }
 
+    /// Changes the values in place, pixels in parallel: for the pixel of a given index (row by row) `work` makes
+    /// what is then called with the channels of each image in turn.
+    pub fn update_pixels<W: FnMut(&mut [T])>(&mut self, work: impl Fn(usize) -> W + Sync) {
+        let Shape { n, c, .. } = self.shape;
+        let c_stride = self.c_stride.max(1);
+        self.par_pixels_mut().enumerate().for_each(|(p, pixel)| {
+            let mut change = work(p);
+            let rows = pixel.chunks_exact_mut(c_stride).take(n);
+            rows.for_each(|row| change(&mut row[..c]));
+        });
+    }
+
     /// Whether every value is finite.
     pub fn is_finite(&self) -> bool {
         let level = kernel_path().map_or(Level::Base, |p| p.level());

@@ -1,16 +1,19 @@
-//! The same network on candle's own operations, for CUDA and Metal devices and for comparison.
+//! The same network on candle's own operations, for CUDA and Metal devices, for users of candle
+//! and for comparison.
 //!
 //! Parameters live on the host and are uploaded for every pass, so that optimiser, checkpoints
 //! and weights files are those of [`Network`](crate::Network). On CPUs it is many times slower
 //! than the kernels. On CUDA and Metal it is compiled but has not been run by its authors.
 
-use candle_core::{DType, Device, Tensor, Var, WithDType};
-use collapse_kernels::{Activation, Float};
+use candle_core::{DType, Device, Module, Tensor, Var, WithDType};
+use candle_nn::{Linear, VarBuilder, ops};
+use collapse_kernels::{Activation, Float, Shape};
 
+use crate::dropout::Dropout;
 use crate::plan::{Block, Shortcut, Unit};
 use crate::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Error, Gradients, ImageLayout, LossFn, Model,
-    NetConfig, Output, Parameters, Plan, Result, SpectralSpec,
+    BATCH_NORM_EPSILON, Batch, Error, Gradients, ImageLayout, LossFn, Model, NetConfig, Output,
+    Parameters, Plan, Result, SpectralSpec,
 };
 
 const NORM_EPSILON: f64 = 1e-12;
@@ -30,10 +33,29 @@ const CONV_EPSILON: f64 = 1e-5;
 /// assert_eq!(output.logits.len(), 3);
 /// # Ok::<(), collapse_models::Error>(())
 /// ```
+///
+/// From a `VarBuilder`, as candle's own models are made, and called as a `Module` on a tensor of
+/// images [N, C, H, W], which gives logits [N, classes] in evaluation mode:
+///
+/// ```
+/// use candle_core::{DType, Device, Module, Tensor};
+/// use candle_nn::{VarBuilder, VarMap};
+/// use collapse_models::{CandleNet, Net, NetConfig};
+///
+/// let mut config = NetConfig::new(Net::Resnet18, 3);
+/// (config.width, config.input_size) = (4, 8);
+/// let variables = VarMap::new();
+/// let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+/// let net = CandleNet::<f32>::from_var_builder(&config, builder)?;
+/// let images = Tensor::zeros((2, 3, 8, 8), DType::F32, &Device::Cpu)?;
+/// assert_eq!(net.forward(&images)?.dims(), [2, 3]);
+/// # Ok::<(), collapse_models::Error>(())
+/// ```
 pub struct CandleNet<P> {
     plan: Plan,
     parameters: Parameters<P>,
     device: Device,
+    dropout_seed: u64,
 }
 
 /// Device copies of the tensors during one pass, and what the pass changes.
@@ -53,7 +75,25 @@ impl<P: Float + WithDType> CandleNet<P> {
             plan,
             parameters,
             device,
+            dropout_seed: 0,
         })
+    }
+
+    /// A network on the builder's device with the builder's tensors, under the names of
+    /// [`Plan::tensors`]; fails when one is missing or of another shape.
+    pub fn from_var_builder(config: &NetConfig, builder: VarBuilder<'_>) -> Result<Self> {
+        let plan = config.plan()?;
+        let mut parameters = Parameters::zeros(&plan);
+        for spec in plan.tensors() {
+            let tensor = builder.get(spec.shape.as_slice(), &spec.name)?;
+            parameters.set(&spec.name, host(&tensor.to_dtype(P::DTYPE)?)?)?;
+        }
+        Self::new(config, parameters, builder.device().clone())
+    }
+
+    /// Decides the masks of dropout, as [`Network::seed_dropout`](crate::Network::seed_dropout).
+    pub fn seed_dropout(&mut self, seed: u64) {
+        self.dropout_seed = seed;
     }
 
     /// All tensors.
@@ -69,7 +109,7 @@ impl<P: Float + WithDType> CandleNet<P> {
     /// Evaluation: running statistics, frozen spectral vectors.
     pub fn forward_eval(&mut self, images: &Batch<'_, P>) -> Result<Output<P>> {
         let mut pass = self.upload(false)?;
-        let (features, normalized, logits) = self.forward(&mut pass, images)?;
+        let (features, normalized, logits) = self.pass(&mut pass, self.images(images)?)?;
         self.store(pass)?;
         output(images.shape.n, &features, normalized.as_ref(), &logits)
     }
@@ -81,7 +121,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         loss: &mut LossFn<'_, P>,
     ) -> Result<Gradients<P>> {
         let mut pass = self.upload(true)?;
-        let (features, normalized, logits) = self.forward(&mut pass, images)?;
+        let (features, normalized, logits) = self.pass(&mut pass, self.images(images)?)?;
         let result = output(images.shape.n, &features, normalized.as_ref(), &logits)?;
         let tensors = pass.tensors.clone();
         self.store(pass)?;
@@ -144,12 +184,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         Ok(())
     }
 
-    fn forward(
-        &self,
-        pass: &mut Pass,
-        images: &Batch<'_, P>,
-    ) -> Result<(Tensor, Option<Tensor>, Tensor)> {
-        let mut x = self.images(images)?;
+    fn pass(&self, pass: &mut Pass, mut x: Tensor) -> Result<(Tensor, Option<Tensor>, Tensor)> {
         for block in &self.plan.blocks {
             x = self.block(pass, block, x)?;
         }
@@ -163,10 +198,12 @@ impl<P: Float + WithDType> CandleNet<P> {
             None
         };
         let input = normalized.as_ref().unwrap_or(&features);
-        let logits = input
-            .matmul(&pass.tensors[self.plan.head_weight].t()?)?
-            .broadcast_add(&pass.tensors[self.plan.head_bias])?;
-        let logits = (logits / config.temperature)?;
+        let (weight, bias) = self.plan.head_tensors();
+        let head = Linear::new(
+            pass.tensors[weight].clone(),
+            Some(pass.tensors[bias].clone()),
+        );
+        let logits = (head.forward(input)? / config.temperature)?;
         Ok((features, normalized, logits))
     }
 
@@ -189,38 +226,88 @@ impl<P: Float + WithDType> CandleNet<P> {
     }
 
     fn block(&self, pass: &mut Pass, block: &Block, x: Tensor) -> Result<Tensor> {
-        let projected = match block.shortcut {
-            Shortcut::Projection(unit) => Some(self.unit(pass, unit, &x)?),
-            _ => None,
-        };
-        let mut out = x.clone();
-        for (i, &unit) in block.units.iter().enumerate() {
-            out = self.unit(pass, unit, &out)?;
-            if i + 1 == block.units.len() {
-                out = match (block.shortcut, &projected) {
-                    (Shortcut::Identity, _) => (out + &x)?,
-                    (Shortcut::PoolPad { stride }, _) => {
-                        let padded = pool_pad(&x, stride, out.dim(1)?)?;
-                        (out + padded)?
+        let activation = self.plan.activation();
+        match block {
+            Block::PostActivation {
+                units,
+                shortcut,
+                max_pool: pool,
+            } => {
+                let mut out = x.clone();
+                for (i, unit) in units.iter().enumerate() {
+                    out = self.convolution(pass, unit.conv, &out)?;
+                    out = self.batch_norm(pass, unit.norm, &out)?;
+                    if i + 1 == units.len() {
+                        out = self.with_shortcut(pass, *shortcut, out, &x)?;
                     }
-                    (Shortcut::Projection(_), Some(projected)) => (out + projected)?,
-                    _ => out,
-                };
+                    out = activate(&out, activation)?;
+                }
+                if *pool { max_pool(&out) } else { Ok(out) }
             }
-            out = activate(&out, self.plan.activation())?;
+            Block::PreActivation { units, shortcut } => {
+                let mut out = x.clone();
+                for (i, unit) in units.iter().enumerate() {
+                    out = activate(&self.batch_norm(pass, unit.norm, &out)?, activation)?;
+                    if i == 1 && pass.training {
+                        out = self.dropout(unit.norm, &out)?;
+                    }
+                    out = self.convolution(pass, unit.conv, &out)?;
+                }
+                self.with_shortcut(pass, *shortcut, out, &x)
+            }
+            &Block::Convolution(conv) => self.convolution(pass, conv, &x),
+            &Block::Activation(norm) => activate(&self.batch_norm(pass, norm, &x)?, activation),
         }
-        Ok(if block.max_pool { max_pool(&out)? } else { out })
     }
 
-    /// Convolution and batch norm.
-    fn unit(&self, pass: &mut Pass, unit: Unit, x: &Tensor) -> Result<Tensor> {
-        let spec = &self.plan.convs[unit.conv];
+    /// out + shortcut(x).
+    fn with_shortcut(
+        &self,
+        pass: &mut Pass,
+        shortcut: Shortcut,
+        out: Tensor,
+        x: &Tensor,
+    ) -> Result<Tensor> {
+        Ok(match shortcut {
+            Shortcut::None => out,
+            Shortcut::Identity => (out + x)?,
+            Shortcut::PoolPad { stride } => {
+                let around = pool_pad(x, stride, out.dim(1)?)?;
+                (out + around)?
+            }
+            Shortcut::Projection(Unit { conv, norm }) => {
+                let around = self.convolution(pass, conv, x)?;
+                (out + self.batch_norm(pass, norm, &around)?)?
+            }
+            Shortcut::Convolution(conv) => (out + self.convolution(pass, conv, x)?)?,
+        })
+    }
+
+    fn dropout(&self, norm: usize, x: &Tensor) -> Result<Tensor> {
+        let rate = self.plan.config.dropout;
+        if rate == 0.0 {
+            return Ok(x.clone());
+        }
+        let (n, c, h, w) = x.dims4()?;
+        // The batch under way is not yet counted.
+        let tracked =
+            Float::to_f64(self.parameters.get(self.plan.norms[norm].tracked)[0]) as u64 + 1;
+        let dropout = Dropout::new(self.dropout_seed, norm, tracked, rate);
+        let mask = dropout.nchw::<P>(Shape { h, w, n, c });
+        Ok((x * Tensor::from_vec(mask, (n, c, h, w), &self.device)?)?)
+    }
+
+    fn convolution(&self, pass: &mut Pass, conv: usize, x: &Tensor) -> Result<Tensor> {
+        let spec = &self.plan.convs[conv];
         let weight = match spec.spectral {
-            Some(spectral) => self.normalized_weight(pass, unit.conv, &spectral)?,
+            Some(spectral) => self.normalized_weight(pass, conv, &spectral)?,
             None => pass.tensors[spec.weight].clone(),
         };
-        let y = x.conv2d(&weight, spec.conv.kernel / 2, spec.conv.stride, 1, 1)?;
-        let norm = &self.plan.norms[unit.norm];
+        Ok(x.conv2d(&weight, spec.conv.kernel / 2, spec.conv.stride, 1, 1)?)
+    }
+
+    fn batch_norm(&self, pass: &mut Pass, norm: usize, y: &Tensor) -> Result<Tensor> {
+        let norm = &self.plan.norms[norm];
         let shape = (1, norm.channels, 1, 1);
         let (mean, variance) = if pass.training {
             let mean = y.mean_keepdim((0, 2, 3))?;
@@ -228,12 +315,13 @@ impl<P: Float + WithDType> CandleNet<P> {
             let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
             let count = (y.elem_count() / norm.channels) as f64;
             let unbiased = count / (count - 1.0).max(1.0);
+            let momentum = self.plan.batch_norm_momentum();
             for (index, batch, factor) in [
                 (norm.mean, &mean, 1.0),
                 (norm.variance, &variance, unbiased),
             ] {
-                let new = (batch.detach().flatten_all()? * (BATCH_NORM_MOMENTUM * factor))?;
-                let old = (&pass.tensors[index] * (1.0 - BATCH_NORM_MOMENTUM))?;
+                let new = (batch.detach().flatten_all()? * (momentum * factor))?;
+                let old = (&pass.tensors[index] * (1.0 - momentum))?;
                 pass.updates.push((index, (old + new)?));
             }
             let tracked = (&pass.tensors[norm.tracked] + 1.0)?;
@@ -320,7 +408,7 @@ fn unit_length(x: &Tensor) -> Result<Tensor> {
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     Ok(match activation {
         Activation::LeakyRelu(0.0) => x.relu()?,
-        Activation::LeakyRelu(slope) => ((x.relu()? * (1.0 - slope))? + (x * slope)?)?,
+        Activation::LeakyRelu(slope) => ops::leaky_relu(x, slope)?,
         _ => x.clone(),
     })
 }
@@ -377,6 +465,17 @@ fn output<P: Float + WithDType>(
     })
 }
 
+/// Logits of images [N, C, H, W] on the network's device, in evaluation mode.
+impl<P: Float + WithDType> Module for CandleNet<P> {
+    fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+        let run = || -> Result<Tensor> {
+            let mut pass = self.upload(false)?;
+            Ok(self.pass(&mut pass, images.clone())?.2)
+        };
+        run().map_err(candle_core::Error::wrap)
+    }
+}
+
 impl Model for CandleNet<f32> {
     fn plan(&self) -> &Plan {
         &self.plan
@@ -388,6 +487,10 @@ impl Model for CandleNet<f32> {
 
     fn parameters_mut(&mut self) -> &mut Parameters<f32> {
         &mut self.parameters
+    }
+
+    fn seed_dropout(&mut self, seed: u64) {
+        CandleNet::seed_dropout(self, seed);
     }
 
     fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>> {

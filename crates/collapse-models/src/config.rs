@@ -9,8 +9,8 @@ use crate::{Error, Plan, Result};
 
 /// The architectures.
 ///
-/// Source: DDU (arXiv 2102.11582), `net/resnet.py` and `net/vgg.py`; ResNet-34 is the same
-/// construction with torchvision's block counts.
+/// Source: DDU (arXiv 2102.11582), `net/resnet.py`, `net/wide_resnet.py` and `net/vgg.py`;
+/// ResNet-34 is the same construction with torchvision's block counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Net {
@@ -22,17 +22,21 @@ pub enum Net {
     Resnet50,
     /// Bottleneck blocks 3, 4, 23, 3.
     Resnet101,
+    /// Pre-activation blocks 4, 4, 4 with dropout; at its default width 160 Wide-ResNet-28-10.
+    #[serde(rename = "wide-resnet28")]
+    WideResnet28,
     /// Thirteen convolutions with max pooling.
     Vgg16,
 }
 
 impl Net {
     /// Every architecture.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
         Self::Resnet101,
+        Self::WideResnet28,
         Self::Vgg16,
     ];
 
@@ -43,7 +47,24 @@ impl Net {
             Self::Resnet34 => "resnet34",
             Self::Resnet50 => "resnet50",
             Self::Resnet101 => "resnet101",
+            Self::WideResnet28 => "wide-resnet28",
             Self::Vgg16 => "vgg16",
+        }
+    }
+
+    /// Channels of the first stage in the reference: 64, of the wide network 16 · 10.
+    pub fn default_width(self) -> usize {
+        match self {
+            Self::WideResnet28 => 160,
+            _ => 64,
+        }
+    }
+
+    /// Dropout rate in the reference: 0.3 in the wide network, which alone has dropout.
+    pub fn default_dropout(self) -> f64 {
+        match self {
+            Self::WideResnet28 => 0.3,
+            _ => 0.0,
         }
     }
 }
@@ -64,7 +85,7 @@ impl FromStr for Net {
             .ok_or(Error::Config {
                 field: "net",
                 value: format!("`{name}`"),
-                remedy: "known are resnet18, resnet34, resnet50, resnet101 and vgg16",
+                remedy: "known are resnet18, resnet34, resnet50, resnet101, wide-resnet28 and vgg16",
             })
     }
 }
@@ -107,8 +128,7 @@ impl L2Mode {
 pub struct NetConfig {
     /// Architecture.
     pub net: Net,
-    /// Channels of the first stage, 1..=1024; 64 in the paper.
-    #[serde(default = "default_width")]
+    /// Channels of the first stage, 1..=1024; see [`Net::default_width`].
     pub width: usize,
     /// Image channels, 1 or 3.
     #[serde(default = "default_in_channels")]
@@ -131,10 +151,14 @@ pub struct NetConfig {
     /// The logits are divided by this; 1 in all groups.
     #[serde(default = "default_temperature")]
     pub temperature: f64,
+    /// Share of the activations that dropout zeroes between the two convolutions of a wide
+    /// block, 0..1; 0 in every other network.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropout: f64,
 }
 
-fn default_width() -> usize {
-    64
+fn is_zero(rate: &f64) -> bool {
+    *rate == 0.0
 }
 fn default_in_channels() -> usize {
     3
@@ -150,12 +174,12 @@ fn default_temperature() -> f64 {
 }
 
 impl NetConfig {
-    /// The paper's network for 32×32 colour images: width 64, `mod` on, spectral norm with
-    /// coefficient 3, no L2 head.
+    /// The reference's network for 32×32 colour images: its own width and dropout, `mod` on,
+    /// spectral norm with coefficient 3, no L2 head.
     pub fn new(net: Net, n_classes: usize) -> Self {
         Self {
             net,
-            width: default_width(),
+            width: net.default_width(),
             in_channels: default_in_channels(),
             input_size: default_input_size(),
             n_classes,
@@ -163,6 +187,7 @@ impl NetConfig {
             spectral_norm: Some(3.0),
             l2: L2Mode::Off,
             temperature: default_temperature(),
+            dropout: net.default_dropout(),
         }
     }
 
@@ -226,6 +251,20 @@ impl NetConfig {
                 "temperature",
                 self.temperature.to_string(),
                 "choose a positive number",
+            );
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return wrong(
+                "dropout",
+                self.dropout.to_string(),
+                "choose 0 up to, but not including, 1",
+            );
+        }
+        if self.dropout > 0.0 && self.net != Net::WideResnet28 {
+            return wrong(
+                "dropout",
+                self.dropout.to_string(),
+                "only wide-resnet28 has dropout: choose 0",
             );
         }
         Ok(())

@@ -45,6 +45,19 @@ pub enum Error {
     /// A kernel refused its input.
     #[error("kernel: {0}")]
     Kernel(#[from] collapse_kernels::Error),
+    /// A device cannot be used.
+    #[error(
+        "device {device}: {source}; it needs the device's toolchain and a build with \
+         `--features {feature}`"
+    )]
+    Device {
+        /// The device.
+        device: crate::Device,
+        /// The feature that builds it in.
+        feature: &'static str,
+        /// candle's reason.
+        source: candle_core::Error,
+    },
     /// candle failed.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),

@@ -24,7 +24,8 @@
 //!   [`weights`] reads and writes files of them.
 //! * [`Network`] computes forward and backward on the CPU kernels, in f32, bf16 or f64;
 //!   [`Model`] is the face that training sees.
-//! * [`CandleNet`] is the same network on candle's operations, for other devices.
+//! * [`CandleNet`] is the same network on candle's operations, for other devices and for users of
+//!   candle: it is built from a `VarBuilder` and is a candle `Module`. [`Device`] names them.
 //! * [`rng`] holds the named random streams.
 //!
 //! The networks are those of DDU (arXiv 2102.11582), checked against numbers of its unchanged
@@ -34,6 +35,8 @@
 
 mod candle_net;
 mod config;
+mod device;
+mod dropout;
 mod error;
 mod model;
 mod network;
@@ -45,12 +48,10 @@ pub mod weights;
 
 pub use candle_net::CandleNet;
 pub use config::{L2Mode, Net, NetConfig};
+pub use device::Device;
 pub use error::{Error, Result};
 pub use model::{LossFn, Model};
-pub use network::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, HeadGradient, ImageLayout, Network, Output,
-    Tape,
-};
+pub use network::{BATCH_NORM_EPSILON, Batch, HeadGradient, ImageLayout, Network, Output, Tape};
 pub use parameters::{Gradients, Parameters};
 pub use plan::{
     BatchNormSpec, Block, ConvSpec, Plan, Role, Shortcut, SpectralSpec, TensorSpec, Unit,

@@ -18,6 +18,9 @@ pub trait Model: Send {
     /// All tensors, to be changed.
     fn parameters_mut(&mut self) -> &mut Parameters<f32>;
 
+    /// Decides the masks of dropout; see [`Network::seed_dropout`].
+    fn seed_dropout(&mut self, seed: u64);
+
     /// Evaluation: running statistics, nothing updated but the recorded σ.
     fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>>;
 
@@ -40,6 +43,10 @@ impl<T: Element<Param = f32>> Model for Network<T> {
 
     fn parameters_mut(&mut self) -> &mut Parameters<f32> {
         Network::parameters_mut(self)
+    }
+
+    fn seed_dropout(&mut self, seed: u64) {
+        Network::seed_dropout(self, seed);
     }
 
     fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>> {

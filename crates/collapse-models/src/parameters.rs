@@ -3,7 +3,7 @@
 use collapse_kernels::Float;
 
 use crate::rng::Stream;
-use crate::{Error, NetConfig, Plan, Result, Role, TensorSpec};
+use crate::{Error, Net, NetConfig, Plan, Result, Role, TensorSpec};
 
 /// All tensors of a network (weights, batch-norm statistics, spectral vectors), each a flat
 /// row-major buffer, in the order of PyTorch's `state_dict`.
@@ -26,14 +26,19 @@ impl<P: Float> Parameters<P> {
     /// (Kaiming-uniform with a = √5); batch norm starts at scale 1, offset 0, mean 0,
     /// variance 1; u and v are normal draws of unit length; σ is 1.
     /// Source: PyTorch `nn.Conv2d`, `nn.Linear`, `nn.BatchNorm2d`; DDU's spectral norm.
+    ///
+    /// The wide network draws convolution and head weights from a normal distribution of variance
+    /// 2/fan_out and starts the head's bias at 0. Source: DDU, `net/wide_resnet.py`.
     pub fn initialise(config: &NetConfig, seed: u64) -> Result<Self> {
         let plan = config.plan()?;
-        let n_features = plan.n_features();
         let specs = plan.tensors().to_vec();
         let values = specs
             .iter()
             .enumerate()
-            .map(|(index, spec)| initial_tensor(spec, n_features, seed, index as u64))
+            .map(|(index, spec)| {
+                let stream = Stream::new(seed, "init", index as u64);
+                initial_tensor(spec, &plan, stream)
+            })
             .collect();
         Ok(Self { specs, values })
     }
@@ -184,27 +189,31 @@ impl<P: Float> Gradients<P> {
     }
 }
 
-fn initial_tensor<P: Float>(spec: &TensorSpec, n_features: usize, seed: u64, index: u64) -> Vec<P> {
-    let mut stream = Stream::new(seed, "init", index);
-    let mut uniform = |fan_in: usize| -> Vec<P> {
-        let bound = 1.0 / (fan_in as f64).sqrt();
-        (0..spec.len())
-            .map(|_| P::from_f64(bound * (2.0 * stream.uniform() - 1.0)))
-            .collect()
+fn initial_tensor<P: Float>(spec: &TensorSpec, plan: &Plan, mut stream: Stream) -> Vec<P> {
+    let fan_in = match spec.role {
+        Role::ConvWeight => spec.shape[1..].iter().product(),
+        _ => plan.n_features(),
     };
-    match spec.role {
-        Role::ConvWeight => uniform(spec.shape[1..].iter().product()),
-        Role::LinearWeight | Role::LinearBias => uniform(n_features),
-        Role::BatchNormWeight | Role::RunningVariance | Role::SpectralSigma => {
-            vec![P::ONE; spec.len()]
+    let draw: &mut dyn FnMut() -> f64 = match (plan.config().net, spec.role) {
+        (_, Role::BatchNormWeight | Role::RunningVariance | Role::SpectralSigma) => &mut || 1.0,
+        (_, Role::BatchNormBias | Role::RunningMean | Role::BatchesTracked)
+        | (Net::WideResnet28, Role::LinearBias) => &mut || 0.0,
+        (_, Role::SpectralU | Role::SpectralV) => return unit_vector(spec.len(), stream),
+        (Net::WideResnet28, _) => {
+            let fan_out = spec.len() / spec.shape.get(1).copied().unwrap_or(1);
+            let deviation = (2.0 / fan_out as f64).sqrt();
+            &mut move || deviation * stream.normal()
         }
-        Role::BatchNormBias | Role::RunningMean | Role::BatchesTracked => {
-            vec![P::ZERO; spec.len()]
+        _ => {
+            let bound = 1.0 / (fan_in as f64).sqrt();
+            &mut move || bound * (2.0 * stream.uniform() - 1.0)
         }
-        Role::SpectralU | Role::SpectralV => {
-            let draws: Vec<f64> = (0..spec.len()).map(|_| stream.normal()).collect();
-            let norm = draws.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
-            draws.iter().map(|x| P::from_f64(x / norm)).collect()
-        }
-    }
+    };
+    (0..spec.len()).map(|_| P::from_f64(draw())).collect()
+}
+
+fn unit_vector<P: Float>(n: usize, mut stream: Stream) -> Vec<P> {
+    let draws: Vec<f64> = (0..n).map(|_| stream.normal()).collect();
+    let norm = draws.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+    draws.iter().map(|x| P::from_f64(x / norm)).collect()
 }

@@ -126,10 +126,10 @@ pub struct Unit {
     pub norm: usize,
 }
 
-/// What is added before a block's last activation.
+/// The way around a block.
 #[derive(Clone, Copy, Debug)]
 pub enum Shortcut {
-    /// Nothing: a plain block.
+    /// None: a plain block.
     None,
     /// The block's input.
     Identity,
@@ -141,17 +141,36 @@ pub enum Shortcut {
     },
     /// 1×1 convolution and batch norm.
     Projection(Unit),
+    /// 1×1 convolution alone: index into [`Plan::convs`].
+    Convolution(usize),
 }
 
-/// Units in sequence with a shortcut around them; the activation follows every unit.
+/// A part of a network's body.
 #[derive(Clone, Debug)]
-pub struct Block {
-    /// The units.
-    pub units: Vec<Unit>,
-    /// The way around.
-    pub shortcut: Shortcut,
-    /// 2×2 max pooling after the block.
-    pub max_pool: bool,
+pub enum Block {
+    /// Convolution, batch norm, activation in sequence; the shortcut is added before the last
+    /// activation.
+    PostActivation {
+        /// The units.
+        units: Vec<Unit>,
+        /// The way around.
+        shortcut: Shortcut,
+        /// 2×2 max pooling after the block.
+        max_pool: bool,
+    },
+    /// Batch norm, activation, convolution, twice, with dropout before the second convolution;
+    /// the shortcut is added at the end.
+    PreActivation {
+        /// The units, each with the batch norm that precedes its convolution.
+        units: [Unit; 2],
+        /// The way around.
+        shortcut: Shortcut,
+    },
+    /// A convolution alone, the stem before pre-activation blocks: index into [`Plan::convs`].
+    Convolution(usize),
+    /// Batch norm and activation alone, the end of pre-activation blocks: index into
+    /// [`Plan::norms`].
+    Activation(usize),
 }
 
 /// A checked network: layers in order of execution, tensors in `state_dict` order.
@@ -186,6 +205,7 @@ impl Plan {
             Net::Resnet34 => plan.resnet(&[3, 4, 6, 3], false)?,
             Net::Resnet50 => plan.resnet(&[3, 4, 6, 3], true)?,
             Net::Resnet101 => plan.resnet(&[3, 4, 23, 3], true)?,
+            Net::WideResnet28 => plan.wide_resnet(4)?,
             Net::Vgg16 => plan.vgg(&[2, 2, 3, 3, 3])?,
         }
         Ok(plan)
@@ -197,7 +217,7 @@ impl Plan {
         // The reference declares the stem's batch norm before its convolution.
         let norm = self.norm("bn1", width);
         let conv = self.conv("conv1", self.config.in_channels, width, 3, 1, side)?;
-        self.blocks.push(Block {
+        self.blocks.push(Block::PostActivation {
             units: vec![Unit { conv, norm }],
             shortcut: Shortcut::None,
             max_pool: false,
@@ -256,12 +276,62 @@ impl Plan {
             let norm = self.norm(&format!("{prefix}.shortcut.1"), output);
             Shortcut::Projection(Unit { conv, norm })
         };
-        self.blocks.push(Block {
+        self.blocks.push(Block::PostActivation {
             units,
             shortcut,
             max_pool: false,
         });
         Ok((output, out_side))
+    }
+
+    /// Three stages of `depth` pre-activation blocks, 6 · depth + 4 layers.
+    fn wide_resnet(&mut self, depth: usize) -> Result<()> {
+        let width = self.config.width;
+        let mut side = self.config.input_size;
+        let mut channels = width.min(16);
+        let stem = self.conv("conv1", self.config.in_channels, channels, 3, 1, side)?;
+        self.blocks.push(Block::Convolution(stem));
+        for stage in 0..3 {
+            for index in 0..depth {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                let prefix = format!("layer{}.{index}", stage + 1);
+                let output = width << stage;
+                side = self.wide_block(&prefix, channels, output, stride, side)?;
+                channels = output;
+            }
+        }
+        let norm = self.norm("bn1", channels);
+        self.blocks.push(Block::Activation(norm));
+        self.head("linear", channels, side);
+        Ok(())
+    }
+
+    fn wide_block(
+        &mut self,
+        prefix: &str,
+        input: usize,
+        output: usize,
+        stride: usize,
+        side: usize,
+    ) -> Result<usize> {
+        let out_side = side.div_ceil(stride);
+        let mut unit = |index: usize, input, stride, side| -> Result<Unit> {
+            let norm = self.norm(&format!("{prefix}.bn{index}"), input);
+            let name = format!("{prefix}.conv{index}");
+            let conv = self.conv(&name, input, output, 3, stride, side)?;
+            Ok(Unit { conv, norm })
+        };
+        let units = [unit(1, input, stride, side)?, unit(2, output, 1, out_side)?];
+        let shortcut = if stride == 1 && input == output {
+            Shortcut::Identity
+        } else if self.config.modified {
+            Shortcut::PoolPad { stride }
+        } else {
+            let name = format!("{prefix}.shortcut");
+            Shortcut::Convolution(self.conv(&name, input, output, 1, stride, side)?)
+        };
+        self.blocks.push(Block::PreActivation { units, shortcut });
+        Ok(out_side)
     }
 
     fn vgg(&mut self, depths: &[usize]) -> Result<()> {
@@ -278,7 +348,7 @@ impl Plan {
                 let norm = self.norm(&format!("features.{}", module + 1), width);
                 module += 3;
                 channels = width;
-                self.blocks.push(Block {
+                self.blocks.push(Block::PostActivation {
                     units: vec![Unit { conv, norm }],
                     shortcut: Shortcut::None,
                     max_pool: max_pool && index + 1 == depth,
@@ -457,7 +527,16 @@ impl Plan {
         convs + 2 * (self.n_features * self.config.n_classes) as u64
     }
 
-    /// The activation after every unit.
+    /// Weight of a new batch in the running statistics of batch norm: PyTorch's 0.1, in the wide
+    /// network 0.01. Source: DDU, `net/wide_resnet.py`.
+    pub fn batch_norm_momentum(&self) -> f64 {
+        match self.config.net {
+            Net::WideResnet28 => 0.01,
+            _ => 0.1,
+        }
+    }
+
+    /// The activation after every batch norm.
     pub fn activation(&self) -> Activation {
         Activation::LeakyRelu(if self.config.modified { 0.01 } else { 0.0 })
     }

@@ -37,6 +37,18 @@ impl Stream {
         }
     }
 
+    /// A part of the stream (seed, purpose, index) that is drawn from independently of the others.
+    pub fn part(seed: u64, purpose: &str, index: u64, part: u64) -> Self {
+        let mut stream = Self::new(seed, purpose, index);
+        stream.generator.set_stream(part);
+        stream
+    }
+
+    /// 32 uniform bits.
+    pub fn bits(&mut self) -> u32 {
+        self.generator.next_u32()
+    }
+
     /// Uniform in [0, 1), a multiple of 2⁻²⁴: exact in f32.
     pub fn uniform(&mut self) -> f64 {
         f64::from(self.generator.next_u32() >> 8) * f64::from(2.0f32.powi(-24))

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{NetConfig, Plan, Result, Shortcut};
+use crate::plan::{Block, Shortcut, Unit};
+use crate::{L2Mode, NetConfig, Plan, Result};
 
 /// One line of a summary.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,51 +42,30 @@ impl Summary {
     fn new(plan: &Plan) -> Self {
         let mut rows = Vec::new();
         for block in plan.blocks() {
-            let mut units = block.units.clone();
-            if let Shortcut::Projection(unit) = block.shortcut {
-                units.push(unit);
-            }
-            for unit in units {
-                let conv = &plan.convs()[unit.conv];
-                let norm = &plan.norms()[unit.norm];
-                let (kernel, channels) = (conv.conv.kernel, conv.conv.out_channels);
-                let weights = plan.tensors()[conv.weight].len();
-                let spectral = if conv.spectral.is_some() {
-                    ", spectral norm"
-                } else {
-                    ""
-                };
-                rows.push(SummaryRow {
-                    layer: conv.name.clone(),
-                    kind: format!(
-                        "convolution {kernel}x{kernel} stride {}{spectral}",
-                        conv.conv.stride
-                    ),
-                    output: format!("{channels}x{}x{}", conv.output, conv.output),
-                    parameters: weights,
-                    flops: 2 * weights as u64 * (conv.output * conv.output) as u64,
-                });
-                rows.push(SummaryRow {
-                    layer: norm.name.clone(),
-                    kind: "batch norm, activation".to_owned(),
-                    output: format!("{channels}x{}x{}", conv.output, conv.output),
-                    parameters: 2 * norm.channels,
-                    flops: 0,
-                });
-            }
-            if let (Shortcut::PoolPad { stride }, Some(last)) = (block.shortcut, block.units.last())
-            {
-                let conv = &plan.convs()[last.conv];
-                rows.push(SummaryRow {
-                    layer: format!(
-                        "{}.shortcut",
-                        conv.name.rsplit_once('.').map_or("", |p| p.0)
-                    ),
-                    kind: format!("average pool {stride}, zero channels"),
-                    output: format!("{}x{}x{}", conv.conv.out_channels, conv.output, conv.output),
-                    parameters: 0,
-                    flops: 0,
-                });
+            match block {
+                Block::PostActivation {
+                    units,
+                    shortcut,
+                    max_pool,
+                } => {
+                    for unit in units {
+                        rows.push(convolution(plan, unit.conv));
+                        rows.push(batch_norm(plan, unit.norm, plan.convs()[unit.conv].output));
+                    }
+                    rows.extend(around(plan, *shortcut, units));
+                    if let (true, Some(last)) = (max_pool, units.last()) {
+                        rows.push(max_pooling(plan, last.conv));
+                    }
+                }
+                Block::PreActivation { units, shortcut } => {
+                    for unit in units {
+                        rows.push(batch_norm(plan, unit.norm, plan.convs()[unit.conv].input));
+                        rows.push(convolution(plan, unit.conv));
+                    }
+                    rows.extend(around(plan, *shortcut, units));
+                }
+                &Block::Convolution(conv) => rows.push(convolution(plan, conv)),
+                &Block::Activation(norm) => rows.push(batch_norm(plan, norm, plan.final_side)),
             }
         }
         let (weight, bias) = plan.head_tensors();
@@ -95,7 +75,15 @@ impl Summary {
                 .name
                 .trim_end_matches(".weight")
                 .to_owned(),
-            kind: format!("average pool, head (L2 {:?})", plan.config().l2),
+            kind: format!(
+                "average pool {}, head {}",
+                plan.final_side,
+                match plan.config().l2 {
+                    L2Mode::Off => "on raw features",
+                    L2Mode::TrainAndInference => "on unit features",
+                    L2Mode::TrainOnly => "on unit features in training",
+                }
+            ),
             output: plan.n_classes().to_string(),
             parameters: head + plan.tensors()[bias].len(),
             flops: 2 * head as u64,
@@ -106,6 +94,81 @@ impl Summary {
             flops: plan.forward_flops(),
         }
     }
+}
+
+fn convolution(plan: &Plan, index: usize) -> SummaryRow {
+    let conv = &plan.convs()[index];
+    let (kernel, channels) = (conv.conv.kernel, conv.conv.out_channels);
+    let weights = plan.tensors()[conv.weight].len();
+    let spectral = if conv.spectral.is_some() {
+        ", spectral norm"
+    } else {
+        ""
+    };
+    SummaryRow {
+        layer: conv.name.clone(),
+        kind: format!(
+            "convolution {kernel}x{kernel} stride {}{spectral}",
+            conv.conv.stride
+        ),
+        output: map(channels, conv.output),
+        parameters: weights,
+        flops: 2 * weights as u64 * (conv.output * conv.output) as u64,
+    }
+}
+
+fn batch_norm(plan: &Plan, index: usize, side: usize) -> SummaryRow {
+    let norm = &plan.norms()[index];
+    let dropped = plan.config().dropout > 0.0 && norm.name.ends_with(".bn2");
+    SummaryRow {
+        layer: norm.name.clone(),
+        kind: if dropped {
+            format!("batch norm, activation, dropout {}", plan.config().dropout)
+        } else {
+            "batch norm, activation".to_owned()
+        },
+        output: map(norm.channels, side),
+        parameters: 2 * norm.channels,
+        flops: 0,
+    }
+}
+
+/// The layers of a shortcut around units; an identity has none.
+fn around(plan: &Plan, shortcut: Shortcut, units: &[Unit]) -> Vec<SummaryRow> {
+    match (shortcut, units.last()) {
+        (Shortcut::PoolPad { stride }, Some(last)) => {
+            let conv = &plan.convs()[last.conv];
+            let block = conv.name.rsplit_once('.').map_or("", |parts| parts.0);
+            vec![SummaryRow {
+                layer: format!("{block}.shortcut"),
+                kind: format!("average pool {stride}, zero channels"),
+                output: map(conv.conv.out_channels, conv.output),
+                parameters: 0,
+                flops: 0,
+            }]
+        }
+        (Shortcut::Projection(unit), _) => vec![
+            convolution(plan, unit.conv),
+            batch_norm(plan, unit.norm, plan.convs()[unit.conv].output),
+        ],
+        (Shortcut::Convolution(conv), _) => vec![convolution(plan, conv)],
+        _ => Vec::new(),
+    }
+}
+
+fn max_pooling(plan: &Plan, conv: usize) -> SummaryRow {
+    let conv = &plan.convs()[conv];
+    SummaryRow {
+        layer: "maximum".to_owned(),
+        kind: "max pool 2".to_owned(),
+        output: map(conv.conv.out_channels, conv.output / 2),
+        parameters: 0,
+        flops: 0,
+    }
+}
+
+fn map(channels: usize, side: usize) -> String {
+    format!("{channels}x{side}x{side}")
 }
 
 impl fmt::Display for Summary {

@@ -24,6 +24,19 @@ fn configurations() -> Vec<NetConfig> {
         spectral_norm,
         l2,
         temperature: 0.7,
+        dropout: 0.0,
+    };
+    let wide = |width, input_size, modified, spectral_norm, dropout| NetConfig {
+        dropout,
+        ..config(
+            Net::WideResnet28,
+            width,
+            input_size,
+            3,
+            modified,
+            spectral_norm,
+            L2Mode::TrainAndInference,
+        )
     };
     vec![
         // 14 → 7 → 4 → 2: an odd map in front of a stride.
@@ -51,6 +64,11 @@ fn configurations() -> Vec<NetConfig> {
         config(Net::Resnet50, 2, 16, 1, false, None, L2Mode::Off),
         config(Net::Vgg16, 2, 32, 3, true, Some(0.3), L2Mode::Off),
         config(Net::Vgg16, 3, 24, 1, false, None, L2Mode::TrainAndInference),
+        // A stem of 16 channels before 20, and one of 3 before 3.
+        wide(20, 8, true, Some(0.3), 0.3),
+        wide(3, 13, true, None, 0.5),
+        wide(18, 9, false, None, 0.3),
+        wide(17, 8, false, Some(0.3), 0.0),
     ]
 }
 
@@ -240,12 +258,64 @@ fn wrong_configurations_and_batches_say_what_is_wrong() {
 }
 
 #[test]
+fn dropout_is_a_function_of_seed_and_batch() {
+    let case = Case::new(configurations()[8].clone());
+    let run = |seed: u64, passes: usize| {
+        let mut network =
+            Network::<f64>::from_parameters(&case.config, case.parameters.clone()).unwrap();
+        network.seed_dropout(seed);
+        let mut outputs = Vec::new();
+        for _ in 0..passes {
+            outputs.push(network.forward_train(&case.batch()).unwrap().0.logits);
+        }
+        outputs
+    };
+    assert_eq!(run(1, 2), run(1, 2));
+    assert_ne!(run(1, 1), run(2, 1));
+    // The counter goes with the parameters: a network continued from them draws the same.
+    let mut network =
+        Network::<f64>::from_parameters(&case.config, case.parameters.clone()).unwrap();
+    network.seed_dropout(1);
+    network.forward_train(&case.batch()).unwrap();
+    let mut next =
+        Network::<f64>::from_parameters(&case.config, network.into_parameters()).unwrap();
+    next.seed_dropout(1);
+    let (output, _) = next.forward_train(&case.batch()).unwrap();
+    assert_eq!(output.logits, run(1, 2)[1]);
+}
+
+#[test]
+fn heads_of_other_code_bases_find_their_place() {
+    for (config, file, own) in [
+        (&configurations()[0], "module.linear.weight", "fc.weight"),
+        (&configurations()[7], "head.weight", "classifier.weight"),
+        (&configurations()[8], "net.linear.weight", "linear.weight"),
+        (&configurations()[8], "fc.weight", "linear.weight"),
+    ] {
+        let parameters = Parameters::<f64>::initialise(config, 3).unwrap();
+        let mut tensors: collapse_models::weights::NamedTensors = parameters
+            .iter()
+            .map(|(spec, values)| (spec.name.clone(), (spec.shape.clone(), values.to_vec())))
+            .collect();
+        let head = tensors.remove(own).unwrap();
+        tensors.insert(file.to_owned(), head);
+        let mut back = Parameters::<f64>::initialise(config, 4).unwrap();
+        back.fill(&tensors).unwrap();
+        assert_eq!(back, parameters, "{file}");
+    }
+}
+
+#[test]
 fn parameter_counts_are_the_reference_s() {
     for (net, modified, expected) in [
         (Net::Resnet18, true, 11_000_138),
         (Net::Resnet50, true, 20_744_266),
         (Net::Resnet18, false, 11_173_962),
         (Net::Resnet50, false, 23_520_842),
+        // 36,479,194 is the published Wide-ResNet-28-10 with its projections.
+        (Net::WideResnet28, false, 36_479_194),
+        (Net::WideResnet28, true, 36_220_634),
+        (Net::Vgg16, true, 14_724_042),
     ] {
         let mut config = NetConfig::new(net, 10);
         config.modified = modified;

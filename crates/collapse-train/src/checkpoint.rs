@@ -1,8 +1,10 @@
 //! Checkpoints: all that a run needs to go on with the same bytes, in one safetensors file.
 //!
-//! Every random number comes from a stream of (seed, purpose, epoch), so the epoch is the
-//! position of all generators and no generator's state needs storing.
+//! Every random number comes from a stream of (seed, purpose, epoch) and is drawn for an image or
+//! a batch by its number, so epoch and step are the position of all generators and no generator's
+//! state needs storing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,8 +32,31 @@ pub struct RunState {
     pub train: TrainConfig,
     /// Hash of the training data.
     pub data_hash: String,
-    /// Kernel path; another one gives other bytes.
+    /// Kernel path, or the device where it is not the CPU; another one gives other bytes.
     pub kernel_path: String,
+    /// Position within the epoch after `epoch`, in a checkpoint written before its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<EpochPart>,
+}
+
+/// The beginning of an epoch: its steps so far and the sums behind its record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochPart {
+    /// Steps finished.
+    pub steps: usize,
+    /// Their images.
+    pub images: usize,
+    /// Images whose largest logit was the label's.
+    pub hits: usize,
+    /// Sum of the losses over images.
+    pub loss: f64,
+    /// Sums of the loss's parts over images.
+    pub components: BTreeMap<String, f64>,
+    /// Learning rate of the last step.
+    pub rate: f64,
+    /// Seconds spent.
+    pub time: f64,
 }
 
 impl RunState {
@@ -49,6 +74,7 @@ impl RunState {
             train: train.clone(),
             data_hash: data_hash.to_owned(),
             kernel_path: kernel_path.to_owned(),
+            within: None,
         }
     }
 
@@ -59,7 +85,9 @@ impl RunState {
             if let Ok(value) = serde_json::to_value(state) {
                 flatten("", &value, &mut fields);
             }
-            fields.retain(|(name, _)| name != "epoch" && name != "step");
+            fields.retain(|(name, _)| {
+                name != "epoch" && name != "step" && !name.starts_with("within")
+            });
             fields
         };
         let (theirs, ours) = (flat(self), flat(ours));
@@ -96,7 +124,7 @@ fn flatten(prefix: &str, value: &serde_json::Value, out: &mut Vec<(String, Strin
     }
 }
 
-/// A run at the end of an epoch.
+/// A run at the end of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Identity and position.
@@ -256,14 +284,28 @@ impl Snapshot<'_> {
     }
 }
 
-/// Which checkpoints a run keeps beside the latest.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// When a run writes its checkpoint beside the end of every epoch, and of which epochs it keeps a
+/// copy, in `checkpoints/`. None of it changes a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeepConfig {
-    /// Older ones besides `checkpoint.safetensors`.
+    /// Of how many latest epochs a copy stays.
     pub last: usize,
     /// Epochs whose checkpoints stay for good.
     pub epochs: Vec<usize>,
+    /// Seconds of work that a killed run may lose: within an epoch a checkpoint is written at the
+    /// first step after them.
+    pub interval_seconds: f64,
+}
+
+impl Default for KeepConfig {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            epochs: Vec::new(),
+            interval_seconds: 600.0,
+        }
+    }
 }
 
 impl KeepConfig {

@@ -161,6 +161,8 @@ pub(crate) fn batch_bounds(n: usize, batch_size: usize) -> Vec<(usize, usize)> {
 pub(crate) struct Draw<'a> {
     pub(crate) order: &'a [usize],
     pub(crate) batch_size: usize,
+    /// Batches at the beginning to be left out.
+    pub(crate) skip: usize,
     pub(crate) epoch: u64,
     pub(crate) seed: u64,
     pub(crate) augment: bool,
@@ -172,7 +174,8 @@ pub(crate) fn for_each_batch(
     draw: Draw<'_>,
     mut step: impl FnMut(&[usize], &Batch<'_, f32>) -> Result<()>,
 ) -> Result<()> {
-    let bounds = batch_bounds(draw.order.len(), draw.batch_size);
+    let mut bounds = batch_bounds(draw.order.len(), draw.batch_size);
+    bounds.drain(..draw.skip.min(bounds.len()));
     let (side, channels) = (set.side(), set.channels());
     thread::scope(|scope| {
         let (ready, batches) = sync_channel::<Result<Vec<f32>>>(1);

@@ -52,6 +52,24 @@ pub enum Error {
         /// The last checkpoint before it.
         checkpoint: Option<PathBuf>,
     },
+    /// A weight or statistic is not a number although the loss is.
+    #[error(
+        "`{tensor}` is no longer finite at step {step} of epoch {epoch} (loss {loss}); {}; \
+         lower the learning rate or clip the gradient, and start a new run",
+        last_good(.checkpoint.as_deref())
+    )]
+    NotFinite {
+        /// Name of the tensor.
+        tensor: String,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step since the beginning of training, from 1.
+        step: u64,
+        /// The last loss.
+        loss: f64,
+        /// The last checkpoint before it.
+        checkpoint: Option<PathBuf>,
+    },
     /// The stop flag was raised.
     #[error(
         "stopped at step {step} of epoch {epoch}; {}; the same command continues",

@@ -1,7 +1,10 @@
 //! Features, logits and labels of a whole set, in evaluation mode.
 
-use collapse_features::{FeatureSet, Head};
-use collapse_models::{L2Mode, Model};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use collapse_features::{FeatureSet, FeatureWriter, Head, Outline, Precision};
+use collapse_models::{L2Mode, Model, Output};
 use ndarray::{Array1, Array2};
 
 use crate::data::{Draw, TrainSet, check_set, for_each_batch};
@@ -18,55 +21,105 @@ pub fn extract(
     batch_size: usize,
     metadata: &[(&str, String)],
 ) -> Result<FeatureSet> {
-    check_set(set, model.plan(), false)?;
     let plan = model.plan();
     let (n, d, c) = (set.len(), plan.n_features(), plan.n_classes());
-    let config = plan.config().clone();
-    let (weight, bias) = plan.head_tensors();
-    let order: Vec<usize> = (0..n).collect();
+    let (head, metadata) = (head(model)?, describe(model, metadata));
     let mut features = Vec::with_capacity(n * d);
     let mut logits = Vec::with_capacity(n * c);
-    let draw = Draw {
-        order: &order,
-        batch_size: batch_size.max(2),
-        epoch: 0,
-        seed: 0,
-        augment: false,
-    };
-    for_each_batch(set, draw, |_, images| {
-        let output = model.forward_eval(images)?;
+    each_output(model, set, batch_size, |output| {
         features.extend(output.features.iter().map(|&x| f64::from(x)));
         logits.extend(output.logits.iter().map(|&x| f64::from(x)));
         Ok(())
     })?;
-    let widen = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-    let matrix = |rows, columns, values: Vec<f64>| {
-        let found = values.len();
-        Array2::from_shape_vec((rows, columns), values).map_err(|_| Error::Data {
-            expected: format!("{} values", rows * columns),
-            found: format!("{found} values"),
-        })
+    let mut found = FeatureSet::new(matrix(n, d, features)?);
+    found.logits = Some(matrix(n, c, logits)?);
+    found.labels = labels(set).map(<[usize]>::to_vec);
+    found.head = Some(head);
+    found.metadata = metadata;
+    Ok(found)
+}
+
+/// As [`extract`], but batch by batch into the file `path`, which needs no memory for the features.
+pub fn extract_to(
+    path: &Path,
+    precision: Precision,
+    model: &mut dyn Model,
+    set: &dyn TrainSet,
+    batch_size: usize,
+    metadata: &[(&str, String)],
+) -> Result<()> {
+    let (head, metadata) = (head(model)?, describe(model, metadata));
+    let outline = Outline {
+        rows: set.len(),
+        dim: model.plan().n_features(),
+        labels: labels(set),
+        head: &head,
+        metadata: &metadata,
     };
-    let temperature = config.temperature;
-    let scaled = |values: &[f32]| -> Vec<f64> {
-        widen(values).into_iter().map(|x| x / temperature).collect()
+    let mut writer = FeatureWriter::create(path, &outline, precision)?;
+    each_output(model, set, batch_size, |output| {
+        Ok(writer.append(&output.features, &output.logits)?)
+    })?;
+    Ok(writer.finish()?)
+}
+
+fn each_output(
+    model: &mut dyn Model,
+    set: &dyn TrainSet,
+    batch_size: usize,
+    mut take: impl FnMut(Output<f32>) -> Result<()>,
+) -> Result<()> {
+    check_set(set, model.plan(), false)?;
+    let order: Vec<usize> = (0..set.len()).collect();
+    let draw = Draw {
+        order: &order,
+        batch_size: batch_size.max(2),
+        skip: 0,
+        epoch: 0,
+        seed: 0,
+        augment: false,
     };
-    let parameters = model.parameters();
-    let mut set_of = FeatureSet::new(matrix(n, d, features)?);
-    set_of.logits = Some(matrix(n, c, logits)?);
-    set_of.labels = (set.labels().len() == n).then(|| set.labels().to_vec());
-    set_of.head = Some(Head {
-        weight: matrix(c, d, scaled(parameters.get(weight)))?,
-        bias: Array1::from_vec(scaled(parameters.get(bias))),
-    });
-    let mut put = |key: &str, value: String| set_of.metadata.insert(key.to_owned(), value);
-    put("net", config.net.name().to_owned());
-    put("width", config.width.to_string());
-    put("l2", (config.l2 == L2Mode::TrainAndInference).to_string());
-    for (key, value) in metadata {
-        put(key, value.clone());
-    }
-    Ok(set_of)
+    for_each_batch(set, draw, |_, images| take(model.forward_eval(images)?))
+}
+
+fn labels(set: &dyn TrainSet) -> Option<&[usize]> {
+    (set.labels().len() == set.len()).then(|| set.labels())
+}
+
+/// The last layer as the feature file means it: the temperature is part of it.
+fn head(model: &dyn Model) -> Result<Head> {
+    let plan = model.plan();
+    let (weight, bias) = plan.head_tensors();
+    let temperature = plan.config().temperature;
+    let scaled = |index| -> Vec<f64> {
+        let values = model.parameters().get(index).iter();
+        values.map(|&x| f64::from(x) / temperature).collect()
+    };
+    Ok(Head {
+        weight: matrix(plan.n_classes(), plan.n_features(), scaled(weight))?,
+        bias: Array1::from_vec(scaled(bias)),
+    })
+}
+
+fn describe(model: &dyn Model, metadata: &[(&str, String)]) -> BTreeMap<String, String> {
+    let config = model.plan().config();
+    let l2 = config.l2 == L2Mode::TrainAndInference;
+    let own = [
+        ("net", config.net.name().to_owned()),
+        ("width", config.width.to_string()),
+        ("l2", l2.to_string()),
+    ];
+    let all = own.iter().chain(metadata);
+    all.map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect()
+}
+
+fn matrix(rows: usize, columns: usize, values: Vec<f64>) -> Result<Array2<f64>> {
+    let found = values.len();
+    Array2::from_shape_vec((rows, columns), values).map_err(|_| Error::Data {
+        expected: format!("{} values", rows * columns),
+        found: format!("{found} values"),
+    })
 }
 
 /// Share of rows whose largest logit is the label's; `None` without labels.

@@ -25,11 +25,11 @@
 //! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest.
 //! * [`loss`], [`Schedule`], [`Sgd`]: the pieces.
 //! * [`Checkpoint`], [`read_events`]: what a run leaves behind; [`model_from_checkpoint`].
-//! * [`extract`]: the feature file's content.
+//! * [`extract`], [`extract_to`]: the feature file's content, in memory or straight to the file.
 //!
 //! A resumed run ends with the bytes of an uninterrupted one on the same kernel path, for any
 //! number of threads; a checkpoint of another configuration, data or path is refused. Resume
-//! starts at the last finished epoch.
+//! starts at the last finished epoch, or within an epoch that takes more than ten minutes.
 
 mod atomic;
 mod checkpoint;
@@ -43,13 +43,15 @@ mod schedule;
 mod sgd;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, KeepConfig, RunState, read_state};
+pub use checkpoint::{Checkpoint, EpochPart, KeepConfig, RunState, read_state};
 pub use config::{Precision, SgdConfig, TrainConfig};
 pub use data::{InMemory, TrainSet, epoch_order};
 pub use error::{Error, Result};
 pub use events::{EpochRecord, Event, read_events};
-pub use extract::{accuracy, extract};
+pub use extract::{accuracy, extract, extract_to};
 pub use loss::LossConfig;
 pub use schedule::{Schedule, log_spaced_epochs, sevenths, warm_up};
 pub use sgd::Sgd;
-pub use trainer::{HookError, Observer, Step, Trained, Trainer, load_model, model_from_checkpoint};
+pub use trainer::{
+    HookError, Observer, Step, Trained, Trainer, load_model, load_model_on, model_from_checkpoint,
+};

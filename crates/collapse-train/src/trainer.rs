@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use collapse_kernels::bf16;
-use collapse_models::{Batch, Gradients, Model, NetConfig, Network, Parameters};
+use collapse_models::{
+    Batch, CandleNet, Device, Gradients, Model, NetConfig, Network, Parameters, Plan,
+};
 
-use crate::checkpoint::{Checkpoint, KeepConfig, RunState, Snapshot, checkpoint_path};
+use crate::checkpoint::{Checkpoint, EpochPart, KeepConfig, RunState, Snapshot, checkpoint_path};
 use crate::data::{Draw, TrainSet, batch_bounds, check_set, epoch_order, for_each_batch};
 use crate::events::{EpochRecord, Event, EventLog, read_events};
 use crate::extract::argmax;
@@ -59,8 +61,9 @@ impl Observer for () {}
 
 /// A training run in a folder.
 ///
-/// The folder receives `checkpoint.safetensors` after every epoch and `events.jsonl`; a run
-/// that was killed continues there and ends with the same bytes (but for times).
+/// The folder receives `checkpoint.safetensors` (after every epoch and, in long epochs, every ten
+/// minutes) and `events.jsonl`; a run that was killed continues there and ends with the same bytes
+/// (but for times).
 #[derive(Clone, Debug)]
 pub struct Trainer {
     net: NetConfig,
@@ -70,6 +73,7 @@ pub struct Trainer {
     keep: KeepConfig,
     measured: Vec<usize>,
     stop: Arc<AtomicBool>,
+    device: Device,
 }
 
 /// A finished run.
@@ -97,7 +101,14 @@ impl Trainer {
             data_hash: String::new(),
             keep: KeepConfig::default(),
             stop: Arc::default(),
+            device: Device::Cpu,
         })
+    }
+
+    /// Where to compute, instead of on the CPU kernels.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
     }
 
     /// Hash of the training data; a checkpoint made from other data is refused.
@@ -106,7 +117,7 @@ impl Trainer {
         self
     }
 
-    /// Which checkpoints stay beside the latest.
+    /// When checkpoints are written and which stay beside the latest.
     pub fn keep(mut self, keep: KeepConfig) -> Self {
         self.keep = keep;
         self
@@ -118,7 +129,8 @@ impl Trainer {
         self
     }
 
-    /// A flag that stops the run at the next step, e.g. raised by Ctrl-C.
+    /// A flag that stops the run before the next step, e.g. raised by Ctrl-C; a checkpoint is
+    /// written, so nothing is lost.
     pub fn stop_flag(mut self, stop: Arc<AtomicBool>) -> Self {
         self.stop = stop;
         self
@@ -136,8 +148,11 @@ impl Trainer {
 
     /// Trains to the last epoch, from the checkpoint if there is one.
     pub fn run(&self, set: &dyn TrainSet, observer: &mut dyn Observer) -> Result<Trained> {
-        let kernel_path = collapse_kernels::kernel_path()?.name();
-        let mut state = RunState::new(&self.net, &self.config, &self.data_hash, kernel_path);
+        let computed_by = match self.device {
+            Device::Cpu => collapse_kernels::kernel_path()?.name().to_owned(),
+            other => other.to_string(),
+        };
+        let mut state = RunState::new(&self.net, &self.config, &self.data_hash, &computed_by);
         let plan = self.net.plan()?;
         check_set(set, &plan, true)?;
 
@@ -147,6 +162,10 @@ impl Trainer {
         let (mut model, mut average) = match resumed {
             Some(checkpoint) => {
                 state = checkpoint.state;
+                // The process may have ended between the checkpoint and its copy.
+                if state.within.is_none() {
+                    self.keep.apply(&path, state.epoch)?;
+                }
                 sgd.momentum = checkpoint.momentum;
                 (self.model(checkpoint.parameters)?, checkpoint.average)
             }
@@ -156,9 +175,9 @@ impl Trainer {
                 (self.model(parameters)?, average)
             }
         };
-        let mut events: Vec<Event> = match state.epoch {
-            0 => Vec::new(),
-            last => read_events(&self.events())?
+        let mut events: Vec<Event> = match (state.epoch, &state.within) {
+            (0, None) => Vec::new(),
+            (last, _) => read_events(&self.events())?
                 .into_iter()
                 .filter(|event| event.epoch() <= last)
                 .collect(),
@@ -171,35 +190,33 @@ impl Trainer {
         };
 
         if state.epoch == 0
+            && state.within.is_none()
             && let Some(event) = self.evaluate(0, model.as_mut(), &mut average, observer)?
         {
             record(&mut log, &mut events, event)?;
         }
-        while state.epoch < self.config.epochs {
-            let epoch = self.epoch(
-                set,
-                &mut state,
-                model.as_mut(),
-                &mut sgd,
-                &mut average,
-                observer,
-            )?;
+        let mut run = Running {
+            plan,
+            state,
+            model,
+            sgd,
+            average,
+        };
+        while run.state.epoch < self.config.epochs {
+            let epoch = self.epoch(set, &mut run, observer)?;
             observer.epoch(&epoch);
             record(&mut log, &mut events, Event::Epoch(epoch))?;
-            let evaluation = self.evaluate(state.epoch, model.as_mut(), &mut average, observer)?;
+            let model = run.model.as_mut();
+            let evaluation = self.evaluate(run.state.epoch, model, &mut run.average, observer)?;
             if let Some(event) = evaluation {
                 record(&mut log, &mut events, event)?;
             }
-            let snapshot = Snapshot {
-                state: &state,
-                plan: &plan,
-                parameters: model.parameters(),
-                sgd: &sgd,
-                average: average.as_ref(),
-            };
-            snapshot.write(&path)?;
-            self.keep.apply(&path, state.epoch)?;
+            run.write(&path)?;
+            self.keep.apply(&path, run.state.epoch)?;
         }
+        let Running {
+            mut model, average, ..
+        } = run;
         if let Some(mut average) = average {
             std::mem::swap(model.parameters_mut(), &mut average);
         }
@@ -216,46 +233,52 @@ impl Trainer {
     }
 
     fn model(&self, parameters: Parameters<f32>) -> Result<Box<dyn Model>> {
-        load_model(&self.net, self.config.precision, parameters)
+        let mut model = load_model_on(self.device, &self.net, self.config.precision, parameters)?;
+        model.seed_dropout(self.config.seed);
+        Ok(model)
     }
 
-    /// One epoch: shuffled batches, forward, loss, backward, step.
+    /// One epoch, or what is left of it: shuffled batches, forward, loss, backward, step.
     fn epoch(
         &self,
         set: &dyn TrainSet,
-        state: &mut RunState,
-        model: &mut dyn Model,
-        sgd: &mut Sgd,
-        average: &mut Option<Parameters<f32>>,
+        run: &mut Running,
         observer: &mut dyn Observer,
     ) -> Result<EpochRecord> {
-        let began = Instant::now();
-        let epoch = state.epoch + 1;
+        let (began, mut saved) = (Instant::now(), Instant::now());
+        let epoch = run.state.epoch + 1;
         let order = epoch_order(self.config.seed, epoch as u64, set.len());
         let steps = batch_bounds(order.len(), self.config.batch_size).len();
         let rate = self.config.learning_rate(epoch);
-        let mut used_rate = rate;
-        let mut totals = Totals::default();
+        let mut part = run.state.within.take().unwrap_or_default();
+        let before = part.time;
         let draw = Draw {
             order: &order,
             batch_size: self.config.batch_size,
+            skip: part.steps,
             epoch: epoch as u64,
             seed: self.config.seed,
             augment: self.config.augment,
         };
-        let mut step = state.step;
-        let checkpoint = || Some(self.checkpoint()).filter(|path| path.exists());
+        let path = self.checkpoint();
+        let checkpoint = || Some(path.clone()).filter(|path| path.exists());
         for_each_batch(set, draw, |indices, images| {
             if self.stop.load(Ordering::Relaxed) {
+                if part.steps > 0 && run.check(epoch, part.loss, checkpoint).is_ok() {
+                    part.time = before + began.elapsed().as_secs_f64();
+                    run.state.within = Some(part.clone());
+                    run.write(&path)?;
+                }
                 return Err(Error::Interrupted {
                     epoch,
-                    step,
+                    step: run.state.step,
                     checkpoint: checkpoint(),
                 });
             }
             let labels: Vec<usize> = indices.iter().map(|&i| set.labels()[i]).collect();
-            let (loss, mut gradients) = self.pass(model, images, &labels, &mut totals)?;
-            step += 1;
+            let model = run.model.as_mut();
+            let (loss, mut gradients) = self.pass(model, images, &labels, &mut part)?;
+            let step = run.state.step + 1;
             let norm = self.config.clip_norm.map(|_| gradients.norm());
             let finite = loss.is_finite() && norm.is_none_or(f64::is_finite);
             if !finite || loss > self.config.divergence_limit {
@@ -271,21 +294,35 @@ impl Trainer {
             {
                 gradients.scale(limit / norm);
             }
-            used_rate = warm_up(rate, step - 1, steps as u64, self.config.warm_up_epochs);
-            sgd.step(model, &gradients, used_rate)?;
-            if let (Some(average), Some(decay)) = (average.as_mut(), self.config.ema_decay) {
+            part.rate = warm_up(rate, step - 1, steps as u64, self.config.warm_up_epochs);
+            run.sgd.step(model, &gradients, part.rate)?;
+            if let (Some(average), Some(decay)) = (run.average.as_mut(), self.config.ema_decay) {
                 update_average(average, model.parameters(), decay);
             }
+            run.state.step = step;
+            part.steps += 1;
             observer.step(&Step {
                 epoch,
-                step: (step - state.step) as usize,
+                step: part.steps,
                 steps,
                 loss,
             });
+            if part.steps == steps {
+                // Losses can stay finite while a weight does not: no checkpoint may hold it.
+                return run.check(epoch, loss, checkpoint);
+            }
+            if saved.elapsed().as_secs_f64() >= self.keep.interval_seconds {
+                run.check(epoch, loss, checkpoint)?;
+                part.time = before + began.elapsed().as_secs_f64();
+                run.state.within = Some(part.clone());
+                run.write(&path)?;
+                run.state.within = None;
+                saved = Instant::now();
+            }
             Ok(())
         })?;
-        (state.epoch, state.step) = (epoch, step);
-        Ok(totals.record(epoch, used_rate, began.elapsed().as_secs_f64()))
+        run.state.epoch = epoch;
+        Ok(part.record(epoch, before + began.elapsed().as_secs_f64()))
     }
 
     fn pass(
@@ -293,7 +330,7 @@ impl Trainer {
         model: &mut dyn Model,
         images: &Batch<'_, f32>,
         labels: &[usize],
-        totals: &mut Totals,
+        part: &mut EpochPart,
     ) -> Result<(f64, Gradients<f32>)> {
         let n_classes = model.plan().n_classes();
         let (head, _) = model.plan().head_tensors();
@@ -309,7 +346,7 @@ impl Trainer {
             value = loss.value;
             let rows = output.logits.chunks_exact(n_classes).zip(labels);
             let hits = rows.filter(|(row, label)| argmax(row.iter().copied()) == **label);
-            totals.add(labels.len(), hits.count(), loss.value, &loss.components);
+            part.add(labels.len(), hits.count(), loss.value, &loss.components);
             loss.gradient
         })?;
         Ok((value, gradients))
@@ -344,15 +381,78 @@ impl Trainer {
     }
 }
 
-/// A network of `precision` with the given parameters.
+/// All that changes while a run goes on.
+struct Running {
+    plan: Plan,
+    state: RunState,
+    model: Box<dyn Model>,
+    sgd: Sgd,
+    average: Option<Parameters<f32>>,
+}
+
+impl Running {
+    fn write(&self, path: &Path) -> Result<()> {
+        let snapshot = Snapshot {
+            state: &self.state,
+            plan: &self.plan,
+            parameters: self.model.parameters(),
+            sgd: &self.sgd,
+            average: self.average.as_ref(),
+        };
+        snapshot.write(path)
+    }
+
+    /// Fails when a weight or statistic is not finite.
+    fn check(
+        &self,
+        epoch: usize,
+        loss: f64,
+        checkpoint: impl Fn() -> Option<PathBuf>,
+    ) -> Result<()> {
+        let mut tensors = self.model.parameters().iter();
+        let broken = tensors.find(|(_, values)| !values.iter().all(|x| x.is_finite()));
+        match broken {
+            None => Ok(()),
+            Some((spec, _)) => Err(Error::NotFinite {
+                tensor: spec.name.clone(),
+                epoch,
+                step: self.state.step,
+                loss,
+                checkpoint: checkpoint(),
+            }),
+        }
+    }
+}
+
+/// A network of `precision` with the given parameters, on the CPU kernels.
 pub fn load_model(
     net: &NetConfig,
     precision: Precision,
     parameters: Parameters<f32>,
 ) -> Result<Box<dyn Model>> {
-    Ok(match precision {
-        Precision::F32 => Box::new(Network::<f32>::from_parameters(net, parameters)?),
-        Precision::Bf16 => Box::new(Network::<bf16>::from_parameters(net, parameters)?),
+    load_model_on(Device::Cpu, net, precision, parameters)
+}
+
+/// A network of `precision` with the given parameters on `device`.
+///
+/// Fails when the device is not there, or asked for bf16 outside the CPU kernels.
+pub fn load_model_on(
+    device: Device,
+    net: &NetConfig,
+    precision: Precision,
+    parameters: Parameters<f32>,
+) -> Result<Box<dyn Model>> {
+    Ok(match (device.open()?, precision) {
+        (None, Precision::F32) => Box::new(Network::<f32>::from_parameters(net, parameters)?),
+        (None, Precision::Bf16) => Box::new(Network::<bf16>::from_parameters(net, parameters)?),
+        (Some(opened), Precision::F32) => Box::new(CandleNet::new(net, parameters, opened)?),
+        (Some(_), Precision::Bf16) => {
+            return Err(Error::Config {
+                field: "precision",
+                value: format!("bf16 on {device}"),
+                remedy: "choose f32: bf16 is trained by the CPU kernels only",
+            });
+        }
     })
 }
 
@@ -367,16 +467,7 @@ pub fn model_from_checkpoint(path: &Path) -> Result<Box<dyn Model>> {
     )
 }
 
-/// Sums over an epoch, weighted by the images of each batch.
-#[derive(Default)]
-struct Totals {
-    images: usize,
-    hits: usize,
-    loss: f64,
-    components: BTreeMap<String, f64>,
-}
-
-impl Totals {
+impl EpochPart {
     fn add(
         &mut self,
         images: usize,
@@ -392,11 +483,11 @@ impl Totals {
         }
     }
 
-    fn record(self, epoch: usize, learning_rate: f64, time: f64) -> EpochRecord {
+    fn record(self, epoch: usize, time: f64) -> EpochRecord {
         let n = self.images.max(1) as f64;
         EpochRecord {
             epoch,
-            learning_rate,
+            learning_rate: self.rate,
             loss: self.loss / n,
             accuracy: self.hits as f64 / n,
             components: self

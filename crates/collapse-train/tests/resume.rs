@@ -1,5 +1,5 @@
 //! A run that is stopped and continued ends with the bytes of one that was not, on one thread
-//! and on two; another configuration is refused; a loss that is not a number stops the run.
+//! and on two, from any step; another configuration is refused; numbers that are none stop the run.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use collapse_models::rng::Stream;
-use collapse_models::{L2Mode, Model, Net, NetConfig};
+use collapse_models::{Device, L2Mode, Model, Net, NetConfig};
 use collapse_train::{
     Checkpoint, Error, Event, HookError, InMemory, KeepConfig, LossConfig, Observer, Precision,
     SgdConfig, Step, TrainConfig, Trainer, extract, read_events, read_state,
@@ -127,6 +127,71 @@ fn interrupted_runs_end_with_the_same_bytes() {
     }
 }
 
+/// Keeps a copy of the folder as it stands after some step, as a kill there would leave it.
+struct Copies<'a> {
+    from: &'a Path,
+    to: &'a Path,
+    at: usize,
+    steps: usize,
+}
+
+impl Observer for Copies<'_> {
+    fn step(&mut self, _step: &Step) {
+        self.steps += 1;
+        if self.steps == self.at {
+            for entry in std::fs::read_dir(self.from).unwrap() {
+                let path = entry.unwrap().path();
+                std::fs::copy(&path, self.to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_killed_at_any_step_ends_with_the_same_bytes() {
+    let mut net = net();
+    (net.net, net.width, net.dropout) = (Net::WideResnet28, 3, 0.3);
+    let config = TrainConfig {
+        epochs: 2,
+        warm_up_epochs: 1,
+        clip_norm: Some(3.0),
+        ..config(Precision::F32)
+    };
+    let trainer = |folder: &Path| {
+        let keep = KeepConfig {
+            interval_seconds: 0.0,
+            ..KeepConfig::default()
+        };
+        let trainer = Trainer::new(net.clone(), config.clone(), folder).unwrap();
+        trainer.keep(keep).measured_epochs([])
+    };
+    let bytes = |folder: &Path| std::fs::read(folder.join("checkpoint.safetensors")).unwrap();
+    let history = |folder: &Path| -> Vec<Event> {
+        let events = read_events(&folder.join("events.jsonl")).unwrap();
+        events.into_iter().map(Event::without_time).collect()
+    };
+    // Four steps an epoch; the checkpoint of a step is written after the observer has seen it.
+    for at in [2, 3, 4, 5, 7] {
+        let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut copies = Copies {
+            from: whole.path(),
+            to: killed.path(),
+            at,
+            steps: 0,
+        };
+        trainer(whole.path()).run(&set(), &mut copies).unwrap();
+        let state = read_state(&killed.path().join("checkpoint.safetensors")).unwrap();
+        let within = state.within.map_or(0, |part| part.steps);
+        assert_eq!(4 * state.epoch + within, at - 1);
+        trainer(killed.path()).run(&set(), &mut ()).unwrap();
+        assert!(
+            bytes(whole.path()) == bytes(killed.path()),
+            "killed at {at}"
+        );
+        assert_eq!(history(whole.path()), history(killed.path()));
+    }
+}
+
 #[test]
 fn the_network_learns() {
     let folder = tempfile::tempdir().unwrap();
@@ -206,6 +271,7 @@ fn kept_checkpoints_are_whole_and_old_ones_go() {
         .keep(KeepConfig {
             last: 2,
             epochs: vec![1],
+            ..KeepConfig::default()
         })
         .run(&set(), &mut ())
         .unwrap();
@@ -241,6 +307,48 @@ fn a_loss_that_is_no_number_stops_the_run() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn no_checkpoint_holds_a_weight_that_is_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    // One step an epoch: its loss is finite, the weights after it are not.
+    let mut config = config(Precision::F32);
+    (config.batch_size, config.sgd.learning_rate) = (50, 1e38);
+    config.sgd.weight_decay = 1e3;
+    let trainer = Trainer::new(net(), config, folder.path()).unwrap();
+    let error = trainer.run(&set(), &mut ()).err().unwrap();
+    let expected = Error::NotFinite {
+        tensor: "bn1.weight".to_owned(),
+        epoch: 1,
+        step: 1,
+        loss: 0.0,
+        checkpoint: None,
+    };
+    let text = error.to_string();
+    assert_eq!(
+        std::mem::discriminant(&error),
+        std::mem::discriminant(&expected),
+        "{text}"
+    );
+    assert!(text.contains("step 1 of epoch 1"), "{text}");
+    assert!(!trainer.checkpoint().exists());
+}
+
+#[test]
+fn candle_trains_the_same_network() {
+    let run = |device: Device| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = TrainConfig {
+            epochs: 1,
+            ..config(Precision::F32)
+        };
+        let trainer = Trainer::new(net(), config, folder.path()).unwrap();
+        let trained = trainer.device(device).run(&set(), &mut ()).unwrap();
+        trained.history[0].loss
+    };
+    let (ours, theirs) = (run(Device::Cpu), run(Device::Candle));
+    assert!((ours - theirs).abs() < 1e-4, "{ours} and {theirs}");
 }
 
 #[test]

@@ -30,8 +30,9 @@ enum Opponent {
 pub struct Args {
     #[arg(long, default_value = "resnet18")]
     net: Net,
-    #[arg(long, default_value_t = 64)]
-    width: usize,
+    /// Channels of the first stage [default: the reference's].
+    #[arg(long)]
+    width: Option<usize>,
     #[arg(long, default_value_t = 128)]
     batch: usize,
     #[arg(long, default_value_t = 32)]
@@ -111,7 +112,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn measure(args: &Args) -> Result<Figures> {
     let mut config = NetConfig::new(args.net, 10);
-    config.width = args.width;
+    config.width = args.width.unwrap_or(config.width);
     config.input_size = args.input_size;
     config.in_channels = args.in_channels;
     config.spectral_norm = args.spectral_norm;
@@ -180,7 +181,7 @@ fn measure(args: &Args) -> Result<Figures> {
             "training step"
         },
         net: args.net.to_string(),
-        width: args.width,
+        width: config.width,
         batch: args.batch,
         precision: match precision {
             Precision::F32 => "f32",

@@ -94,46 +94,86 @@ impl<T: Element> Network<T> {
         block: &Block,
         tape: BlockTape<T>,
         input: &Act<T>,
+        d_out: Act<T>,
+        first: bool,
+        gradients: &mut Gradients<T::Param>,
+    ) -> Result<Option<Act<T>>> {
+        match (block, tape) {
+            (
+                Block::PostActivation {
+                    units, shortcut, ..
+                },
+                tape @ BlockTape::PostActivation { .. },
+            ) => self.post_backward((units, *shortcut), tape, input, d_out, first, gradients),
+            (Block::PreActivation { units, shortcut }, BlockTape::PreActivation(tape)) => self
+                .pre_backward(units, *shortcut, tape, input, d_out, gradients)
+                .map(Some),
+            (&Block::Convolution(conv), BlockTape::Convolution(_)) => {
+                self.weight_backward(conv, input, &d_out, gradients)?;
+                if first {
+                    return Ok(None);
+                }
+                let d_input = self.data_backward(conv, &d_out, input.shape(), None)?;
+                Ok(Some(d_input))
+            }
+            (&Block::Activation(norm), BlockTape::Activation { statistics, out }) => {
+                let outputs = (input, &out);
+                let (d_input, _) =
+                    self.norm_backward(norm, outputs, &statistics, d_out, false, gradients)?;
+                Ok(Some(d_input))
+            }
+            _ => unreachable!("the tape was made from the same plan"),
+        }
+    }
+
+    fn post_backward(
+        &self,
+        (block, shortcut): (&[Unit], Shortcut),
+        tape: BlockTape<T>,
+        input: &Act<T>,
         mut d_out: Act<T>,
         first: bool,
         gradients: &mut Gradients<T::Param>,
     ) -> Result<Option<Act<T>>> {
-        let BlockTape {
+        let BlockTape::PostActivation {
             mut units,
             projection,
             pooled,
-        } = tape;
+        } = tape
+        else {
+            unreachable!("the caller has matched the tape");
+        };
         if let (Some(_), Some(last)) = (pooled, units.last()) {
             d_out = max_pool2_backward(&d_out, &last.out)?;
         }
         let mut at_sum: Option<Act<T>> = None;
-        for (i, &unit) in block.units.iter().enumerate().rev() {
+        for (i, &unit) in block.iter().enumerate().rev() {
             let Some(UnitTape { y, statistics, out }) = units.pop() else {
                 break;
             };
-            let want_g = i + 1 == block.units.len() && !matches!(block.shortcut, Shortcut::None);
+            let want_g = i + 1 == block.len() && !matches!(shortcut, Shortcut::None);
             let (d_y, g) =
-                self.norm_backward(unit, (&y, &out), &statistics, d_out, want_g, gradients)?;
+                self.norm_backward(unit.norm, (&y, &out), &statistics, d_out, want_g, gradients)?;
             drop((y, out));
             if want_g {
                 at_sum = g;
             }
             let unit_input = units.last().map_or(input, |unit| &unit.out);
-            self.weight_backward(unit, unit_input, &d_y, gradients)?;
+            self.weight_backward(unit.conv, unit_input, &d_y, gradients)?;
             if i == 0 && first {
                 return Ok(None);
             }
             // The identity's gradient is added while the data gradient is written.
-            let accumulate = match block.shortcut {
+            let accumulate = match shortcut {
                 Shortcut::Identity if i == 0 => at_sum.take(),
                 _ => None,
             };
-            d_out = self.data_backward(unit, &d_y, unit_input.shape(), accumulate)?;
+            d_out = self.data_backward(unit.conv, &d_y, unit_input.shape(), accumulate)?;
         }
         let Some(g) = at_sum else {
             return Ok(Some(d_out));
         };
-        match (block.shortcut, projection) {
+        match (shortcut, projection) {
             (Shortcut::PoolPad { stride }, _) => Ok(Some(pool_pad_backward(
                 &g,
                 input.shape(),
@@ -141,14 +181,14 @@ impl<T: Element> Network<T> {
                 Some(d_out),
             )?)),
             (Shortcut::Projection(unit), Some((y, statistics))) => {
-                let bn = self.batch_norm(unit, &statistics);
+                let bn = self.batch_norm(unit.norm, &statistics);
                 let back = bn_act_backward(g, &y, &y, &bn, Activation::Identity, false)?;
                 let spec = &self.plan.norms[unit.norm];
                 gradients.values[spec.weight] = back.dweight;
                 gradients.values[spec.bias] = back.dbias;
-                self.weight_backward(unit, input, &back.dy, gradients)?;
+                self.weight_backward(unit.conv, input, &back.dy, gradients)?;
                 Ok(Some(self.data_backward(
-                    unit,
+                    unit.conv,
                     &back.dy,
                     input.shape(),
                     Some(d_out),
@@ -158,46 +198,48 @@ impl<T: Element> Network<T> {
         }
     }
 
-    fn norm_backward(
+    /// Gradient of a batch norm's input, given its input and the activation's output; with
+    /// `want_g` also the gradient before the activation.
+    pub(super) fn norm_backward(
         &self,
-        unit: Unit,
+        norm: usize,
         (y, out): (&Act<T>, &Act<T>),
         statistics: &Statistics<T::Param>,
         d_out: Act<T>,
         want_g: bool,
         gradients: &mut Gradients<T::Param>,
     ) -> Result<(Act<T>, Option<Act<T>>)> {
-        let bn = self.batch_norm(unit, statistics);
+        let bn = self.batch_norm(norm, statistics);
         let back = bn_act_backward(d_out, out, y, &bn, self.plan.activation(), want_g)?;
-        let spec = &self.plan.norms[unit.norm];
+        let spec = &self.plan.norms[norm];
         gradients.values[spec.weight] = back.dweight;
         gradients.values[spec.bias] = back.dbias;
         Ok((back.dy, back.g))
     }
 
-    fn weight_backward(
+    pub(super) fn weight_backward(
         &self,
-        unit: Unit,
+        conv: usize,
         input: &Act<T>,
         d_y: &Act<T>,
         gradients: &mut Gradients<T::Param>,
     ) -> Result<()> {
-        let spec = &self.plan.convs[unit.conv];
+        let spec = &self.plan.convs[conv];
         let gradient = &mut gradients.values[spec.weight];
         conv_backward_weights(input, d_y, spec.conv, gradient)?;
-        self.spectral_backward(unit.conv, gradient)
+        self.spectral_backward(conv, gradient)
     }
 
-    fn data_backward(
+    pub(super) fn data_backward(
         &self,
-        unit: Unit,
+        conv: usize,
         d_y: &Act<T>,
         input: Shape,
         accumulate: Option<Act<T>>,
     ) -> Result<Act<T>> {
         Ok(conv_backward_data(
             d_y,
-            &self.packed[unit.conv],
+            &self.packed[conv],
             input,
             accumulate,
         )?)

@@ -1,11 +1,12 @@
 //! The forward pass: evaluation with running statistics, training with those of the batch.
 
 use collapse_kernels::{
-    Act, BatchNorm, Element, Float, Residual, Shape, bn_act_forward, conv_forward, global_avg_pool,
-    max_pool2,
+    Act, BatchNorm, ChannelStatistics, Element, Float, Residual, Shape, bn_act_forward,
+    channel_statistics, conv_forward, global_avg_pool, max_pool2,
 };
 
-use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Batch, Network, Output, Packed};
+use super::pre_activation::PreTape;
+use super::{BATCH_NORM_EPSILON, Batch, Network, Output, Packed};
 use crate::plan::{BatchNormSpec, Block, Shortcut, Unit};
 use crate::{Parameters, Result};
 
@@ -25,19 +26,31 @@ pub(super) struct UnitTape<T: Element> {
 }
 
 /// What the backward of one block needs.
-pub(super) struct BlockTape<T: Element> {
-    pub(super) units: Vec<UnitTape<T>>,
-    /// Output and statistics of the projection's convolution.
-    pub(super) projection: Option<(Act<T>, Statistics<T::Param>)>,
-    /// Output of the max pooling, where there is one.
-    pub(super) pooled: Option<Act<T>>,
+pub(super) enum BlockTape<T: Element> {
+    PostActivation {
+        units: Vec<UnitTape<T>>,
+        /// Output and statistics of the projection's convolution.
+        projection: Option<(Act<T>, Statistics<T::Param>)>,
+        /// Output of the max pooling, where there is one.
+        pooled: Option<Act<T>>,
+    },
+    PreActivation(PreTape<T>),
+    Convolution(Act<T>),
+    Activation {
+        statistics: Statistics<T::Param>,
+        out: Act<T>,
+    },
 }
 
 impl<T: Element> BlockTape<T> {
     pub(super) fn output(&self) -> Option<&Act<T>> {
-        self.pooled
-            .as_ref()
-            .or_else(|| self.units.last().map(|unit| &unit.out))
+        match self {
+            Self::PostActivation { units, pooled, .. } => {
+                pooled.as_ref().or(units.last().map(|unit| &unit.out))
+            }
+            Self::PreActivation(tape) => Some(&tape.out),
+            Self::Convolution(out) | Self::Activation { out, .. } => Some(out),
+        }
     }
 }
 
@@ -78,6 +91,46 @@ impl<T: Element> Network<T> {
     }
 
     fn block_eval(&self, block: &Block, x: Act<T>) -> Result<Act<T>> {
+        match block {
+            Block::PostActivation {
+                units,
+                shortcut,
+                max_pool,
+            } => self.post_eval(units, *shortcut, *max_pool, x),
+            Block::PreActivation { units, shortcut } => self.pre_eval(units, *shortcut, &x),
+            &Block::Convolution(conv) => Ok(conv_forward(&x, &self.packed[conv], false)?.0),
+            &Block::Activation(norm) => self.activate(norm, &x, &self.running(norm)),
+        }
+    }
+
+    /// The running statistics of a batch norm.
+    pub(super) fn running(&self, norm: usize) -> Statistics<T::Param> {
+        let spec = &self.plan.norms[norm];
+        Statistics {
+            mean: self.parameters.get(spec.mean).to_vec(),
+            variance: self.parameters.get(spec.variance).to_vec(),
+        }
+    }
+
+    /// Batch norm and activation.
+    pub(super) fn activate(
+        &self,
+        norm: usize,
+        x: &Act<T>,
+        statistics: &Statistics<T::Param>,
+    ) -> Result<Act<T>> {
+        let bn = self.batch_norm(norm, statistics);
+        let activation = self.plan.activation();
+        Ok(bn_act_forward(x, &bn, activation, Residual::None)?)
+    }
+
+    fn post_eval(
+        &self,
+        units: &[Unit],
+        shortcut: Shortcut,
+        max_pool: bool,
+        x: Act<T>,
+    ) -> Result<Act<T>> {
         let running = |unit: Unit| {
             let spec = &self.plan.norms[unit.norm];
             let (mean, variance) = (
@@ -87,20 +140,20 @@ impl<T: Element> Network<T> {
             batch_norm(&self.parameters, spec, mean, variance)
         };
         let activation = self.plan.activation();
-        let projected = match block.shortcut {
+        let projected = match shortcut {
             Shortcut::Projection(unit) => {
                 Some((conv_forward(&x, &self.packed[unit.conv], false)?.0, unit))
             }
             _ => None,
         };
         let mut out: Option<Act<T>> = None;
-        for (i, &unit) in block.units.iter().enumerate() {
+        for (i, &unit) in units.iter().enumerate() {
             let input = out.as_ref().unwrap_or(&x);
             let (y, _) = conv_forward(input, &self.packed[unit.conv], false)?;
-            let residual = match (&block.shortcut, &projected) {
-                _ if i + 1 < block.units.len() => Residual::None,
+            let residual = match (shortcut, &projected) {
+                _ if i + 1 < units.len() => Residual::None,
                 (Shortcut::None, _) => Residual::None,
-                (&Shortcut::PoolPad { stride }, _) => Residual::PoolPad { x: &x, stride },
+                (Shortcut::PoolPad { stride }, _) => Residual::PoolPad { x: &x, stride },
                 (Shortcut::Projection(_), Some((y, unit))) => Residual::BatchNorm {
                     y,
                     bn: running(*unit),
@@ -110,11 +163,7 @@ impl<T: Element> Network<T> {
             out = Some(bn_act_forward(&y, &running(unit), activation, residual)?);
         }
         let out = out.unwrap_or(x);
-        Ok(if block.max_pool {
-            max_pool2(&out)?
-        } else {
-            out
-        })
+        Ok(if max_pool { max_pool2(&out)? } else { out })
     }
 
     /// Training: batch statistics, one power iteration, running statistics updated.
@@ -149,18 +198,31 @@ impl<T: Element> Network<T> {
     }
 
     /// Convolution with the batch's statistics, which also enter the running ones.
-    fn conv_train(&mut self, unit: Unit, x: &Act<T>) -> Result<(Act<T>, Statistics<T::Param>)> {
+    pub(super) fn conv_train(
+        &mut self,
+        unit: Unit,
+        x: &Act<T>,
+    ) -> Result<(Act<T>, Statistics<T::Param>)> {
         let (y, statistics) = conv_forward(x, &self.packed[unit.conv], true)?;
         let Some(statistics) = statistics else {
             unreachable!("the kernel was asked for statistics");
         };
+        Ok((y, self.track(unit.norm, statistics)))
+    }
+
+    /// Lets the statistics of a batch enter the running ones.
+    pub(super) fn track(
+        &mut self,
+        norm: usize,
+        statistics: ChannelStatistics<T::Param>,
+    ) -> Statistics<T::Param> {
         let count = statistics.count as f64;
         let unbiased = count / (count - 1.0).max(1.0);
-        let spec = &self.plan.norms[unit.norm];
+        let momentum = self.plan.batch_norm_momentum();
+        let spec = &self.plan.norms[norm];
         let track = |running: &mut [T::Param], batch: &[T::Param], factor: f64| {
             for (r, b) in running.iter_mut().zip(batch) {
-                let value = (1.0 - BATCH_NORM_MOMENTUM) * r.to_f64()
-                    + BATCH_NORM_MOMENTUM * factor * b.to_f64();
+                let value = (1.0 - momentum) * r.to_f64() + momentum * factor * b.to_f64();
                 *r = T::Param::from_f64(value);
             }
         };
@@ -171,43 +233,69 @@ impl<T: Element> Network<T> {
             unbiased,
         );
         self.parameters.get_mut(spec.tracked)[0] += T::Param::ONE;
-        let statistics = Statistics {
+        Statistics {
             mean: statistics.mean,
             variance: statistics.variance,
-        };
-        Ok((y, statistics))
+        }
     }
 
     fn block_train(&mut self, block: &Block, x: &Act<T>) -> Result<BlockTape<T>> {
+        Ok(match block {
+            Block::PostActivation {
+                units,
+                shortcut,
+                max_pool,
+            } => self.post_train(units, *shortcut, *max_pool, x)?,
+            Block::PreActivation { units, shortcut } => {
+                BlockTape::PreActivation(self.pre_train(units, *shortcut, x)?)
+            }
+            &Block::Convolution(conv) => {
+                BlockTape::Convolution(conv_forward(x, &self.packed[conv], false)?.0)
+            }
+            &Block::Activation(norm) => {
+                let statistics = self.track(norm, channel_statistics(x)?);
+                let out = self.activate(norm, x, &statistics)?;
+                BlockTape::Activation { statistics, out }
+            }
+        })
+    }
+
+    fn post_train(
+        &mut self,
+        units: &[Unit],
+        shortcut: Shortcut,
+        max_pool: bool,
+        x: &Act<T>,
+    ) -> Result<BlockTape<T>> {
         let activation = self.plan.activation();
-        let projection = match block.shortcut {
+        let projection = match shortcut {
             Shortcut::Projection(unit) => Some((unit, self.conv_train(unit, x)?)),
             _ => None,
         };
-        let mut units: Vec<UnitTape<T>> = Vec::with_capacity(block.units.len());
-        for (i, &unit) in block.units.iter().enumerate() {
-            let input = units.last().map_or(x, |unit| &unit.out);
+        let mut tapes: Vec<UnitTape<T>> = Vec::with_capacity(units.len());
+        for (i, &unit) in units.iter().enumerate() {
+            let input = tapes.last().map_or(x, |unit| &unit.out);
             let (y, statistics) = self.conv_train(unit, input)?;
-            let residual = match (&block.shortcut, &projection) {
-                _ if i + 1 < block.units.len() => Residual::None,
+            let residual = match (shortcut, &projection) {
+                _ if i + 1 < units.len() => Residual::None,
                 (Shortcut::None, _) => Residual::None,
-                (&Shortcut::PoolPad { stride }, _) => Residual::PoolPad { x, stride },
+                (Shortcut::PoolPad { stride }, _) => Residual::PoolPad { x, stride },
                 (Shortcut::Projection(_), Some((unit, (y, statistics)))) => Residual::BatchNorm {
                     y,
-                    bn: self.batch_norm(*unit, statistics),
+                    bn: self.batch_norm(unit.norm, statistics),
                 },
                 _ => Residual::Identity(x),
             };
-            let bn = self.batch_norm(unit, &statistics);
+            let bn = self.batch_norm(unit.norm, &statistics);
             let out = bn_act_forward(&y, &bn, activation, residual)?;
-            units.push(UnitTape { y, statistics, out });
+            tapes.push(UnitTape { y, statistics, out });
         }
-        let pooled = match units.last() {
-            Some(unit) if block.max_pool => Some(max_pool2(&unit.out)?),
+        let pooled = match tapes.last() {
+            Some(unit) if max_pool => Some(max_pool2(&unit.out)?),
             _ => None,
         };
-        Ok(BlockTape {
-            units,
+        Ok(BlockTape::PostActivation {
+            units: tapes,
             projection: projection.map(|(_, kept)| kept),
             pooled,
         })
@@ -215,12 +303,12 @@ impl<T: Element> Network<T> {
 
     pub(super) fn batch_norm<'a>(
         &'a self,
-        unit: Unit,
+        norm: usize,
         statistics: &'a Statistics<T::Param>,
     ) -> BatchNorm<'a, T::Param> {
         batch_norm(
             &self.parameters,
-            &self.plan.norms[unit.norm],
+            &self.plan.norms[norm],
             &statistics.mean,
             &statistics.variance,
         )

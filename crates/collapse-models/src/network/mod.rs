@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 mod head;
+mod pre_activation;
 mod spectral;
 
 use collapse_kernels::{Act, ConvWeights, Element, Shape};
@@ -16,8 +17,6 @@ use spectral::Scaling;
 
 /// ε of every batch norm. Source: PyTorch's default.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
-/// Weight of the new batch in the running statistics. Source: PyTorch's default.
-pub const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
 /// Order of the values of a batch of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +109,7 @@ pub struct Network<T: Element> {
     packed: Vec<ConvWeights<T>>,
     scalings: Vec<Scaling>,
     ready: Packed,
+    dropout_seed: u64,
 }
 
 impl<T: Element> Network<T> {
@@ -128,7 +128,13 @@ impl<T: Element> Network<T> {
             packed: Vec::new(),
             scalings: Vec::new(),
             ready: Packed::Stale,
+            dropout_seed: 0,
         })
+    }
+
+    /// Decides the masks of dropout, together with the layer and its number of batches; 0 unless set.
+    pub fn seed_dropout(&mut self, seed: u64) {
+        self.dropout_seed = seed;
     }
 
     /// The configuration.

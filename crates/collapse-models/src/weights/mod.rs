@@ -53,6 +53,23 @@ impl fmt::Display for Mismatch {
 }
 
 impl<P: Float> Parameters<P> {
+    /// What the tensor that a file calls `name` is called here: as in the file where it is DDU's
+    /// name, else by [`canonical_name`] with this network's name of the head.
+    fn name_here(&self, name: &str) -> String {
+        let own = names::unwrapped(name);
+        if self.index_of(own).is_ok() {
+            return own.to_owned();
+        }
+        let canonical = canonical_name(name);
+        let head = self.specs().iter().find_map(|spec| {
+            (spec.role == Role::LinearWeight).then(|| spec.name.trim_end_matches("weight"))
+        });
+        match (canonical.strip_prefix("fc."), head) {
+            (Some(tail), Some(head)) => format!("{head}{tail}"),
+            _ => canonical,
+        }
+    }
+
     /// Replaces every tensor from `tensors`, whose names may be DDU's or torchvision's.
     ///
     /// `num_batches_tracked` and σ may be absent; everything else must be there in the right
@@ -62,7 +79,7 @@ impl<P: Float> Parameters<P> {
         let mut mismatch = Mismatch::default();
         let mut by_name = BTreeMap::new();
         for (name, tensor) in tensors {
-            by_name.insert(canonical_name(name), (name, tensor));
+            by_name.insert(self.name_here(name), (name, tensor));
         }
         let mut found: Vec<(usize, &[f64])> = Vec::new();
         for (i, spec) in self.specs().iter().enumerate() {

@@ -1,10 +1,25 @@
 //! Names of other code bases, turned into the reference's.
 
-/// The name a tensor has in this crate (and in DDU's `state_dict`).
+/// What code bases call the head.
+const HEADS: [&str; 4] = ["fc.", "linear.", "classifier.", "head."];
+
+/// A name without the prefixes of wrappers: `module.`, `_orig_mod.`, `model.`, `net.`.
+pub(super) fn unwrapped(name: &str) -> &str {
+    let mut rest = name;
+    while let Some(shorter) = ["module.", "_orig_mod.", "model.", "net."]
+        .iter()
+        .find_map(|prefix| rest.strip_prefix(prefix))
+    {
+        rest = shorter;
+    }
+    rest
+}
+
+/// The name a tensor of another code base has in DDU's residual networks.
 ///
 /// Removes the prefixes of wrappers (`module.`, `_orig_mod.`, `model.`, `net.`); turns
-/// torchvision's `downsample` into `shortcut`, `linear` heads into `fc`, and the parametrised
-/// spectral norm's `weight_bar` into `weight_orig`.
+/// torchvision's `downsample` into `shortcut`, heads called `linear`, `classifier` or `head` into
+/// `fc`, and the parametrised spectral norm's `weight_bar` into `weight_orig`.
 ///
 /// ```
 /// use collapse_models::weights::canonical_name;
@@ -15,17 +30,11 @@
 /// );
 /// ```
 pub fn canonical_name(name: &str) -> String {
-    let mut rest = name;
-    while let Some(shorter) = ["module.", "_orig_mod.", "model.", "net."]
-        .iter()
-        .find_map(|prefix| rest.strip_prefix(prefix))
-    {
-        rest = shorter;
-    }
-    let name = rest
+    let name = unwrapped(name)
         .replace(".downsample.", ".shortcut.")
         .replace(".weight_bar", ".weight_orig");
-    match name.strip_prefix("linear.") {
+    let tail = HEADS.iter().find_map(|head| name.strip_prefix(head));
+    match tail {
         Some(tail) => format!("fc.{tail}"),
         None => name,
     }
