@@ -67,11 +67,14 @@ struct Found {
 }
 
 /// Verdict of an effect that the claim says is above `threshold`.
+///
+/// Leaning takes an effect that clears the threshold by half of what the interval leaves below it (our choice), so
+/// that a difference far smaller than its uncertainty stays undecided.
 fn verdict(effect: f64, interval: Effect, threshold: f64) -> Verdict {
     match interval {
         Some((low, _)) if low > threshold => Verdict::Supported,
         Some((_, high)) if high < threshold => Verdict::Contradicted,
-        Some(_) if effect > threshold => Verdict::Leaning,
+        Some((low, _)) if effect - threshold > (effect - low) / 2.0 => Verdict::Leaning,
         _ => Verdict::Undecided,
     }
 }
