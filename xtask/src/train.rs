@@ -11,7 +11,7 @@ use collapse_report::{TerminalStyle, evaluation_table, render};
 use collapse_train::loss::CollapseWeights;
 use collapse_train::{LossConfig, Precision, SgdConfig, TrainConfig, log_spaced_epochs};
 
-use crate::data::{OodFolder, open_benchmark};
+use crate::data::{OodSet, open_benchmark};
 use crate::progress::Board;
 use crate::{CODE_VERSION, stop};
 
@@ -64,7 +64,7 @@ pub struct Args {
     id: String,
     /// A further OoD set.
     #[arg(long = "ood", value_name = "NAME=PATH")]
-    ood: Vec<OodFolder>,
+    ood: Vec<OodSet>,
     /// Arithmetic of training.
     #[arg(long, value_enum, default_value = "auto")]
     precision: PrecisionArg,

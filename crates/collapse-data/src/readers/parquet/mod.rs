@@ -60,6 +60,12 @@ pub(crate) struct File<'a> {
     hub_metadata: Option<serde_json::Value>,
 }
 
+/// Labels that were words: the words, and each row's index among them.
+struct Words {
+    classes: Vec<String>,
+    labels: Vec<usize>,
+}
+
 /// No genuine set within the limits has more rows.
 const MAX_ROWS: i64 = 1 << 26;
 
@@ -164,10 +170,7 @@ impl<'a> File<'a> {
             let mut all = (0..self.leaves.len()).filter(|&i| integer(&self.leaves[i]));
             all.next().filter(|_| all.next().is_none())
         };
-        Ok(LABEL_COLUMNS
-            .into_iter()
-            .find_map(by_name)
-            .or_else(only))
+        Ok(LABEL_COLUMNS.into_iter().find_map(by_name).or_else(only))
     }
 
     /// Class names in the hub's metadata.
@@ -378,7 +381,7 @@ impl<'a> File<'a> {
     }
 
     /// Labels written as words: the words in alphabetical order, and the place of each row's word among them.
-    fn words(&self) -> Result<Option<(Vec<String>, Vec<usize>)>, Error> {
+    fn words(&self) -> Result<Option<Words>, Error> {
         let leaf = self.leaves.iter().position(|leaf| {
             leaf.kind == BYTE_ARRAY
                 && !leaf.repeated
@@ -399,7 +402,7 @@ impl<'a> File<'a> {
             .iter()
             .map(|word| classes.binary_search(word).unwrap_or_default())
             .collect();
-        Ok(Some((classes, labels)))
+        Ok(Some(Words { classes, labels }))
     }
 }
 
@@ -472,7 +475,7 @@ pub fn read(
     )?;
     let labels = file.labels(options.label_column.as_deref())?;
     if labels.is_none()
-        && let Some((classes, labels)) = file.words()?
+        && let Some(Words { classes, labels }) = file.words()?
     {
         return ImageSet::new(name, part, shape, pixels, Some(labels), classes);
     }

@@ -21,7 +21,11 @@ impl Blob<'_> {
 }
 
 /// Undoes a page's compression; `full_length` is what its header declares.
-pub(super) fn unpack(stored: &[u8], full_length: usize, codec: i64) -> Result<Cow<'_, [u8]>, &'static str> {
+pub(super) fn unpack(
+    stored: &[u8],
+    full_length: usize,
+    codec: i64,
+) -> Result<Cow<'_, [u8]>, &'static str> {
     match codec {
         0 if stored.len() == full_length => Ok(Cow::Borrowed(stored)),
         0 => Err("an uncompressed page has two sizes"),
