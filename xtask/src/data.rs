@@ -453,28 +453,43 @@ fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     })
 }
 
-/// An OoD set named on the command line: `NAME=PATH`, or a registered set or generated control by its name.
+/// A file or folder with a name of the user's choice: `NAME=PATH`.
+#[derive(Clone, Debug)]
+pub struct NamedPath {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+impl FromStr for NamedPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                path: PathBuf::from(path),
+            }),
+            _ => Err(format!("{text:?} is not NAME=PATH, e.g. mine=pictures/")),
+        }
+    }
+}
+
+/// An OoD set on the command line: `NAME=PATH`, or a registered set or generated control by its name.
 #[derive(Clone, Debug)]
 pub enum OodSet {
-    Named(String),
-    At(String, PathBuf),
+    Registered(String),
+    At(NamedPath),
 }
 
 impl FromStr for OodSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-                Ok(Self::At(name.to_owned(), PathBuf::from(path)))
-            }
-            None if Control::find(text).is_some() || registry::find(text).is_ok() => {
-                Ok(Self::Named(text.to_owned()))
-            }
-            _ => Err(format!(
-                "{text:?} is neither NAME=PATH, e.g. mine=pictures/, nor a set of `cargo xtask data list`"
-            )),
+        if Control::find(text).is_some() || registry::find(text).is_ok() {
+            return Ok(Self::Registered(text.to_owned()));
         }
+        let set = text.parse().map(Self::At);
+        set.map_err(|error: String| format!("{error}, nor a set of `cargo xtask data list`"))
     }
 }
 
@@ -488,8 +503,8 @@ pub fn open_benchmark(
     let mut extra = Vec::new();
     for set in further {
         match set {
-            OodSet::Named(name) => ood.push(name.clone()),
-            OodSet::At(name, path) => extra.push((name.clone(), path.clone())),
+            OodSet::Registered(name) => ood.push(name.clone()),
+            OodSet::At(set) => extra.push((set.name.clone(), set.path.clone())),
         }
     }
     let cache = Cache::default_location();
