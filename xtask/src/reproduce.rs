@@ -9,7 +9,7 @@ use collapse_experiment::{Manifest, RunStore, Setting};
 use collapse_report::{References, TerminalStyle, render, verdict_label};
 use collapse_results::Results;
 
-use crate::data::{OodFolder, open_benchmark};
+use crate::data::{OodSet, open_benchmark};
 use crate::progress::Board;
 use crate::{CODE_VERSION, stop};
 
@@ -27,12 +27,13 @@ pub struct Args {
     /// Where runs, tables and the report go [default: target/reproduce/SCALE].
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Folder with the image sets; not needed by the quick scale.
+    /// Folder with the image sets [default: the hub's cache]; not needed by the quick scale.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// A further OoD set: a folder of images or any readable file, shown in every table.
-    #[arg(long = "ood", value_name = "NAME=PATH")]
-    ood: Vec<OodFolder>,
+    /// A further OoD set, shown in every table: a folder of images or any readable file, or the name of a
+    /// registered set or generated control.
+    #[arg(long = "ood", value_name = "NAME[=PATH]")]
+    ood: Vec<OodSet>,
     /// Only these groups (repeatable).
     #[arg(long = "group", value_name = "ID")]
     groups: Vec<String>,

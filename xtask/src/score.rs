@@ -13,7 +13,7 @@ use collapse_results::Evaluation;
 use serde::Serialize;
 
 use crate::CODE_VERSION;
-use crate::data::OodFolder;
+use crate::data::NamedPath;
 
 /// Score feature files of any framework by every detector; no training, no images.
 ///
@@ -33,7 +33,7 @@ pub struct Args {
     validation: Option<PathBuf>,
     /// Features of an OoD set (repeatable).
     #[arg(long = "ood", value_name = "NAME=FILE", required = true)]
-    ood: Vec<OodFolder>,
+    ood: Vec<NamedPath>,
     /// The head saw L2-normalised features; overrides the files' own word.
     #[arg(long)]
     l2: bool,
@@ -137,7 +137,7 @@ fn read_splits(args: &Args) -> Result<Splits> {
         None => None,
     };
     let mut ood: Vec<(String, FeatureSet)> = Vec::new();
-    for OodFolder { name, path } in &args.ood {
+    for NamedPath { name, path } in &args.ood {
         if ood.iter().any(|(known, _)| known == name) {
             bail!("two OoD sets are named {name}; give each --ood its own name");
         }

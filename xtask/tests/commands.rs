@@ -12,7 +12,13 @@ use tempfile::TempDir;
 
 fn xtask(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(arguments).stdin(Stdio::null());
+    // The user's own caches are out of bounds for tests.
+    let nowhere = std::env::temp_dir().join("collapse-tests-without-cache");
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .env("HF_HUB_CACHE", nowhere.join("hub"))
+        .env("COLLAPSE_CACHE", nowhere.join("decoded"));
     command
 }
 
@@ -135,6 +141,100 @@ fn the_whole_way() {
     assert_eq!(reproduce(&killed).without_times(), first.without_times());
 
     score_from_files(&whole, &first, folder.path());
+}
+
+/// A user's own pictures and a generated control, named on the command line, stand in the tables.
+#[test]
+fn own_pictures_become_a_column() {
+    let folder = TempDir::new().unwrap();
+    let pictures = folder.path().join("pictures");
+    std::fs::create_dir_all(pictures.join("garden")).unwrap();
+    for i in 0..40u32 {
+        // Colour photographs of several sizes, unlike the grey 28×28 images of the in-distribution set.
+        let image = image::RgbImage::from_fn(60 + i, 90, |x, y| {
+            image::Rgb([(x * i) as u8, (y * 3) as u8, (x ^ y) as u8])
+        });
+        image
+            .save(pictures.join(format!("garden/{i}.jpg")))
+            .unwrap();
+    }
+    let out = folder.path().join("out");
+    succeed(&[
+        "reproduce",
+        "--scale",
+        &tiny(),
+        "--group",
+        "l2",
+        "--ood",
+        &format!("holiday={}", pictures.display()),
+        "--ood",
+        "uniform-noise",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    let found = results(&out);
+    let holiday = found.data.iter().find(|set| set.name == "holiday").unwrap();
+    assert_eq!((holiday.role.as_str(), holiday.images), ("ood", 40));
+    for file in ["tables/main.md", "tables/main.csv", "report.html"] {
+        let text = std::fs::read_to_string(out.join(file)).unwrap();
+        assert!(
+            text.contains("holiday") && text.contains("uniform-noise"),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn data_commands() {
+    let text = succeed(&["data", "list"]);
+    for part in [
+        "svhn",
+        "uoft-cs/cifar10",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        "170052171 bytes",
+        "non-commercial",
+        "Krizhevsky",
+        "phase-scrambled",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    let text = succeed(&["data", "verify"]);
+    assert!(text.contains("fashion-8/train: 3200 images"), "{text}");
+
+    let folder = TempDir::new().unwrap();
+    let sheet = folder.path().join("sheet.png");
+    succeed(&[
+        "data",
+        "show",
+        "jpeg-round-trip",
+        "--out",
+        sheet.to_str().unwrap(),
+    ]);
+    assert!(image::open(&sheet).unwrap().width() > 400);
+
+    // What the hub's libraries have fetched needs no --data.
+    let files = folder
+        .path()
+        .join("hub/datasets--ylecun--mnist/snapshots/1");
+    std::fs::create_dir_all(&files).unwrap();
+    let idx = |sizes: &[u32], content: Vec<u8>| {
+        let mut out = vec![0, 0, 8, sizes.len() as u8];
+        out.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+        out.extend(content);
+        out
+    };
+    let images = idx(&[10_000, 28, 28], vec![7; 10_000 * 784]);
+    std::fs::write(files.join("images"), images).unwrap();
+    let labels = (0..10_000).map(|i| if i % 50 == 0 { 1 } else { (i % 10) as u8 });
+    std::fs::write(files.join("labels"), idx(&[10_000], labels.collect())).unwrap();
+    let show = ["data", "show", "mnist", "--out", sheet.to_str().unwrap()];
+    refuse(&show, &["mnist", "data fetch mnist"]);
+    let output = xtask(&show)
+        .env_remove("HF_HUB_CACHE")
+        .env("HF_HOME", folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// `score` on the run's feature files finds what the run found.

@@ -180,12 +180,12 @@ fn check_shape(set: &ImageSet, expected: ImageShape) -> Result<(), Error> {
     })
 }
 
-/// What [`Benchmark::from_dir`] looks for.
+/// What [`Benchmark::open`] looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BenchmarkOptions {
     /// In-distribution set, a name of the registry.
     pub id: String,
-    /// Out-of-distribution sets, names of the registry; their test parts are taken.
+    /// Out-of-distribution sets: names of the registry, whose test parts are taken, and of [`Control`]s.
     pub ood: Vec<String>,
     /// Further out-of-distribution sets by name and path: folders or archives of images, parquet files.
     pub extra: Vec<(String, PathBuf)>,
@@ -213,8 +213,12 @@ pub struct Benchmark {
     name: String,
     id: InDistribution,
     ood: Vec<View>,
-    dropped_duplicates: usize,
+    /// Images left out as duplicates, by set.
+    left_out: BTreeMap<String, usize>,
 }
+
+/// Seed of the controls that are asked for by name: the same images in every run.
+const CONTROL_SEED: u64 = 0;
 
 impl Benchmark {
     /// Puts a benchmark together; sets of another shape are brought to the in-distribution shape by
@@ -228,23 +232,17 @@ impl Benchmark {
         id: InDistribution,
         ood: Vec<ImageSet>,
     ) -> Result<Self, Error> {
-        let shape = id.train.shape();
-        let mut views: Vec<View> = Vec::with_capacity(ood.len());
-        for set in ood {
-            if views.iter().any(|v| v.name() == set.name()) {
-                return Err(Error::inconsistent(
-                    set.name(),
-                    "two out-of-distribution sets share this name",
-                ));
-            }
-            views.push(id.ood(set.converted(shape, Fit::Resize)?)?);
-        }
-        Ok(Self {
+        let mut benchmark = Self {
             name: name.into(),
             id,
-            ood: views,
-            dropped_duplicates: 0,
-        })
+            ood: Vec::with_capacity(ood.len()),
+            left_out: BTreeMap::new(),
+        };
+        for set in ood {
+            let shape = benchmark.id.train.shape();
+            benchmark.push(set.converted(shape, Fit::Resize)?)?;
+        }
+        Ok(benchmark)
     }
 
     /// The sample compiled into the crate: eight classes of Fashion-MNIST against its two held-out
@@ -267,28 +265,45 @@ impl Benchmark {
         )
     }
 
-    /// A benchmark from files below `dir`, found by what they hold (see [`load`](crate::load)).
+    /// A benchmark from files below `data_dir`, found by what they hold (see [`load`](crate::load)); without a
+    /// folder, from the cache of the Hugging Face hub.
     ///
     /// # Errors
     /// [`Error::NotFound`] naming a missing set and how to fetch it; those of the readers.
-    pub fn from_dir(dir: &Path, options: &BenchmarkOptions) -> Result<Self, Error> {
+    pub fn open(data_dir: Option<&Path>, options: &BenchmarkOptions) -> Result<Self, Error> {
         let info = registry::find(&options.id)?;
-        let mut load_options = LoadOptions {
+        let load_options = LoadOptions {
             cache: options.cache.clone(),
             ..LoadOptions::default()
         };
-        let train = load(info.name, Part::Train, Some(dir), &load_options)?;
-        let test = load(info.name, Part::Test, Some(dir), &load_options)?;
+        let train = load(info.name, Part::Train, data_dir, &load_options)?;
+        let test = load(info.name, Part::Test, data_dir, &load_options)?;
         let id = InDistribution::new(train, test, info.constants())?;
-        load_options.shape = Some(id.train.shape());
-        let mut ood = Vec::with_capacity(options.ood.len() + options.extra.len());
-        for name in &options.ood {
-            ood.push(load(name, Part::Test, Some(dir), &load_options)?);
+        Self::new(info.name, id, Vec::new())?
+            .with_named(&options.ood, data_dir, options.cache.as_ref())?
+            .with_extra(&options.extra, options.cache.as_ref())
+    }
+
+    /// The same benchmark with further out-of-distribution sets by name: of the registry (their test parts, found
+    /// as [`load`](crate::load) finds them) or of a [`Control`], drawn with a fixed seed.
+    ///
+    /// # Errors
+    /// Those of [`load`](crate::load) and [`Control::make`]; [`Error::Inconsistent`] when a name is taken.
+    pub fn with_named(
+        mut self,
+        names: &[String],
+        data_dir: Option<&Path>,
+        cache: Option<&Cache>,
+    ) -> Result<Self, Error> {
+        let options = self.load_options(cache);
+        for name in names {
+            let set = match Control::find(name) {
+                Some(control) => control.make(&self.id.test, CONTROL_SEED)?,
+                None => load(name, Part::Test, data_dir, &options)?,
+            };
+            self.push(set)?;
         }
-        for (name, path) in &options.extra {
-            ood.push(load_path(path, name, Part::Test, &load_options)?);
-        }
-        Self::new(info.name, id, ood)
+        Ok(self)
     }
 
     /// The same benchmark with further out-of-distribution sets by name and path: folders or archives of
@@ -296,23 +311,35 @@ impl Benchmark {
     ///
     /// # Errors
     /// Those of [`load_path`]; [`Error::Inconsistent`] when a name is taken.
-    pub fn with_extra(&self, extra: &[(String, PathBuf)]) -> Result<Self, Error> {
-        let options = LoadOptions {
-            shape: Some(self.id.train.shape()),
-            ..LoadOptions::default()
-        };
-        let mut whole = self.clone();
+    pub fn with_extra(
+        mut self,
+        extra: &[(String, PathBuf)],
+        cache: Option<&Cache>,
+    ) -> Result<Self, Error> {
+        let options = self.load_options(cache);
         for (name, path) in extra {
-            if whole.ood.iter().any(|view| view.name() == name) {
-                return Err(Error::inconsistent(
-                    name,
-                    "two out-of-distribution sets share this name",
-                ));
-            }
-            let set = load_path(path, name, Part::Test, &options)?;
-            whole.ood.push(self.id.ood(set)?);
+            self.push(load_path(path, name, Part::Test, &options)?)?;
         }
-        Ok(whole)
+        Ok(self)
+    }
+
+    fn load_options(&self, cache: Option<&Cache>) -> LoadOptions {
+        LoadOptions {
+            shape: Some(self.id.train.shape()),
+            cache: cache.cloned(),
+            ..LoadOptions::default()
+        }
+    }
+
+    fn push(&mut self, set: ImageSet) -> Result<(), Error> {
+        if self.ood.iter().any(|view| view.name() == set.name()) {
+            return Err(Error::inconsistent(
+                set.name(),
+                "two out-of-distribution sets share this name; give one another",
+            ));
+        }
+        self.ood.push(self.id.ood(set)?);
+        Ok(())
     }
 
     /// Name of the benchmark.
@@ -333,10 +360,24 @@ impl Benchmark {
         &self.ood
     }
 
-    /// How many out-of-distribution images [`Benchmark::without_duplicates`] removed.
+    /// How many out-of-distribution images [`Benchmark::without_duplicates`] removed, by set; sets that lost
+    /// none are not named.
     #[must_use]
-    pub fn dropped_duplicates(&self) -> usize {
-        self.dropped_duplicates
+    pub fn left_out(&self) -> &BTreeMap<String, usize> {
+        &self.left_out
+    }
+
+    /// What must be said wherever a set's numbers stand: that it is incomplete, that duplicates were left out.
+    #[must_use]
+    pub fn note(&self, set: &ImageSet) -> Option<String> {
+        let left_out = self.left_out.get(set.name()).copied().unwrap_or(0);
+        let duplicates = (left_out > 0)
+            .then(|| format!("{left_out} left out that equal in-distribution images"));
+        let notes: Vec<String> = registry::partial_note(set, left_out)
+            .into_iter()
+            .chain(duplicates)
+            .collect();
+        (!notes.is_empty()).then(|| notes.join(", "))
     }
 
     /// The same benchmark with all images brought to `height` × `width`; constants are kept.
@@ -381,7 +422,7 @@ impl Benchmark {
             name: self.name.clone(),
             id,
             ood,
-            dropped_duplicates: self.dropped_duplicates,
+            left_out: self.left_out.clone(),
         })
     }
 
@@ -392,14 +433,14 @@ impl Benchmark {
     /// [`Error::Inconsistent`] when a set would become empty.
     pub fn without_duplicates(&self) -> Result<Self, Error> {
         let known = crate::duplicates::pixel_hashes(&[self.id.train_set(), self.id.test_set()]);
-        let mut dropped = 0;
+        let mut left_out = self.left_out.clone();
         let mut ood = Vec::with_capacity(self.ood.len());
         for view in &self.ood {
             let keep = crate::duplicates::not_among(view.set(), &known);
-            dropped += view.len() - keep.len();
             ood.push(if keep.len() == view.len() {
                 view.clone()
             } else {
+                *left_out.entry(view.name().to_string()).or_default() += view.len() - keep.len();
                 self.id.ood(view.set().select(&keep)?)?
             });
         }
@@ -407,7 +448,7 @@ impl Benchmark {
             name: self.name.clone(),
             id: self.id.clone(),
             ood,
-            dropped_duplicates: self.dropped_duplicates + dropped,
+            left_out,
         })
     }
 
@@ -417,8 +458,7 @@ impl Benchmark {
     /// Those of [`Control::make`].
     pub fn with_controls(mut self, controls: &[Control], seed: u64) -> Result<Self, Error> {
         for control in controls {
-            let view = self.id.ood(control.make(&self.id.test, seed)?)?;
-            self.ood.push(view);
+            self.push(control.make(&self.id.test, seed)?)?;
         }
         Ok(self)
     }

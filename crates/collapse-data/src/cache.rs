@@ -52,7 +52,7 @@ impl Cache {
             .map(Self::new)
     }
 
-    /// The decoded form of the file `source`, from the cache or else from `decode`, which is then stored.
+    /// The decoded form of the files `sources`, from the cache or else from `decode`, which is then stored.
     ///
     /// `variant` distinguishes several decodings of one source (part, shape).
     ///
@@ -61,11 +61,18 @@ impl Cache {
     /// file that is damaged is made anew.
     pub fn get_or_decode(
         &self,
-        source: &Path,
+        sources: &[PathBuf],
         variant: &str,
         decode: impl FnOnce() -> Result<ImageSet, Error>,
     ) -> Result<ImageSet, Error> {
-        let key = self.source_hash(source)?;
+        let hashes = sources
+            .iter()
+            .map(|source| self.source_hash(source))
+            .collect::<Result<Vec<_>, _>>()?;
+        let key = match &hashes[..] {
+            [one] => one.clone(),
+            several => hex(&Sha256::digest(several.concat())),
+        };
         let file = self.folder.join(format!("{key}-{variant}.images"));
         if file.is_file()
             && let Ok(set) = Self::open(&file)

@@ -53,6 +53,27 @@ impl Control {
         }
     }
 
+    /// The control of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|control| control.name() == name)
+    }
+
+    /// What it shows, in a line.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::UniformNoise => "independent uniform values",
+            Self::GaussianNoise => {
+                "independent normal values, mean 127.5, standard deviation 64, clipped"
+            }
+            Self::ConstantColour => "one colour an image",
+            Self::PhaseScrambled => "the test images with their Fourier phases drawn anew",
+            Self::PermutedPatches => "the test images with 4×4 patches permuted",
+            Self::JpegRoundTrip => "the test images after a JPEG of quality 30",
+        }
+    }
+
     /// Makes the control from the in-distribution `test` set: as many images, of the same shape, unlabelled.
     ///
     /// # Errors

@@ -130,6 +130,17 @@ pub enum Error {
         /// Status or transport error.
         detail: String,
     },
+    /// candle-datasets could not load a set.
+    #[cfg(feature = "candle")]
+    #[error(
+        "candle-datasets cannot load {name}: {source}; fetch it with `fetch`, or pass a folder"
+    )]
+    Candle {
+        /// The set.
+        name: String,
+        /// candle's answer.
+        source: Box<candle_core::Error>,
+    },
     /// A parameter is outside its range.
     #[error("{name} = {value} is out of range: {remedy}")]
     Parameter {

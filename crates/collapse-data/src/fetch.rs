@@ -1,44 +1,56 @@
-//! Downloads from the Hugging Face hub: resumable, checked by SHA-256, with progress (feature `hub`).
+//! Downloads from the Hugging Face hub or from a set's authors: resumable, checked by SHA-256, with progress
+//! (feature `hub`).
 //!
-//! The hub names the SHA-256 of each large file in its answer; what arrives must have it. A caller who
-//! knows the hash passes it and need not trust the server. An unfinished download stays beside its target as `*.part`
-//! and is resumed; the target appears only when it is complete and right.
+//! What the hub's own libraries have fetched already is taken from their cache, which hf-hub finds. The transfer
+//! itself is this module's: hf-hub 1.0.0 begins an interrupted file anew and checks neither its length nor its
+//! hash. Here an unfinished download stays beside its target as `*.part` and is resumed; the target appears only
+//! when it is complete and right. The registry pins the hashes; where it has none, the hub's own announcement is
+//! checked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::registry::{RemoteFile, SetInfo, Source};
 use crate::{Error, Part, file_sha256, registry};
 
 /// How to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchOptions {
+    /// Who serves the files.
+    pub source: Source,
     /// Address of the hub.
     pub endpoint: String,
-    /// Branch or commit of the repository.
-    pub revision: String,
-    /// Expected SHA-256 (64 lower-case hex digits) instead of the one the server names.
+    /// Branch or commit of the hub's repository instead of the registry's; the registry's hashes do not hold then.
+    pub revision: Option<String>,
+    /// Cache of the hub's own libraries, searched before anything is downloaded.
+    pub hub_cache: Option<PathBuf>,
+    /// Expected SHA-256 (64 lower-case hex digits) instead of the registry's.
     pub sha256: Option<String>,
 }
 
 impl Default for FetchOptions {
-    /// `$HF_ENDPOINT` or <https://huggingface.co>, branch `main`.
+    /// From the hub at `$HF_ENDPOINT` or <https://huggingface.co>, with [`crate::hub_cache`].
     fn default() -> Self {
         let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
         Self {
+            source: Source::Hub,
             endpoint: endpoint.unwrap_or_else(|| "https://huggingface.co".to_string()),
-            revision: "main".to_string(),
+            revision: None,
+            hub_cache: crate::hub_cache(),
             sha256: None,
         }
     }
 }
 
-/// Fetches a part of a set of the registry into `dir`/name; files that are there already are kept.
+/// Fetches a part of a set of the registry into `dir`/name. Files that are there already are kept, and checked
+/// where their hash is known.
 ///
 /// `progress` hears (file, bytes so far, bytes in all if known).
 ///
 /// # Errors
-/// [`Error::UnknownSet`], [`Error::Fetch`], [`Error::Checksum`], [`Error::Io`].
+/// [`Error::UnknownSet`], [`Error::Fetch`], [`Error::Checksum`], [`Error::Io`]; [`Error::NotFound`] when the
+/// registry has no file for the part.
 pub fn fetch(
     name: &str,
     part: Part,
@@ -48,18 +60,27 @@ pub fn fetch(
 ) -> Result<Vec<PathBuf>, Error> {
     let info = registry::find(name)?;
     let mut fetched = Vec::new();
-    for file in info.files.iter().filter(|f| f.part == part) {
-        let url = format!(
-            "{}/datasets/{}/resolve/{}/{}",
-            options.endpoint, info.repository, options.revision, file.path
-        );
-        let target = dir
-            .join(name)
-            .join(file.path.rsplit('/').next().unwrap_or(file.path));
-        if !target.is_file() {
-            download(&url, &target, options.sha256.as_deref(), |done, all| {
-                progress(file.path, done, all)
-            })?;
+    for file in info.files_of(part, options.source) {
+        let target = dir.join(name).join(file.file_name());
+        let pinned = (options.source == Source::Authors || options.revision.is_none())
+            .then_some(file.sha256)
+            .flatten();
+        let expected = options.sha256.as_deref().or(pinned);
+        if target.is_file() {
+            check(&target, &target.display().to_string(), expected)?;
+        } else if let Some(copy) = cached(info, file, options)
+            && check(&copy, "", expected).is_ok()
+        {
+            adopt(&copy, &target)?;
+            let length = std::fs::metadata(&target).map_or(0, |m| m.len());
+            progress(file.path, length, Some(length));
+        } else {
+            download(
+                &address(info, file, options),
+                &target,
+                expected,
+                |done, all| progress(file.path, done, all.or(file.bytes)),
+            )?;
         }
         fetched.push(target);
     }
@@ -73,6 +94,76 @@ pub fn fetch(
         });
     }
     Ok(fetched)
+}
+
+fn address(info: &SetInfo, file: &RemoteFile, options: &FetchOptions) -> String {
+    match options.source {
+        Source::Authors => file.path.to_string(),
+        Source::Hub => format!(
+            "{}/datasets/{}/resolve/{}/{}",
+            options.endpoint,
+            info.repository,
+            options.revision.as_deref().unwrap_or(info.revision),
+            file.path
+        ),
+    }
+}
+
+/// A file that the hub's own libraries have fetched already.
+fn cached(info: &SetInfo, file: &RemoteFile, options: &FetchOptions) -> Option<PathBuf> {
+    let cache = options.hub_cache.as_ref().filter(|c| c.is_dir())?;
+    if options.source == Source::Authors {
+        return None;
+    }
+    let client = hf_hub::HFClient::builder()
+        .cache_dir(cache)
+        .build_sync()
+        .ok()?;
+    let (owner, name) = hf_hub::split_id(info.repository);
+    client
+        .dataset(owner, name)
+        .download_file()
+        .filename(file.path)
+        .revision(options.revision.as_deref().unwrap_or(info.revision))
+        .local_files_only(true)
+        .send()
+        .ok()
+}
+
+/// Links a cached file to its place, or copies it where links do not reach.
+fn adopt(copy: &Path, target: &Path) -> Result<(), Error> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let real = copy.canonicalize().map_err(Error::io("find", copy))?;
+    if std::fs::hard_link(&real, target).is_ok() {
+        return Ok(());
+    }
+    let partial = partial(target);
+    std::fs::copy(&real, &partial).map_err(Error::io("write", &partial))?;
+    std::fs::rename(&partial, target).map_err(Error::io("rename", &partial))
+}
+
+/// Fails unless the file has the hash, if one is expected.
+fn check(file: &Path, origin: &str, expected: Option<&str>) -> Result<(), Error> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let found = file_sha256(file)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Checksum {
+        origin: origin.to_string(),
+        found,
+        expected: expected.to_string(),
+    })
+}
+
+/// Where an unfinished download waits.
+fn partial(target: &Path) -> PathBuf {
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".part");
+    partial.into()
 }
 
 fn agent() -> ureq::Agent {
@@ -120,9 +211,7 @@ pub fn download(
     };
     let folder = target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut partial = target.as_os_str().to_owned();
-    partial.push(".part");
-    let partial = PathBuf::from(partial);
+    let partial = partial(target);
     let agent = agent();
     let mut expected = sha256.map(str::to_string);
     let mut at = url.to_string();
@@ -154,7 +243,10 @@ pub fn download(
                     .ok_or_else(|| fail(format!("status {status} without a usable address")))?;
                 continue;
             }
-            // The part on disk is longer than the file, or complete: start over.
+            // The part on disk is complete, and only its renaming was interrupted; or it is too long: start over.
+            416 if expected.is_some() && check(&partial, url, expected.as_deref()).is_ok() => {
+                return std::fs::rename(&partial, target).map_err(Error::io("rename", &partial));
+            }
             416 => {
                 std::fs::remove_file(&partial).map_err(Error::io("remove", &partial))?;
                 continue;
@@ -204,16 +296,9 @@ pub fn download(
         }
         file.sync_all().map_err(Error::io("write", &partial))?;
         drop(file);
-        if let Some(expected) = &expected {
-            let found = file_sha256(&partial)?;
-            if found != *expected {
-                std::fs::remove_file(&partial).map_err(Error::io("remove", &partial))?;
-                return Err(Error::Checksum {
-                    origin: url.to_string(),
-                    found,
-                    expected: expected.clone(),
-                });
-            }
+        if let Err(error) = check(&partial, url, expected.as_deref()) {
+            std::fs::remove_file(&partial).map_err(Error::io("remove", &partial))?;
+            return Err(error);
         }
         return std::fs::rename(&partial, target).map_err(Error::io("rename", &partial));
     }

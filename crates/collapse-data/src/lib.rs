@@ -22,7 +22,8 @@
 //! - [`InDistribution`] and [`Benchmark`]: splits and the out-of-distribution sets; they alone hand out
 //!   [`View`]s, so a set can only be normalised with the in-distribution constants.
 //! - [`TrainingView::fill_batch`]: seeded crops and flips, in parallel, the same bytes for any number of threads.
-//! - `fetch` (feature `hub`): resumable, checked downloads from the Hugging Face hub.
+//! - `fetch` (feature `hub`): resumable, checked downloads from the Hugging Face hub or the sets' authors.
+//! - `candle` (feature `candle`): the sets that candle-datasets loads, brought upright.
 //! - [`controls`]: noise, colours and scrambled images as out-of-distribution sets.
 //! - [`verify`] and [`contact_sheet`]: what a set holds, in numbers and as a picture.
 //! - [`duplicates`]: images that occur twice, within a set or across sets.
@@ -36,6 +37,8 @@
 mod batch;
 mod benchmark;
 mod cache;
+#[cfg(feature = "candle")]
+pub mod candle;
 mod contact_sheet;
 pub mod controls;
 pub mod duplicates;
@@ -64,7 +67,7 @@ pub use embedded::{Quick, quick};
 pub use error::Error;
 pub use image_set::{ChannelStatistics, ContentHash, ImageSet, ImageShape, Part};
 pub use resize::Fit;
-pub use source::{LoadOptions, load, load_path};
+pub use source::{LoadOptions, hub_cache, load, load_path, locate_files};
 
 /// SHA-256 of bytes.
 #[must_use]

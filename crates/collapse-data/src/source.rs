@@ -30,7 +30,8 @@ enum Source {
 
 /// Loads a set: a name of the registry, looked for in `data_dir`, or else the path of a folder or file.
 ///
-/// Without `data_dir`, the hub's cache (`$HF_HOME/hub`) is searched.
+/// Without `data_dir`, the cache of the Hugging Face hub is searched (see [`hub_cache`]). A set whose published
+/// images differ in size comes in the registry's shape unless `options` name one.
 ///
 /// # Errors
 /// [`Error::UnknownSet`], [`Error::NotFound`], and those of the readers.
@@ -44,28 +45,61 @@ pub fn load(
     let known = registry::find(name_or_path);
     if known.is_ok() || !path.exists() {
         let info = known?;
-        let hub = hub_cache();
-        let dir = data_dir.or(hub.as_deref());
-        let source = dir
-            .map(|d| locate(info.name, part, d, &options.limits))
-            .transpose()?
-            .flatten();
-        let source = source.ok_or_else(|| Error::NotFound {
-            name: info.name.to_string(),
-            part: part.name(),
-            path: dir.unwrap_or(Path::new(".")).to_path_buf(),
-            remedy: format!(
-                "fetch it with `cargo xtask data fetch {}` or pass the folder that has it",
-                info.name
-            ),
-        })?;
-        return read(&source, info.name, part, options);
+        let source = find(info, part, data_dir, &options.limits)?;
+        let mut options = options.clone();
+        if info.mixed_sizes {
+            options.shape.get_or_insert(info.shape);
+        }
+        return read(&source, info.name, part, &options);
     }
     let name = path.file_stem().map_or_else(
         || name_or_path.to_string(),
         |s| s.to_string_lossy().into_owned(),
     );
     load_path(path, &name, part, options)
+}
+
+/// The files that [`load`] would read for a set of the registry; a folder of images counts as one.
+///
+/// # Errors
+/// [`Error::UnknownSet`], [`Error::NotFound`].
+pub fn locate_files(
+    name: &str,
+    part: Part,
+    data_dir: Option<&Path>,
+) -> Result<Vec<PathBuf>, Error> {
+    let info = registry::find(name)?;
+    let source = find(info, part, data_dir, &Limits::default())?;
+    Ok(source.files(part))
+}
+
+fn find(
+    info: &registry::SetInfo,
+    part: Part,
+    data_dir: Option<&Path>,
+    limits: &Limits,
+) -> Result<Source, Error> {
+    let searched: Vec<PathBuf> = match data_dir {
+        Some(dir) => vec![dir.to_path_buf()],
+        None => hub_folders(info.repository)?,
+    };
+    for dir in &searched {
+        if let Some(source) = locate(info.name, part, dir, limits)? {
+            return Ok(source);
+        }
+    }
+    Err(Error::NotFound {
+        name: info.name.to_string(),
+        part: part.name(),
+        path: data_dir
+            .map(Path::to_path_buf)
+            .or_else(hub_cache)
+            .unwrap_or_default(),
+        remedy: format!(
+            "fetch it with `cargo xtask data fetch {}` or pass the folder that has it",
+            info.name
+        ),
+    })
 }
 
 /// Loads a user's own set under a name of their choice: a folder or archive of images, a parquet file or a
@@ -96,9 +130,7 @@ pub fn load_path(
         Source::Parquet(vec![path.to_path_buf()])
     } else if starts_with(path, b"MATLAB 5.0") {
         Source::Mat(path.to_path_buf())
-    } else if let Some(labels) =
-        idx::labels_beside(path, Part::Test).or_else(|| idx::labels_beside(path, Part::Train))
-    {
+    } else if let Some(labels) = idx::labels_of(path) {
         Source::Idx(path.to_path_buf(), labels)
     } else {
         Source::Images(path.to_path_buf())
@@ -106,28 +138,60 @@ pub fn load_path(
     read(&source, name, part, options)
 }
 
-/// `$HF_HOME/hub`, else `~/.cache/huggingface/hub`, if it exists.
-fn hub_cache() -> Option<PathBuf> {
-    let set = |name: &str| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
+/// Where the Hugging Face libraries keep what they fetched: `$HF_HUB_CACHE`, `$HUGGINGFACE_HUB_CACHE`,
+/// `$HF_HOME/hub`, `$XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub`, the first whose variable is set.
+#[must_use]
+pub fn hub_cache() -> Option<PathBuf> {
+    hub_cache_by(|name| std::env::var_os(name))
+}
+
+fn hub_cache_by(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let set = |name: &str| get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("HF_HUB_CACHE")
+        .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
+        .or_else(|| set("HF_HOME").map(|d| d.join("hub")))
+        .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("huggingface/hub")))
+        .or_else(|| set("HOME").map(|d| d.join(".cache/huggingface/hub")))
+}
+
+/// Folders of data sets in the hub's cache, that of `repository` first. Models stay unread: they are large.
+fn hub_folders(repository: &str) -> Result<Vec<PathBuf>, Error> {
+    let Some(cache) = hub_cache().filter(|c| c.is_dir()) else {
+        return Ok(Vec::new());
     };
-    set("HF_HOME")
-        .or_else(|| set("HOME").map(|h| h.join(".cache/huggingface")))
-        .map(|h| h.join("hub"))
-        .filter(|h| h.is_dir())
+    let own = format!("datasets--{}", repository.replace('/', "--"));
+    let mut folders = std::fs::read_dir(&cache)
+        .map_err(Error::io("read", &cache))?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::io("read", &cache))?;
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+    folders.retain(|f| name(f).is_some_and(|n| n.starts_with("datasets--")));
+    folders.sort_by_key(|f| (name(f).as_deref() != Some(own.as_str()), f.clone()));
+    Ok(folders)
+}
+
+impl Source {
+    /// The files it is read from; a folder of images stands for its files.
+    fn files(&self, part: Part) -> Vec<PathBuf> {
+        match self {
+            Self::Parquet(files) => files.clone(),
+            Self::Cifar(folder, variant) if folder.is_dir() => {
+                cifar::unpacked(folder, *variant, part)
+            }
+            Self::Cifar(file, _) | Self::Mat(file) | Self::Images(file) => vec![file.clone()],
+            Self::Idx(images, labels) => vec![images.clone(), labels.clone()],
+        }
+    }
 }
 
 fn read(source: &Source, name: &str, part: Part, options: &LoadOptions) -> Result<ImageSet, Error> {
-    let file = match source {
-        Source::Parquet(files) if files.len() == 1 => Some(&files[0]),
-        Source::Mat(file) | Source::Cifar(file, _) | Source::Images(file) if file.is_file() => {
-            Some(file)
-        }
-        _ => None,
-    };
-    let (Some(file), Some(cache)) = (file, &options.cache) else {
+    let files = source.files(part);
+    let cache = options
+        .cache
+        .as_ref()
+        .filter(|_| !files.is_empty() && files.iter().all(|file| file.is_file()));
+    let Some(cache) = cache else {
         return decode_source(source, name, part, options);
     };
     let shape = options.shape.map_or_else(String::new, |s| {
@@ -139,7 +203,7 @@ fn read(source: &Source, name: &str, part: Part, options: &LoadOptions) -> Resul
         .collect();
     cache
         .get_or_decode(
-            file,
+            &files,
             &format!("{plain_name}-{}{shape}", part.name()),
             || decode_source(source, name, part, options),
         )
@@ -386,43 +450,61 @@ fn is_shard_of(path: &Path, name: &str, part: Part) -> bool {
 fn probe_other(path: &Path, name: &str, part: Part, limits: &Limits) -> Option<Source> {
     let start = first_bytes(path);
     let file = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-    if mat::is_mat(&start) {
-        let is_train = file.contains("train") || file.contains("extra");
-        return (name == "svhn" && is_train == (part == Part::Train) && !file.contains("extra"))
-            .then(|| Source::Mat(path.to_path_buf()));
-    }
-    let variant = match name {
-        "cifar10" => Some(cifar::Variant::Cifar10),
-        "cifar100" => Some(cifar::Variant::Cifar100),
-        _ => None,
+    let packed = |holds: &dyn Fn(&[String]) -> bool| {
+        archive::kind(&start).is_some() && holds(&archive::first_names(path, limits))
     };
-    if let Some(variant) = variant {
-        let unpacked = matches!(
-            file.as_str(),
-            "data_batch_1.bin" | "test_batch.bin" | "train.bin" | "test.bin"
-        );
-        let folder = path.parent()?;
-        if unpacked && matches!(cifar::read_path(folder, variant, part, limits), Ok(Some(_))) {
-            return Some(Source::Cifar(folder.to_path_buf(), variant));
+    match name {
+        "svhn" if mat::is_mat(&start) => {
+            let count = mat::n_images(&map::open(path).ok()?)?;
+            let published = registry::find(name).ok()?.n_images(part);
+            // The extra images, ten times as many, are neither part.
+            let nearest = if count > 2 * 73_257 {
+                return None;
+            } else if count > 40_000 {
+                Part::Train
+            } else {
+                Part::Test
+            };
+            (nearest == part && count <= published).then(|| Source::Mat(path.to_path_buf()))
         }
-        let packed = archive::kind(&start).is_some() && path_names(path, "cifar");
-        return (packed && matches!(cifar::read_path(path, variant, part, limits), Ok(Some(_))))
-            .then(|| Source::Cifar(path.to_path_buf(), variant));
-    }
-    if name == "tiny-imagenet" {
-        if file == "val_annotations.txt" {
-            return Some(Source::Images(path.parent()?.parent()?.to_path_buf()));
+        "cifar10" | "cifar100" => {
+            let variant = if name == "cifar10" {
+                cifar::Variant::Cifar10
+            } else {
+                cifar::Variant::Cifar100
+            };
+            if packed(&|names| cifar::is_archive_of(names, variant)) {
+                return Some(Source::Cifar(path.to_path_buf(), variant));
+            }
+            let files = cifar::unpacked(path.parent()?, variant, part);
+            files.contains(&path.to_path_buf()).then(|| {
+                path.parent()
+                    .map(|f| Source::Cifar(f.to_path_buf(), variant))
+            })?
         }
-        return (archive::kind(&start).is_some() && path_names(path, "tiny-imagenet"))
-            .then(|| Source::Images(path.to_path_buf()));
+        "tiny-imagenet" if file == "val_annotations.txt" => {
+            Some(Source::Images(path.parent()?.parent()?.to_path_buf()))
+        }
+        "tiny-imagenet" => {
+            packed(&|names| names.iter().any(|n| n.ends_with("val_annotations.txt")))
+                .then(|| Source::Images(path.to_path_buf()))
+        }
+        "textures" if file == "test1.txt" => {
+            let root = path.parent()?.parent()?;
+            root.join("images")
+                .is_dir()
+                .then(|| Source::Images(root.to_path_buf()))
+        }
+        "textures" => packed(&|names| names.iter().any(|n| n.starts_with("dtd/")))
+            .then(|| Source::Images(path.to_path_buf())),
+        "mnist" | "fashion-mnist" => {
+            let labels = idx::labels_of(path)?;
+            let set = idx::read_files(path, &labels, name, part, limits).ok()?;
+            (identify(&set.class_counts(), set.shape()) == Some((name, part)))
+                .then(|| Source::Idx(path.to_path_buf(), labels))
+        }
+        _ => None,
     }
-    if matches!(name, "mnist" | "fashion-mnist") {
-        let labels = idx::labels_beside(path, part)?;
-        let set = idx::read_files(path, &labels, name, part, limits).ok()?;
-        return (identify(&set.class_counts(), set.shape()) == Some((name, part)))
-            .then(|| Source::Idx(path.to_path_buf(), labels));
-    }
-    None
 }
 
 #[cfg(test)]
@@ -444,6 +526,29 @@ mod tests {
             Some(("mnist", Part::Test))
         );
         assert_eq!(identify(&[120; 10], rgb), None);
+    }
+
+    #[test]
+    fn the_hub_cache_is_where_hugging_face_keeps_it() {
+        let with = |variables: &[(&str, &str)]| {
+            hub_cache_by(|name| {
+                let (_, value) = variables.iter().find(|(n, _)| *n == name)?;
+                Some(value.into())
+            })
+        };
+        assert_eq!(with(&[]), None);
+        assert_eq!(
+            with(&[("HOME", "/h")]),
+            Some("/h/.cache/huggingface/hub".into())
+        );
+        assert_eq!(
+            with(&[("HOME", "/h"), ("HF_HOME", "/f"), ("XDG_CACHE_HOME", "/x")]),
+            Some("/f/hub".into())
+        );
+        assert_eq!(
+            with(&[("HF_HOME", "/f"), ("HF_HUB_CACHE", "/c")]),
+            Some("/c".into())
+        );
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub struct Summary {
     pub statistics: ChannelStatistics,
     /// SHA-256 of shape, pixels, labels and classes, computed from the pixels, whatever a cache says.
     pub sha256: String,
-    /// Groups of equal images within the set.
-    pub duplicate_groups: usize,
+    /// Groups of equal images within the set, by their indices.
+    pub duplicates: Vec<Vec<usize>>,
     /// Deviations from what is published; empty when all is well.
     pub findings: Vec<String>,
 }
@@ -89,7 +89,10 @@ pub fn summarise(set: &ImageSet) -> Summary {
         balanced,
         statistics,
         sha256: set.recomputed_hash().to_hex(),
-        duplicate_groups: exact_duplicates(&[set]).len(),
+        duplicates: exact_duplicates(&[set])
+            .into_iter()
+            .map(|group| group.into_iter().map(|place| place.image).collect())
+            .collect(),
         findings,
     }
 }

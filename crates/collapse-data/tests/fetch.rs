@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use collapse_data::fetch::{FetchOptions, download, fetch};
+use collapse_data::registry::{self, Source};
 use collapse_data::{Error, Part, sha256};
 
 fn content() -> Vec<u8> {
@@ -41,6 +42,11 @@ fn serve() -> (String, Arc<Mutex<Vec<Option<usize>>>>) {
             let body = content();
             let good = sha256(&body).to_hex();
             let from = range.unwrap_or(0);
+            if from >= body.len() {
+                let answer = "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = stream.write_all(answer.as_bytes());
+                continue;
+            }
             let status = if range.is_some() {
                 format!(
                     "206 Partial Content\r\nContent-Range: bytes {from}-{}/{}",
@@ -104,13 +110,10 @@ fn wrong_hash_missing_file_and_endless_redirects_are_named() {
 fn a_set_is_fetched_through_a_redirect_and_only_once() {
     let (address, ranges) = serve();
     let folder = tempfile::tempdir().unwrap();
-    let options = FetchOptions {
-        endpoint: address,
-        ..FetchOptions::default()
-    };
+    let options = hub_at(address);
     let mut last = (0, None);
     let files = fetch(
-        "mnist",
+        "textures", // no pinned hash: the one that the server announces is checked
         Part::Test,
         folder.path(),
         &options,
@@ -120,6 +123,110 @@ fn a_set_is_fetched_through_a_redirect_and_only_once() {
     assert_eq!(std::fs::read(&files[0]).unwrap(), content());
     assert_eq!(last, (200_000, Some(200_000)));
     let requests = ranges.lock().unwrap().len();
-    fetch("mnist", Part::Test, folder.path(), &options, |_, _, _| {}).unwrap();
+    fetch(
+        "textures",
+        Part::Test,
+        folder.path(),
+        &options,
+        |_, _, _| {},
+    )
+    .unwrap();
     assert_eq!(ranges.lock().unwrap().len(), requests);
+}
+
+/// A hub at `address`, and no cache.
+fn hub_at(address: String) -> FetchOptions {
+    FetchOptions {
+        endpoint: address,
+        hub_cache: None,
+        ..FetchOptions::default()
+    }
+}
+
+#[test]
+fn a_pinned_hash_is_believed_before_the_server() {
+    let (address, _) = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = hub_at(address);
+    let attempt =
+        |options: &FetchOptions| fetch("mnist", Part::Test, folder.path(), options, |_, _, _| {});
+    // The server announces its own content's hash, which is not MNIST's.
+    assert!(matches!(
+        attempt(&options).unwrap_err(),
+        Error::Checksum { .. }
+    ));
+    options.revision = Some("another".into());
+    let files = attempt(&options).unwrap();
+    // The same file is refused where the registry's revision is meant.
+    options.revision = None;
+    assert!(matches!(
+        attempt(&options).unwrap_err(),
+        Error::Checksum { .. }
+    ));
+    options.sha256 = Some(sha256(&content()).to_hex());
+    assert_eq!(attempt(&options).unwrap(), files);
+}
+
+#[test]
+fn a_complete_part_file_is_only_renamed() {
+    let (address, _) = serve();
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("file");
+    std::fs::write(folder.path().join("file.part"), content()).unwrap();
+    download(
+        &format!("{address}/good"),
+        &target,
+        Some(&sha256(&content()).to_hex()),
+        |_, _| panic!("nothing is left to transfer"),
+    )
+    .unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), content());
+
+    // A part that is longer than the file is begun anew.
+    let target = folder.path().join("other");
+    std::fs::write(folder.path().join("other.part"), vec![0; 300_000]).unwrap();
+    download(&format!("{address}/good"), &target, None, |_, _| {}).unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), content());
+}
+
+#[test]
+fn the_cache_of_the_hubs_libraries_is_reused() {
+    let info = registry::find("mnist").unwrap();
+    let file = info.files_of(Part::Test, Source::Hub).next().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let repository = cache.path().join("datasets--ylecun--mnist");
+    let cached = repository
+        .join("snapshots")
+        .join(info.revision)
+        .join(file.path);
+    std::fs::create_dir_all(cached.parent().unwrap()).unwrap();
+    std::fs::write(&cached, content()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (address, ranges) = serve();
+    let mut options = FetchOptions {
+        hub_cache: Some(cache.path().to_path_buf()),
+        sha256: Some(sha256(&content()).to_hex()),
+        ..hub_at(address)
+    };
+    let mut heard = 0;
+    let files = fetch(
+        "mnist",
+        Part::Test,
+        folder.path(),
+        &options,
+        |_, done, _| {
+            heard = done;
+        },
+    )
+    .unwrap();
+    assert_eq!(std::fs::read(&files[0]).unwrap(), content());
+    assert_eq!((heard, ranges.lock().unwrap().len()), (200_000, 0));
+
+    // A damaged copy there is passed over.
+    std::fs::write(&cached, b"damaged").unwrap();
+    std::fs::remove_file(&files[0]).unwrap();
+    options.hub_cache = Some(cache.path().to_path_buf());
+    fetch("mnist", Part::Test, folder.path(), &options, |_, _, _| {}).unwrap();
+    assert_eq!(std::fs::read(&files[0]).unwrap(), content());
+    assert!(!ranges.lock().unwrap().is_empty());
 }

@@ -1,14 +1,20 @@
 //! Every reader under seeded damage: truncations, flipped bytes, oversized lengths, spliced blocks. Each
 //! file must end in a typed error or in a set that is consistent, without panic, hang or large allocation.
-//! `COLLAPSE_MUTATIONS` sets the number a format (default 2,000).
+//! `COLLAPSE_MUTATIONS` sets the number a format (default 2,000, and 400 truncations; from 100,000 on, a truncation at
+//! every byte): `COLLAPSE_MUTATIONS=100000 cargo test -p collapse-data --test mutations -- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use collapse_data::readers::{Limits, archive, cifar, idx, mat, parquet};
+use collapse_data::readers::{
+    Limits, archive, cifar, folder, idx as idx_reader, mat as mat_reader, parquet,
+};
 use collapse_data::{Error, ImageSet, Part};
+
+mod common;
+use common::{gzip, idx, jpeg, mat, png, tar, zip};
 
 /// Largest single request seen; the readers may not ask for more than [`LIMIT`].
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
@@ -90,19 +96,30 @@ fn check(format: &str, original: &[u8], read: impl Fn(&[u8]) -> Result<ImageSet,
     LARGEST.store(0, Ordering::Relaxed);
     let (mut errors, mut sets) = (0, 0);
     let start = std::time::Instant::now();
-    let mut attempt = |bytes: &[u8]| match read(bytes) {
-        Ok(set) => {
-            let labels = set.labels().unwrap_or_default();
-            assert!(labels.iter().all(|&l| l < set.n_classes()));
-            assert_eq!(set.pixels().len(), set.len() * set.shape().bytes().unwrap());
-            sets += 1;
-        }
-        Err(error) => {
-            assert!(!error.to_string().is_empty());
-            errors += 1;
+    let mut slowest = std::time::Duration::ZERO;
+    let mut attempt = |bytes: &[u8]| {
+        let began = std::time::Instant::now();
+        let result = read(bytes);
+        slowest = slowest.max(began.elapsed());
+        match result {
+            Ok(set) => {
+                let labels = set.labels().unwrap_or_default();
+                assert!(labels.iter().all(|&l| l < set.n_classes()));
+                assert_eq!(set.pixels().len(), set.len() * set.shape().bytes().unwrap());
+                sets += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                errors += 1;
+            }
         }
     };
-    for cut in (0..original.len()).step_by((original.len() / 400).max(1)) {
+    let step = if count >= 100_000 {
+        1
+    } else {
+        (original.len() / 400).max(1)
+    };
+    for cut in (0..original.len()).step_by(step) {
         attempt(&original[..cut]);
     }
     for seed in 0..count {
@@ -110,8 +127,13 @@ fn check(format: &str, original: &[u8], read: impl Fn(&[u8]) -> Result<ImageSet,
     }
     let largest = LARGEST.load(Ordering::Relaxed);
     println!(
-        "{format}: {errors} errors, {sets} sets, largest request {largest} bytes, {:?}",
+        "{format}: {errors} errors, {sets} sets, largest request {largest} bytes, slowest {slowest:?}, {:?} in all",
         start.elapsed()
+    );
+    // Far above what a loaded machine needs for these few kilobytes, far below a hang.
+    assert!(
+        slowest.as_secs() < 20,
+        "{format}: one file took {slowest:?}"
     );
     assert!(largest <= LIMIT, "{format}: a request of {largest} bytes");
 }
@@ -124,33 +146,9 @@ fn limits() -> Limits {
     }
 }
 
-fn png(side: u32, shift: u8) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(side, side, |x, y| {
-        image::Rgb([(x * 9) as u8 ^ shift, (y * 7) as u8, shift])
-    });
-    let mut out = Cursor::new(Vec::new());
-    image.write_to(&mut out, image::ImageFormat::Png).unwrap();
-    out.into_inner()
-}
-
-fn jpeg(side: u32, shift: u8) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(side, side, |x, y| {
-        image::Rgb([(x * 3) as u8 ^ shift, (y * 5) as u8, shift])
-    });
-    let mut out = Cursor::new(Vec::new());
-    image.write_to(&mut out, image::ImageFormat::Jpeg).unwrap();
-    out.into_inner()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn parquet_survives() {
-    // Written by pyarrow: 6 PNG and JPEG images of 12×12 in two row groups, Snappy, dictionary and plain pages.
+    // Written by pyarrow: 6 PNG and JPEG images of 12×12 in two row groups; version 1 and 2 pages, dictionary and plain.
     let options = parquet::Options {
         limits: limits(),
         ..parquet::Options::default()
@@ -161,6 +159,8 @@ fn parquet_survives() {
             &include_bytes!("small_snappy.parquet")[..],
         ),
         ("parquet, plain", include_bytes!("small_plain.parquet")),
+        ("parquet, gzip", include_bytes!("small_gzip.parquet")),
+        ("parquet, zstd", include_bytes!("small_zstd.parquet")),
     ] {
         check(name, bytes, |b| {
             parquet::read(b, "x", Part::Test, "memory", &options)
@@ -170,84 +170,44 @@ fn parquet_survives() {
 
 #[test]
 fn idx_survives() {
-    let mut images = vec![0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6];
-    images.extend((0..120).map(|i| i as u8));
-    let labels = [0, 0, 8, 1, 0, 0, 0, 4, 1, 0, 2, 1];
+    let images = idx(&[4, 5, 6], &(0..120).collect::<Vec<u8>>());
+    let labels = idx(&[4], &[1, 0, 2, 1]);
     check("IDX", &images, |b| {
-        idx::read(b, &labels, "x", Part::Test, &limits())
+        idx_reader::read(b, &labels, "x", Part::Test, &limits())
     });
     check("IDX labels", &labels, |b| {
-        idx::read(&images, b, "x", Part::Test, &limits())
+        idx_reader::read(&images, b, "x", Part::Test, &limits())
     });
     check("IDX, gzip", &gzip(&images), |b| {
-        idx::read(b, &labels, "x", Part::Test, &limits())
+        idx_reader::read(b, &labels, "x", Part::Test, &limits())
     });
 }
 
 #[test]
 fn cifar_binary_survives() {
-    let records: Vec<u8> = (0..4u32)
-        .flat_map(|i| std::iter::once(i as u8).chain((0..3072).map(move |p| (p * i) as u8)))
-        .collect();
-    check("CIFAR binary", &records, |b| {
+    check("CIFAR-10 binary", &records(), |b| {
         cifar::read(b, cifar::Variant::Cifar10, Part::Test)
     });
+    check(
+        "CIFAR-100 binary",
+        &common::cifar_records(&[3, 99], 2),
+        |b| cifar::read(b, cifar::Variant::Cifar100, Part::Test),
+    );
 }
 
-fn mat_element(kind: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = [kind.to_le_bytes(), (content.len() as u32).to_le_bytes()].concat();
-    out.extend_from_slice(content);
-    out.resize(out.len().next_multiple_of(8), 0);
-    out
-}
-
-fn mat_matrix(name: &str, sizes: &[i32], content: &[u8]) -> Vec<u8> {
-    let sizes: Vec<u8> = sizes.iter().flat_map(|s| s.to_le_bytes()).collect();
-    let body = [
-        mat_element(6, &[9, 0, 0, 0, 0, 0, 0, 0]),
-        mat_element(5, &sizes),
-        mat_element(1, name.as_bytes()),
-        mat_element(2, content),
-    ]
-    .concat();
-    mat_element(14, &body)
-}
-
-fn mat_file(compressed: bool) -> Vec<u8> {
-    let mut file = b"MATLAB 5.0 MAT-file, test".to_vec();
-    file.resize(124, b' ');
-    file.extend_from_slice(&[0, 1, b'I', b'M']);
-    let pixels: Vec<u8> = (0..4 * 4 * 3 * 5).map(|i| i as u8).collect();
-    for matrix in [
-        mat_matrix("X", &[4, 4, 3, 5], &pixels),
-        mat_matrix("y", &[5, 1], &[10, 1, 2, 9, 10]),
-    ] {
-        if compressed {
-            let mut encoder =
-                flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(&matrix).unwrap();
-            let content = encoder.finish().unwrap();
-            file.extend_from_slice(&15u32.to_le_bytes());
-            file.extend_from_slice(&(content.len() as u32).to_le_bytes());
-            file.extend_from_slice(&content);
-        } else {
-            file.extend_from_slice(&matrix);
-        }
-    }
-    file
-}
+const DIGITS: [u8; 5] = [10, 1, 2, 9, 10];
 
 #[test]
 fn mat_survives_and_label_ten_is_digit_zero() {
-    let set = mat::read(&mat_file(true), "svhn", Part::Test, &limits()).unwrap();
+    let set = mat_reader::read(&mat(4, &DIGITS, true), "svhn", Part::Test, &limits()).unwrap();
     assert_eq!(set.labels().unwrap(), [0, 1, 2, 9, 0]);
     // Column-major: the pixel below the first one comes next in the file.
     assert_eq!(set.image(0).unwrap()[4 * 3], 1);
     assert_eq!(set.image(0).unwrap()[3], 4);
     assert_eq!(set.image(0).unwrap()[1], 16);
     for compressed in [false, true] {
-        check("MATLAB 5", &mat_file(compressed), |b| {
-            mat::read(b, "svhn", Part::Test, &limits())
+        check("MATLAB 5", &mat(4, &DIGITS, compressed), |b| {
+            mat_reader::read(b, "svhn", Part::Test, &limits())
         });
     }
 }
@@ -268,60 +228,68 @@ fn archive_set(bytes: &[u8]) -> Result<ImageSet, Error> {
 }
 
 fn records() -> Vec<u8> {
-    (0..3u32)
-        .flat_map(|i| std::iter::once(i as u8).chain((0..3072).map(move |p| (p * i) as u8)))
-        .collect()
-}
-
-fn tar_with(name: &str) -> Vec<u8> {
-    let records = records();
-    let mut header = tar::Header::new_ustar();
-    header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-    header.set_size(records.len() as u64);
-    header.set_mode(0o644);
-    header.set_cksum();
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.append(&header, &records[..]).unwrap();
-    tar.into_inner().unwrap()
-}
-
-fn zip_with(name: &str) -> Vec<u8> {
-    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(name, zip::write::SimpleFileOptions::default())
-        .unwrap();
-    zip.write_all(&records()).unwrap();
-    zip.finish().unwrap().into_inner()
+    common::cifar_records(&[0, 1, 2], 1)
 }
 
 #[test]
 fn archives_survive_and_escapes_are_refused() {
-    check("tar", &tar_with("a/data.bin"), archive_set);
-    check("tar.gz", &gzip(&tar_with("a/data.bin")), archive_set);
-    check("zip", &zip_with("a/data.bin"), archive_set);
+    let member = |name| [(name, records())];
+    check("tar", &tar(&member("a/data.bin")), archive_set);
+    check("tar.gz", &gzip(&tar(&member("a/data.bin"))), archive_set);
+    check("zip", &zip(&member("a/data.bin")), archive_set);
     for name in ["../evil.bin", "/etc/evil.bin", "a/../../evil.bin"] {
-        for bytes in [tar_with(name), gzip(&tar_with(name)), zip_with(name)] {
+        for bytes in [
+            tar(&member(name)),
+            gzip(&tar(&member(name))),
+            zip(&member(name)),
+        ] {
             let error = archive_set(&bytes).unwrap_err();
             assert!(matches!(error, Error::PathEscape { .. }), "{name}: {error}");
         }
     }
 }
 
+/// Archives of images from a file, as a user names one on the command line.
+#[test]
+fn archives_of_images_survive() {
+    let scratch = tempfile::tempdir().unwrap();
+    let options = folder::Options {
+        limits: limits(),
+        ..folder::Options::default()
+    };
+    let members = [
+        ("set/ant/1.png", png(6, 1)),
+        ("set/ant/2.jpg", jpeg(6, 2)),
+        ("set/bee/1.png", png(6, 3)),
+    ];
+    for (name, bytes) in [
+        ("zip of images", zip(&members)),
+        ("tar.gz of images", gzip(&tar(&members))),
+    ] {
+        let path = scratch.path().join("archive");
+        check(name, &bytes, |b| {
+            std::fs::write(&path, b).unwrap();
+            folder::read(&path, "x", Part::Test, &options)
+        });
+    }
+}
+
 #[test]
 fn images_survive() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = collapse_data::readers::folder::Options {
+    let scratch = tempfile::tempdir().unwrap();
+    let options = folder::Options {
         limits: limits(),
-        ..Default::default()
+        ..folder::Options::default()
     };
     for (name, file, bytes) in [
         ("PNG", "a/x.png", png(12, 3)),
         ("JPEG", "a/x.jpg", jpeg(24, 3)),
     ] {
-        let path = folder.path().join(file);
+        let path = scratch.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         check(name, &bytes, |b| {
             std::fs::write(&path, b).unwrap();
-            collapse_data::readers::folder::read(path.parent().unwrap(), "x", Part::Test, &options)
+            folder::read(path.parent().unwrap(), "x", Part::Test, &options)
         });
         std::fs::remove_file(&path).unwrap();
     }
@@ -331,19 +299,17 @@ fn images_survive() {
 fn decompression_bombs_are_refused() {
     let bomb = gzip(&vec![0u8; 80 << 20]);
     assert!(matches!(
-        idx::parse(&bomb, "bomb", &limits()),
+        idx_reader::parse(&bomb, "bomb", &limits()),
         Err(Error::TooLarge { .. })
     ));
-    let folder = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     // A PNG that declares 60,000 × 60,000 pixels.
     let mut bytes = png(4, 0);
     bytes[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
-    std::fs::write(folder.path().join("x.png"), bytes).unwrap();
-    let options = collapse_data::readers::folder::Options {
+    std::fs::write(scratch.path().join("x.png"), bytes).unwrap();
+    let options = folder::Options {
         limits: limits(),
-        ..Default::default()
+        ..folder::Options::default()
     };
-    assert!(
-        collapse_data::readers::folder::read(folder.path(), "x", Part::Test, &options).is_err()
-    );
+    assert!(folder::read(scratch.path(), "x", Part::Test, &options).is_err());
 }

@@ -92,6 +92,8 @@ fn parquet_as_pyarrow_writes_it() {
         ),
         (include_bytes!("small_plain.parquet"), [0, 1, 2, 0, 1, 2]),
         (include_bytes!("small_gzip.parquet"), [0, 0, 1, 1, 0, 2]),
+        // Version 2 pages, Zstandard, and labels that are words.
+        (include_bytes!("small_zstd.parquet"), [0, 1, 2, 0, 1, 2]),
     ] {
         let set = parquet::read(
             bytes,

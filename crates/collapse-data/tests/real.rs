@@ -4,9 +4,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use collapse_data::{
-    Benchmark, BenchmarkOptions, Cache, LoadOptions, Part, duplicates, load, registry,
-};
+use collapse_data::{Benchmark, BenchmarkOptions, Cache, LoadOptions, Part, duplicates, load};
 
 fn data() -> Option<PathBuf> {
     let dir = std::env::var_os("COLLAPSE_DATA").map_or_else(
@@ -48,9 +46,9 @@ fn the_benchmark_finds_its_sets_by_content_and_the_cache_agrees() {
         cache: Some(Cache::new(folder.path())),
         ..BenchmarkOptions::default()
     };
-    let first = Benchmark::from_dir(&dir, &options).unwrap();
+    let first = Benchmark::open(Some(&dir), &options).unwrap();
     let start = Instant::now();
-    let cached = Benchmark::from_dir(&dir, &options).unwrap();
+    let cached = Benchmark::open(Some(&dir), &options).unwrap();
     println!("whole benchmark from the cache in {:?}", start.elapsed());
     for (a, b) in [first.id().train_set(), first.id().test_set()]
         .into_iter()
@@ -68,12 +66,16 @@ fn the_benchmark_finds_its_sets_by_content_and_the_cache_agrees() {
     assert_eq!(first.ood()[1].set().class_counts(), [100; 100]);
     assert_eq!(first.ood()[1].set().classes()[0], "apple");
     assert_eq!(
-        registry::partial_note(first.ood()[0].set()).unwrap(),
+        first.note(first.ood()[0].set()).unwrap(),
         "10000 of 26032 images"
     );
     // Published: two CIFAR-100 test images equal CIFAR-10 images.
     let reduced = first.without_duplicates().unwrap();
-    assert_eq!(reduced.dropped_duplicates(), 2);
+    assert_eq!(reduced.left_out()["cifar100"], 2);
+    assert_eq!(
+        reduced.note(reduced.ood()[1].set()).unwrap(),
+        "2 left out that equal in-distribution images"
+    );
     assert_eq!(reduced.ood()[1].len(), 9_998);
     let inside = duplicates::exact_duplicates(&[first.ood()[1].set()]);
     assert_eq!(inside.len(), 2);

@@ -45,10 +45,10 @@ pub enum Parallel {
 pub struct DataSpec {
     /// In-distribution set: `embedded` or a registered name such as `cifar10`.
     pub id: String,
-    /// OoD sets by registered name; empty for `embedded`, which brings its own.
+    /// OoD sets by registered name, and generated controls such as `uniform-noise`; `embedded` brings its own besides.
     #[serde(default)]
     pub ood: Vec<String>,
-    /// Leave out images whose pixels occur in another set.
+    /// Leave out OoD images whose pixels occur in the in-distribution set.
     #[serde(default)]
     pub drop_duplicates: bool,
 }

@@ -220,10 +220,13 @@ fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
         role: role.to_owned(),
         images: set.len(),
         description: format!(
-            "{} of {}, {}",
+            "{} of {}, {}{}",
             set.part().name(),
             benchmark.name(),
-            set.shape()
+            set.shape(),
+            benchmark
+                .note(set)
+                .map_or_else(String::new, |note| format!("; {note}"))
         ),
         sha256: set.content_hash().to_hex(),
     };

@@ -157,19 +157,27 @@ pub(crate) fn batch_bounds(n: usize, batch_size: usize) -> Vec<(usize, usize)> {
 }
 
 /// How the batches of one pass are drawn.
-#[derive(Clone, Copy)]
-pub(crate) struct Draw<'a> {
-    pub(crate) order: &'a [usize],
-    pub(crate) batch_size: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct Draw<'a> {
+    /// Images in the order of the pass.
+    pub order: &'a [usize],
+    /// Images a batch; the last one may be smaller.
+    pub batch_size: usize,
     /// Batches at the beginning to be left out.
-    pub(crate) skip: usize,
-    pub(crate) epoch: u64,
-    pub(crate) seed: u64,
-    pub(crate) augment: bool,
+    pub skip: usize,
+    /// Epoch, for the augmentation's stream.
+    pub epoch: u64,
+    /// Seed, for the augmentation's stream.
+    pub seed: u64,
+    /// Whether images are varied.
+    pub augment: bool,
 }
 
-/// Calls `step` with every batch in turn while a second thread prepares the next one.
-pub(crate) fn for_each_batch(
+/// Calls `step` with every batch (indices and images) in turn while a second thread prepares the next one.
+///
+/// # Errors
+/// Those of `step`; [`Error::Batch`] when the set cannot give a batch.
+pub fn for_each_batch(
     set: &dyn TrainSet,
     draw: Draw<'_>,
     mut step: impl FnMut(&[usize], &Batch<'_, f32>) -> Result<()>,

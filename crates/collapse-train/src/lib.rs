@@ -45,7 +45,7 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, EpochPart, KeepConfig, RunState, read_state};
 pub use config::{Precision, SgdConfig, TrainConfig};
-pub use data::{InMemory, TrainSet, epoch_order};
+pub use data::{Draw, InMemory, TrainSet, epoch_order, for_each_batch};
 pub use error::{Error, Result};
 pub use events::{EpochRecord, Event, read_events};
 pub use extract::{accuracy, extract, extract_to};

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast this machine does the work.
 
+mod data;
 mod measure;
 mod statistics;
 mod step;
@@ -12,6 +13,8 @@ use anyhow::Result;
 #[derive(clap::Subcommand)]
 pub enum Command {
     Step(step::Args),
+    Load(data::LoadArgs),
+    Loader(data::LoaderArgs),
     /// Time fitting and scoring of one Gaussian per class.
     Density(statistics::Args),
     /// Time the distance to the k-th nearest neighbour.
@@ -23,6 +26,8 @@ pub enum Command {
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Step(args) => step::run(args),
+        Command::Load(args) => data::load(args),
+        Command::Loader(args) => data::loader(args),
         Command::Density(args) => statistics::run(statistics::What::Density, args),
         Command::Knn(args) => statistics::run(statistics::What::Knn, args),
         Command::Auroc(args) => statistics::run(statistics::What::Auroc, args),

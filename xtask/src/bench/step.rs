@@ -14,9 +14,18 @@ use serde::Serialize;
 use super::measure::{Timings, peak_rss_bytes, seconds};
 
 #[derive(Clone, Copy, ValueEnum)]
-enum PrecisionArg {
+pub(super) enum PrecisionArg {
     F32,
     Bf16,
+}
+
+impl PrecisionArg {
+    pub(super) fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -121,10 +130,7 @@ fn measure(args: &Args) -> Result<Figures> {
     } else {
         L2Mode::TrainAndInference
     };
-    let precision = match args.precision {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::Bf16 => Precision::Bf16,
-    };
+    let precision = args.precision.precision();
     let model = load_model(&config, precision, Parameters::initialise(&config, 1)?)?;
     let mut worker = Worker::new(&config, model, args.batch)?;
     let mut opponent = match args.against {
@@ -252,7 +258,7 @@ fn print(figures: &Figures) {
 }
 
 /// A network with its optimiser and one batch.
-struct Worker {
+pub(super) struct Worker {
     model: Box<dyn Model>,
     sgd: Sgd,
     images: Vec<f32>,
@@ -262,7 +268,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
+    pub(super) fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
         let sgd = Sgd::new(
             SgdConfig {
                 learning_rate: 0.01,
@@ -301,23 +307,37 @@ impl Worker {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<()> {
+    /// A step on the batch in memory.
+    pub(super) fn step(&mut self) -> Result<()> {
         let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
-        let n_classes = self.model.plan().n_classes();
-        let (head, _) = self.model.plan().head_tensors();
-        let labels = &self.labels;
-        let gradients = self.model.train_pass(&batch, &mut |output, parameters| {
-            LossConfig::default()
-                .evaluate(&HeadView {
-                    head_input: output.head_input(),
-                    logits: &output.logits,
-                    weight: parameters.get(head),
-                    labels,
-                    n_classes,
-                })
-                .gradient
-        })?;
-        self.sgd.step(self.model.as_mut(), &gradients, 0.01)?;
-        Ok(())
+        step_on(self.model.as_mut(), &mut self.sgd, &batch, &self.labels)
     }
+
+    /// A step on another batch.
+    pub(super) fn step_on(&mut self, batch: &Batch<'_, f32>, labels: &[usize]) -> Result<()> {
+        step_on(self.model.as_mut(), &mut self.sgd, batch, labels)
+    }
+}
+
+fn step_on(
+    model: &mut dyn Model,
+    sgd: &mut Sgd,
+    batch: &Batch<'_, f32>,
+    labels: &[usize],
+) -> Result<()> {
+    let n_classes = model.plan().n_classes();
+    let (head, _) = model.plan().head_tensors();
+    let gradients = model.train_pass(batch, &mut |output, parameters| {
+        LossConfig::default()
+            .evaluate(&HeadView {
+                head_input: output.head_input(),
+                logits: &output.logits,
+                weight: parameters.get(head),
+                labels,
+                n_classes,
+            })
+            .gradient
+    })?;
+    sgd.step(model, &gradients, 0.01)?;
+    Ok(())
 }

@@ -198,3 +198,44 @@ pub fn read_member(
     })?;
     Ok(found)
 }
+
+/// Names of the first members (of all members of a zip, whose directory lists them); none for a file that is
+/// no archive or is damaged at its beginning.
+pub(crate) fn first_names(path: &Path, limits: &Limits) -> Vec<String> {
+    let Ok(file) = File::open(path) else {
+        return Vec::new();
+    };
+    let mut source = BufReader::new(file);
+    let mut start = Vec::new();
+    if source.by_ref().take(512).read_to_end(&mut start).is_err() || source.rewind().is_err() {
+        return Vec::new();
+    }
+    match kind(&start) {
+        Some(Kind::Zip) => match zip::ZipArchive::new(source) {
+            Ok(zip) => zip
+                .file_names()
+                .flatten()
+                .map(|name| name.into_owned())
+                .collect(),
+            Err(_) => Vec::new(),
+        },
+        Some(Kind::Tar) => first_tar_names(source),
+        Some(Kind::TarGz) => {
+            first_tar_names(flate2::read::MultiGzDecoder::new(source).take(limits.set_bytes))
+        }
+        None => Vec::new(),
+    }
+}
+
+fn first_tar_names(stream: impl Read) -> Vec<String> {
+    const ENOUGH: usize = 4;
+    let mut tar = tar::Archive::new(stream);
+    let Ok(entries) = tar.entries() else {
+        return Vec::new();
+    };
+    entries
+        .take(ENOUGH)
+        .map_while(Result::ok)
+        .map(|member| String::from_utf8_lossy(&member.path_bytes()).into_owned())
+        .collect()
+}

@@ -60,6 +60,38 @@ impl Variant {
     }
 }
 
+/// The unpacked files of a part in `folder`, in order; empty unless all are there.
+pub(crate) fn unpacked(folder: &Path, variant: Variant, part: Part) -> Vec<std::path::PathBuf> {
+    let record = (variant.label_bytes() + 3 * PLANE) as u64;
+    let mut files: Vec<(u32, std::path::PathBuf)> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let order = variant.order(entry.file_name().to_str()?, part)?;
+            let length = entry.metadata().ok()?.len();
+            (length > 0 && length.is_multiple_of(record)).then(|| (order, entry.path()))
+        })
+        .collect();
+    files.sort();
+    if files.len() != variant.n_files(part) {
+        return Vec::new();
+    }
+    files.into_iter().map(|(_, file)| file).collect()
+}
+
+/// Whether an archive with these members holds the set.
+pub(crate) fn is_archive_of(names: &[String], variant: Variant) -> bool {
+    let folder = match variant {
+        Variant::Cifar10 => "cifar-10-batches-bin",
+        Variant::Cifar100 => "cifar-100-binary",
+    };
+    names.iter().any(|name| {
+        name.contains(folder)
+            || (variant == Variant::Cifar10 && variant.order(name, Part::Train).is_some())
+    })
+}
+
 /// Decodes records; planes become interleaved pixels, upright.
 ///
 /// # Errors

@@ -2,9 +2,10 @@
 //!
 //! Every folder that directly holds images is a class, named by its path; images without such a folder give
 //! an unlabelled set. Files are taken in the order of their names. Tiny ImageNet's
-//! `train/<class>/images` and `val/images` with `val_annotations.txt` are recognised.
+//! `train/<class>/images` and `val/images` with `val_annotations.txt` are recognised, and the split of the
+//! Describable Textures in `labels/test1.txt`: its images are the test part, all others the training part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Limits, archive, decode};
@@ -30,6 +31,11 @@ fn is_image(name: &str) -> bool {
 }
 
 const ANNOTATIONS: &str = "val_annotations.txt";
+const TEXTURE_TESTS: &str = "labels/test1.txt";
+
+fn is_list(name: &str) -> bool {
+    name.ends_with(ANNOTATIONS) || name.ends_with(TEXTURE_TESTS)
+}
 
 /// Reads a folder or an archive of images.
 ///
@@ -45,7 +51,7 @@ pub fn read(path: &Path, name: &str, part: Part, options: &Options) -> Result<Im
         archive::for_each_member(
             path,
             &options.limits,
-            |n| is_image(n) || n.ends_with(ANNOTATIONS),
+            |n| is_image(n) || is_list(n),
             |n, bytes| {
                 files.insert(n.to_string(), bytes);
                 Ok(true)
@@ -79,7 +85,7 @@ fn collect(
         };
         if path.is_dir() {
             collect(&path, &relative, depth + 1, limits, budget, files)?;
-        } else if is_image(&file_name) || file_name == ANNOTATIONS {
+        } else if is_image(&file_name) || is_list(&relative) {
             let length = std::fs::metadata(&path)
                 .map_err(Error::io("read", &path))?
                 .len();
@@ -108,13 +114,15 @@ fn from_files(
     origin: &str,
     options: &Options,
 ) -> Result<ImageSet, Error> {
-    let annotations: Vec<(String, Vec<u8>)> = files
+    let lists: Vec<(String, Vec<u8>)> = files
         .iter()
-        .filter(|(n, _)| n.ends_with(ANNOTATIONS))
+        .filter(|(n, _)| is_list(n))
         .map(|(n, b)| (n.clone(), b.clone()))
         .collect();
-    let annotated: BTreeMap<String, String> = annotations
+    files.retain(|n, _| !is_list(n));
+    let annotated: BTreeMap<String, String> = lists
         .iter()
+        .filter(|(n, _)| n.ends_with(ANNOTATIONS))
         .flat_map(|(file, bytes)| {
             let folder = file
                 .strip_suffix(ANNOTATIONS)
@@ -132,13 +140,21 @@ fn from_files(
                 .collect::<Vec<_>>()
         })
         .collect();
-    files.retain(|n, _| !n.ends_with(ANNOTATIONS));
     if !annotated.is_empty() {
         // A whole Tiny ImageNet: its validation part is the one with published labels for testing.
         match part {
             Part::Test => files.retain(|n, _| annotated.contains_key(n)),
             Part::Train => files.retain(|n, _| n.starts_with("train/") || n.contains("/train/")),
         }
+    }
+    for (file, bytes) in lists.iter().filter(|(n, _)| n.ends_with(TEXTURE_TESTS)) {
+        let root = file.strip_suffix(TEXTURE_TESTS).unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes);
+        let tests: BTreeSet<String> = text
+            .lines()
+            .map(|line| format!("{root}images/{}", line.trim()))
+            .collect();
+        files.retain(|n, _| tests.contains(n) == (part == Part::Test));
     }
     if files.is_empty() {
         return Err(Error::inconsistent(

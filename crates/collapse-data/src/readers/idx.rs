@@ -131,10 +131,59 @@ fn stem(part: Part) -> &'static str {
     }
 }
 
-/// Whether `file` is named like IDX images of `part`; returns the labels' file beside it.
-pub(crate) fn labels_beside(file: &Path, part: Part) -> Option<PathBuf> {
+/// The sizes an IDX file declares, plain or gzip, from its beginning alone.
+fn declared_sizes(file: &Path) -> Option<Vec<usize>> {
+    let mut start = Vec::new();
+    let mut reader = std::io::BufReader::new(std::fs::File::open(file).ok()?);
+    let gzip = std::io::BufRead::fill_buf(&mut reader)
+        .ok()?
+        .starts_with(&[0x1f, 0x8b]);
+    if gzip {
+        flate2::read::GzDecoder::new(reader)
+            .take(16)
+            .read_to_end(&mut start)
+            .ok()?;
+    } else {
+        reader.take(16).read_to_end(&mut start).ok()?;
+    }
+    let &[0, 0, 8, dimensions @ 1..=3] = start.get(..4)? else {
+        return None;
+    };
+    let sizes = start.get(4..4 + 4 * usize::from(dimensions))?;
+    Some(
+        sizes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| u32::from_be_bytes(*b) as usize)
+            .collect(),
+    )
+}
+
+/// The labels of the IDX images `file`: the file named after it, else the only one beside it with as many labels;
+/// `None` if `file` holds no IDX images.
+pub(crate) fn labels_of(file: &Path) -> Option<PathBuf> {
+    let count = match declared_sizes(file)?[..] {
+        [count, _, _] => count,
+        _ => return None,
+    };
+    let fits = |labels: &Path| declared_sizes(labels).is_some_and(|sizes| sizes == [count]);
+    if let Some(labels) = labels_beside(file).filter(|labels| fits(labels)) {
+        return Some(labels);
+    }
+    let mut fitting = std::fs::read_dir(file.parent()?)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && fits(path));
+    let only = fitting.next()?;
+    fitting.next().is_none().then_some(only)
+}
+
+/// The file named like `file` with "labels" for "images".
+fn labels_beside(file: &Path) -> Option<PathBuf> {
     let name = file.file_name()?.to_str()?;
-    if !name.starts_with(stem(part)) || !name.contains("images") {
+    if !name.contains("images") {
         return None;
     }
     let labels = name.replace("images", "labels").replace("idx3", "idx1");
@@ -166,11 +215,7 @@ pub fn read_pair(
         "-images.idx3-ubyte.gz",
     ] {
         let images = folder.join(format!("{}{ending}", stem(part)));
-        if let Some(labels) = images
-            .is_file()
-            .then(|| labels_beside(&images, part))
-            .flatten()
-        {
+        if let Some(labels) = images.is_file().then(|| labels_beside(&images)).flatten() {
             return read_files(&images, &labels, name, part, limits);
         }
     }

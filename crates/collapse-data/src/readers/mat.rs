@@ -71,6 +71,33 @@ pub(crate) fn is_mat(bytes: &[u8]) -> bool {
     bytes.starts_with(b"MATLAB 5.0 MAT-file")
 }
 
+/// Number of images that the array `X` declares, from the beginning of the file alone; `None` if `X` is not
+/// its first array.
+pub(crate) fn n_images(bytes: &[u8]) -> Option<usize> {
+    const ENOUGH: u64 = 256;
+    let (head, body) = bytes.get(128..)?.split_first_chunk::<8>()?;
+    let kind = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let mut start = Vec::new();
+    match kind {
+        MI_COMPRESSED => {
+            flate2::read::ZlibDecoder::new(body)
+                .take(ENOUGH)
+                .read_to_end(&mut start)
+                .ok()?;
+            start.drain(..8.min(start.len()));
+        }
+        MI_MATRIX => start.extend_from_slice(&body[..body.len().min(ENOUGH as usize)]),
+        _ => return None,
+    }
+    let (_, _flags, rest) = element(&start)?;
+    let (kind, sizes, rest) = element(rest)?;
+    let (_, name, _) = element(rest)?;
+    let last = sizes.as_chunks::<4>().0.get(3)?;
+    (kind == MI_INT32 && name == b"X")
+        .then(|| usize::try_from(i32::from_le_bytes(*last)).ok())
+        .flatten()
+}
+
 /// Reads the set.
 ///
 /// # Errors

@@ -1,16 +1,20 @@
 //! Parquet files with an image and a label column, as the Hugging Face hub serves them.
 //!
 //! Reads what such files hold and nothing else: one BYTE_ARRAY leaf of encoded images (`img.bytes`,
-//! `image.bytes` or a plain binary column) and one integer leaf of labels; PLAIN and dictionary
-//! encodings; pages of version 1 and 2; uncompressed, Snappy or gzip. A reader of our own, because it
+//! `image.bytes` or a plain binary column) and one leaf of labels, integers or words; PLAIN and dictionary
+//! encodings; pages of version 1 and 2; uncompressed, Snappy, gzip or Zstandard. A reader of our own, because it
 //! borrows image bytes straight from the mapped file, and because every size in the file is
 //! checked before anything is allocated. Source: the Apache Parquet format specification.
+
+mod pages;
 
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+
+use pages::{Blob, PageValues, all_defined, unpack};
 
 use super::thrift::{self, Value};
 use super::{Limits, decode};
@@ -20,11 +24,13 @@ const FORMAT: &str = "parquet";
 const INT32: i64 = 1;
 const INT64: i64 = 2;
 const BYTE_ARRAY: i64 = 6;
+/// Names of label columns, the likeliest first.
+const LABEL_COLUMNS: [&str; 3] = ["label", "fine_label", "labels"];
 
 /// Which columns to read, and what to make of the images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Label column; by default `label`, `fine_label`, `labels`, or the only integer column.
+    /// Label column; by default `label`, `fine_label` or `labels` (integers, else words), or the only integer column.
     pub label_column: Option<String>,
     /// Shape to bring every image to; by default all must agree in size, and the set is grey only
     /// if every image is.
@@ -54,18 +60,10 @@ pub(crate) struct File<'a> {
     hub_metadata: Option<serde_json::Value>,
 }
 
-/// An encoded image: a range of a page, shared so that dictionary entries are not copied.
-#[derive(Clone)]
-pub(crate) struct Blob<'a> {
-    page: Arc<Cow<'a, [u8]>>,
-    start: usize,
-    end: usize,
-}
-
-impl Blob<'_> {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.page[self.start..self.end]
-    }
+/// Labels that were words: the words, and each row's index among them.
+struct Words {
+    classes: Vec<String>,
+    labels: Vec<usize>,
 }
 
 /// No genuine set within the limits has more rows.
@@ -172,10 +170,7 @@ impl<'a> File<'a> {
             let mut all = (0..self.leaves.len()).filter(|&i| integer(&self.leaves[i]));
             all.next().filter(|_| all.next().is_none())
         };
-        Ok(["label", "fine_label", "labels"]
-            .into_iter()
-            .find_map(by_name)
-            .or_else(only))
+        Ok(LABEL_COLUMNS.into_iter().find_map(by_name).or_else(only))
     }
 
     /// Class names in the hub's metadata.
@@ -384,6 +379,31 @@ impl<'a> File<'a> {
         let labels = self.column(leaf, |page| page.integers(wide))?;
         Ok(Some((self.leaves[leaf].path[0].clone(), labels)))
     }
+
+    /// Labels written as words: the words in alphabetical order, and the place of each row's word among them.
+    fn words(&self) -> Result<Option<Words>, Error> {
+        let leaf = self.leaves.iter().position(|leaf| {
+            leaf.kind == BYTE_ARRAY
+                && !leaf.repeated
+                && matches!(&leaf.path[..], [name] if LABEL_COLUMNS.contains(&name.as_str()))
+        });
+        let Some(leaf) = leaf else {
+            return Ok(None);
+        };
+        let words: Vec<String> = self
+            .column(leaf, PageValues::blobs)?
+            .iter()
+            .map(|word| String::from_utf8_lossy(word.as_slice()).into_owned())
+            .collect();
+        let mut classes = words.clone();
+        classes.sort();
+        classes.dedup();
+        let labels = words
+            .iter()
+            .map(|word| classes.binary_search(word).unwrap_or_default())
+            .collect();
+        Ok(Some(Words { classes, labels }))
+    }
 }
 
 fn read_schema(
@@ -429,243 +449,6 @@ fn read_schema(
     Some(())
 }
 
-fn unpack(stored: &[u8], full_length: usize, codec: i64) -> Result<Cow<'_, [u8]>, &'static str> {
-    match codec {
-        0 if stored.len() == full_length => Ok(Cow::Borrowed(stored)),
-        0 => Err("an uncompressed page has two sizes"),
-        1 => {
-            if snap::raw::decompress_len(stored) != Ok(full_length)
-                || full_length / 64 > stored.len()
-            {
-                return Err("a Snappy page has a wrong size");
-            }
-            snap::raw::Decoder::new()
-                .decompress_vec(stored)
-                .map(Cow::Owned)
-                .map_err(|_| "a Snappy page is damaged")
-        }
-        2 => {
-            use std::io::Read;
-            if full_length / 1100 > stored.len() {
-                return Err("a gzip page has a wrong size");
-            }
-            let mut out = Vec::new();
-            flate2::read::MultiGzDecoder::new(stored)
-                .take(full_length as u64 + 1)
-                .read_to_end(&mut out)
-                .map_err(|_| "a gzip page is damaged")?;
-            if out.len() == full_length {
-                Ok(Cow::Owned(out))
-            } else {
-                Err("a gzip page has a wrong size")
-            }
-        }
-        _ => Err("its compression is not supported; rewrite the file with Snappy, gzip or none"),
-    }
-}
-
-/// Fails unless the `n` definition levels all equal `max`.
-fn all_defined(levels: &[u8], max: u32, n: usize) -> Result<(), &'static str> {
-    let mut seen = 0;
-    hybrid(levels, 32 - max.leading_zeros(), n, |level, count| {
-        seen += count;
-        if level == max {
-            Ok(())
-        } else {
-            Err("a row is null")
-        }
-    })?;
-    if seen == n {
-        Ok(())
-    } else {
-        Err("a page ends within its levels")
-    }
-}
-
-/// Decodes the RLE/bit-packed hybrid into runs (value, count), at most `n` values in all.
-fn hybrid(
-    mut bytes: &[u8],
-    width: u32,
-    n: usize,
-    mut run: impl FnMut(u32, usize) -> Result<(), &'static str>,
-) -> Result<(), &'static str> {
-    if width > 32 {
-        return Err("a bit width exceeds 32");
-    }
-    let value_bytes = width.div_ceil(8) as usize;
-    let mut left = n;
-    while left > 0 {
-        let mut header = 0u64;
-        let mut shift = 0;
-        loop {
-            let (&byte, rest) = bytes.split_first().ok_or("runs end too early")?;
-            bytes = rest;
-            header |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
-            shift += 7;
-            if shift > 35 {
-                return Err("a run is malformed");
-            }
-        }
-        if header & 1 == 0 {
-            let count = ((header >> 1) as usize).min(left);
-            let stored = bytes.get(..value_bytes).ok_or("runs end too early")?;
-            bytes = &bytes[value_bytes..];
-            let value = stored
-                .iter()
-                .rev()
-                .fold(0u32, |v, &b| v << 8 | u32::from(b));
-            if count == 0 {
-                return Err("a run is empty");
-            }
-            run(value, count)?;
-            left -= count;
-        } else {
-            let groups = (header >> 1) as usize;
-            if groups == 0 {
-                return Err("a run is empty");
-            }
-            let length = groups
-                .checked_mul(width as usize)
-                .ok_or("a run overflows")?;
-            let packed = bytes.get(..length.min(bytes.len())).unwrap_or_default();
-            bytes = &bytes[packed.len()..];
-            let count = groups.saturating_mul(8).min(left);
-            if (packed.len() * 8) < count * width as usize {
-                return Err("runs end too early");
-            }
-            for i in 0..count {
-                let mut value = 0u64;
-                let bit = i * width as usize;
-                for (k, &byte) in packed[bit / 8..].iter().take(5).enumerate() {
-                    value |= u64::from(byte) << (8 * k);
-                }
-                let mask = (1u64 << width) - 1;
-                run(((value >> (bit % 8)) & mask) as u32, 1)?;
-            }
-            left -= count;
-        }
-    }
-    Ok(())
-}
-
-/// The values of one data page.
-struct PageValues<'p> {
-    page: Arc<Cow<'p, [u8]>>,
-    from: usize,
-    n: usize,
-    encoding: Option<i64>,
-    dictionary: Option<Arc<Cow<'p, [u8]>>>,
-}
-
-fn blobs_in<'a>(
-    page: &Arc<Cow<'a, [u8]>>,
-    mut at: usize,
-    n: Option<usize>,
-) -> Result<Vec<Blob<'a>>, &'static str> {
-    let mut out = Vec::new();
-    while n.map_or(at < page.len(), |n| out.len() < n) {
-        let length = page
-            .get(at..)
-            .and_then(|r| r.first_chunk::<4>())
-            .ok_or("a page ends within a length")?;
-        let start = at + 4;
-        let end = start
-            .checked_add(u32::from_le_bytes(*length) as usize)
-            .ok_or("a length overflows")?;
-        if end > page.len() {
-            return Err("a value ends outside its page");
-        }
-        out.push(Blob {
-            page: Arc::clone(page),
-            start,
-            end,
-        });
-        at = end;
-    }
-    Ok(out)
-}
-
-fn integers_in(bytes: &[u8], wide: bool) -> Vec<i64> {
-    if wide {
-        bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|b| i64::from_le_bytes(*b))
-            .collect()
-    } else {
-        bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| i64::from(i32::from_le_bytes(*b)))
-            .collect()
-    }
-}
-
-impl<'p> PageValues<'p> {
-    fn indexed<T: Clone>(&self, dictionary: &[T]) -> Result<Vec<T>, &'static str> {
-        let body = self.page.get(self.from..).ok_or("a page is too short")?;
-        let (&width, body) = body.split_first().ok_or("a page lacks its bit width")?;
-        let mut out = Vec::new();
-        hybrid(body, u32::from(width), self.n, |index, count| {
-            let value = dictionary
-                .get(index as usize)
-                .ok_or("an index is outside its dictionary")?;
-            out.extend(std::iter::repeat_n(value.clone(), count));
-            Ok(())
-        })?;
-        Ok(out)
-    }
-
-    fn blobs(self) -> Result<Vec<Blob<'p>>, &'static str> {
-        match self.encoding {
-            Some(0) => blobs_in(&self.page, self.from, Some(self.n)),
-            Some(2 | 8) => {
-                let dictionary = blobs_in(
-                    self.dictionary
-                        .as_ref()
-                        .ok_or("its dictionary is missing")?,
-                    0,
-                    None,
-                )?;
-                self.indexed(&dictionary)
-            }
-            _ => Err(
-                "its encoding is not supported; rewrite the file with plain or dictionary encoding",
-            ),
-        }
-    }
-
-    fn integers(self, wide: bool) -> Result<Vec<i64>, &'static str> {
-        match self.encoding {
-            Some(0) => {
-                let bytes = self
-                    .page
-                    .get(self.from..)
-                    .and_then(|b| b.get(..self.n.checked_mul(if wide { 8 } else { 4 })?))
-                    .ok_or("a page is too short")?;
-                Ok(integers_in(bytes, wide))
-            }
-            Some(2 | 8) => {
-                let dictionary = integers_in(
-                    self.dictionary
-                        .as_ref()
-                        .ok_or("its dictionary is missing")?,
-                    wide,
-                );
-                self.indexed(&dictionary)
-            }
-            _ => Err(
-                "its encoding is not supported; rewrite the file with plain or dictionary encoding",
-            ),
-        }
-    }
-}
-
 /// Decodes the parquet file `bytes` into a set.
 ///
 /// Class names come from the registry, else from the hub's metadata in the file, else they are numbers.
@@ -691,6 +474,11 @@ pub fn read(
         &options.limits,
     )?;
     let labels = file.labels(options.label_column.as_deref())?;
+    if labels.is_none()
+        && let Some(Words { classes, labels }) = file.words()?
+    {
+        return ImageSet::new(name, part, shape, pixels, Some(labels), classes);
+    }
     let Some((column, labels)) = labels.filter(|(_, labels)| labels.iter().any(|&l| l != -1))
     else {
         return ImageSet::new(name, part, shape, pixels, None, Vec::new());
