@@ -1,5 +1,7 @@
 //! `cargo xtask data`: the image sets, and how other commands open them.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -166,50 +168,73 @@ fn shown(name: &str, part: Part, data: Option<&Path>) -> Result<ImageSet> {
 }
 
 fn list(json: bool) -> Result<()> {
+    let mut text = String::new();
     for set in registry::list() {
         if json {
-            println!("{}", serde_json::to_string(set)?);
-            continue;
-        }
-        println!("{}: {}", set.name, set.title);
-        let sizes = if set.mixed_sizes {
-            format!("several sizes, brought to {}", set.shape)
+            text += &serde_json::to_string(set)?;
+            text += "\n";
         } else {
-            set.shape.to_string()
-        };
-        println!(
-            "  images    {} training, {} test, {sizes}, {} classes",
-            set.n_train, set.n_test, set.n_classes
-        );
-        println!(
-            "  hub       {} at {}, labels in {}",
-            set.repository, set.revision, set.label_column
-        );
-        set.files.iter().for_each(print_file);
-        println!("  authors");
-        set.originals.iter().for_each(print_file);
-        println!("  licence   {}", set.licence);
-        println!("  citation  {}\n", set.citation);
+            describe(set, &mut text)?;
+        }
     }
     if !json {
-        println!("Generated from the in-distribution test set, seeded:");
+        text += "Generated from the in-distribution test set, seeded:\n";
         for control in Control::ALL {
-            println!("  {:<18}{}", control.name(), control.description());
+            writeln!(text, "  {:<18}{}", control.name(), control.description())?;
         }
     }
+    print(&text)
+}
+
+fn describe(set: &SetInfo, text: &mut String) -> Result<()> {
+    writeln!(text, "{}: {}", set.name, set.title)?;
+    let sizes = if set.mixed_sizes {
+        format!("several sizes, brought to {}", set.shape)
+    } else {
+        set.shape.to_string()
+    };
+    writeln!(
+        text,
+        "  images    {} training, {} test, {sizes}, {} classes",
+        set.n_train, set.n_test, set.n_classes
+    )?;
+    writeln!(
+        text,
+        "  hub       {} at {}, labels in {}",
+        set.repository, set.revision, set.label_column
+    )?;
+    for file in set.files {
+        describe_file(file, text)?;
+    }
+    writeln!(text, "  authors")?;
+    for file in set.originals {
+        describe_file(file, text)?;
+    }
+    writeln!(text, "  licence   {}", set.licence)?;
+    writeln!(text, "  citation  {}\n", set.citation)?;
     Ok(())
 }
 
-fn print_file(file: &RemoteFile) {
+fn describe_file(file: &RemoteFile, text: &mut String) -> Result<()> {
     let parts: Vec<&str> = file.parts.iter().map(|part| part.name()).collect();
-    println!("    {} ({})", file.path, parts.join(", "));
+    writeln!(text, "    {} ({})", file.path, parts.join(", "))?;
     let length = file
         .bytes
         .map_or_else(String::new, |bytes| format!("{bytes} bytes, "));
-    println!(
+    writeln!(
+        text,
         "      {length}SHA-256 {}",
         file.sha256.unwrap_or("as the hub announces it")
-    );
+    )?;
+    Ok(())
+}
+
+/// Prints, and is content when the reader of a pipe has seen enough.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// What `verify` found about one set.
@@ -233,7 +258,13 @@ fn verify(data: Option<&Path>, names: &[String], json: bool) -> Result<ExitCode>
     let sets = match data {
         None => {
             let quick = quick()?;
-            vec![quick.id_train, quick.id_test, quick.near, quick.far]
+            // Parts of published sets: under these names, nothing published is compared.
+            [quick.id_train, quick.id_test, quick.near, quick.far]
+                .map(|set| {
+                    let name = format!("embedded {}", set.name());
+                    set.renamed(name)
+                })
+                .to_vec()
         }
         Some(folder) => open_all(folder, names)?,
     };
@@ -249,25 +280,27 @@ fn verify(data: Option<&Path>, names: &[String], json: bool) -> Result<ExitCode>
             files,
         };
         sound &= verified.summary.findings.is_empty();
+        let mut text = String::new();
         if json {
-            println!("{}", serde_json::to_string(&verified)?);
+            writeln!(text, "{}", serde_json::to_string(&verified)?)?;
         } else {
-            print_verified(&verified);
+            describe_verified(&verified, &mut text)?;
         }
+        print(&text)?;
     }
     let references: Vec<&ImageSet> = sets.iter().collect();
     let shared = shared_images(&references);
+    let mut text = String::new();
     if json {
-        println!(
-            "{}",
-            serde_json::json!({ "equal_images_across_sets": shared })
-        );
+        let record = serde_json::json!({ "equal_images_across_sets": shared });
+        writeln!(text, "{record}")?;
     } else {
-        at_most(&shared, |Shared { first, second }| {
+        at_most(&shared, &mut text, |Shared { first, second }| {
             let ((first, i), (second, j)) = (first, second);
-            println!("equal images: {first} {i} and {second} {j}");
-        });
+            format!("equal images: {first} {i} and {second} {j}")
+        })?;
     }
+    print(&text)?;
     Ok(if sound {
         ExitCode::SUCCESS
     } else {
@@ -290,56 +323,60 @@ fn verified_files(info: &SetInfo, part: Part, folder: &Path) -> Result<Vec<Verif
         .collect()
 }
 
-fn print_verified(verified: &Verified) {
+fn describe_verified(verified: &Verified, text: &mut String) -> Result<()> {
     let Verified {
         summary,
         shape,
         files,
     } = verified;
-    println!(
+    writeln!(
+        text,
         "{}/{}: {} images of {shape}",
         summary.name,
         summary.part.name(),
         summary.n_images,
-    );
+    )?;
     for file in files {
         let published = match file.published_by {
             Some(Source::Hub) => "the hub's file",
             Some(Source::Authors) => "the authors' file",
             None => "a copy of another make",
         };
-        println!("  {} ({published})", file.path.display());
-        println!("    SHA-256 {}", file.sha256);
+        writeln!(text, "  {} ({published})", file.path.display())?;
+        writeln!(text, "    SHA-256 {}", file.sha256)?;
     }
-    println!("  classes: {}", counts(&summary.class_counts));
+    writeln!(text, "  classes: {}", counts(&summary.class_counts))?;
     let figures = |values: &[f64]| {
         let values: Vec<String> = values.iter().map(|v| format!("{v:.4}")).collect();
         values.join(" ")
     };
-    println!(
+    writeln!(
+        text,
         "  channel means {}, deviations {}",
         figures(&summary.statistics.mean),
         figures(&summary.statistics.std)
-    );
-    println!("  content SHA-256 {}", summary.sha256);
-    at_most(&summary.duplicates, |group| {
-        println!("  equal images: {group:?}");
-    });
+    )?;
+    writeln!(text, "  content SHA-256 {}", summary.sha256)?;
+    at_most(&summary.duplicates, text, |group| {
+        format!("  equal images: {group:?}")
+    })?;
     for finding in &summary.findings {
-        println!("  differs: {finding}");
+        writeln!(text, "  differs: {finding}")?;
     }
+    Ok(())
 }
 
-/// Prints the first twenty items and how many there are beyond.
-fn at_most<T>(items: &[T], print: impl Fn(&T)) {
+/// The first twenty items, a line each, and how many there are beyond.
+fn at_most<T>(items: &[T], text: &mut String, line: impl Fn(&T) -> String) -> Result<()> {
     const SHOWN: usize = 20;
-    items.iter().take(SHOWN).for_each(print);
-    if items.len() > SHOWN {
-        println!(
-            "  … and {} more; --json lists them all",
-            items.len() - SHOWN
-        );
+    for item in items.iter().take(SHOWN) {
+        writeln!(text, "{}", line(item))?;
     }
+    if items.len() > SHOWN {
+        let rest = items.len() - SHOWN;
+        writeln!(text, "  … and {rest} more; --json lists them all")?;
+    }
+    Ok(())
 }
 
 fn counts(class_counts: &[usize]) -> String {

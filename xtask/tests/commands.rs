@@ -199,7 +199,10 @@ fn data_commands() {
         assert!(text.contains(part), "{part}");
     }
     let text = succeed(&["data", "verify"]);
-    assert!(text.contains("fashion-8/train: 3200 images"), "{text}");
+    assert!(
+        text.contains("embedded fashion-8/train: 3200 images"),
+        "{text}"
+    );
 
     let folder = TempDir::new().unwrap();
     let sheet = folder.path().join("sheet.png");

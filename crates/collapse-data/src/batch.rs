@@ -9,6 +9,10 @@ use crate::image_set::Pixels;
 use crate::{Error, ImageSet, ImageShape};
 
 /// Per-channel constants of the in-distribution set; only [`InDistribution`](crate::InDistribution) makes one.
+///
+/// ```compile_fail,E0451
+/// let foreign = collapse_data::Normalization { mean: vec![0.5], std: vec![0.5] };
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalization {
     mean: Vec<f32>,
