@@ -10,7 +10,7 @@ use crate::error::{DensityError, Result};
 use crate::factor::Factor;
 use crate::fit::per_class;
 use crate::linalg::{Cholesky, matmul_nt};
-use crate::params::{Covariance, Params, ValidParams};
+use crate::params::{Covariance, Jitter, Params, ValidParams};
 use crate::statistics::{PartialStatistics, stack_means};
 use crate::tied::{Divisor, TiedGaussian};
 
@@ -47,8 +47,20 @@ impl ValidParams {
         if features.nrows() == 0 {
             return Err(DensityError::Empty);
         }
-        let mut statistics = self.streaming(features.ncols())?;
-        statistics.update(features, labels)?;
+        let gather = || -> Result<PartialStatistics> {
+            let mut statistics = self.streaming(features.ncols())?;
+            statistics.update(features, labels)?;
+            Ok(statistics)
+        };
+        let statistics = gather()?;
+        // The ladder needs the covariances until the last class has passed. Where none of them is expected to fail they become
+        // their factors in place, which saves their memory; should one fail after all, they are computed again.
+        if self.jitter() == Jitter::Ladder && statistics.looks_regular() {
+            return match statistics.finish_at(Jitter::Fixed(0.0)) {
+                Err(DensityError::Singular { .. }) => gather()?.finish(),
+                outcome => outcome,
+            };
+        }
         statistics.finish()
     }
 
@@ -82,13 +94,18 @@ impl PartialStatistics {
     /// Classes with fewer than two samples (none, when the covariance is tied), singular covariances, squares beyond
     /// the range of f64.
     pub fn finish(self) -> Result<LabelledGaussianMixture> {
+        let jitter = self.params().jitter();
+        self.finish_at(jitter)
+    }
+
+    fn finish_at(self, jitter: Jitter) -> Result<LabelledGaussianMixture> {
         let (params, counts) = (*self.params(), self.counts());
         if counts.iter().all(|count| *count == 0) {
             return Err(DensityError::Empty);
         }
         let n_classes = counts.len();
         if params.covariance() == Covariance::Tied {
-            let tied = TiedGaussian::from_statistics(self, Divisor::Unbiased)?;
+            let tied = TiedGaussian::from_statistics(self, Divisor::Unbiased, jitter)?;
             return Ok(LabelledGaussianMixture {
                 params,
                 counts,
@@ -107,9 +124,9 @@ impl PartialStatistics {
             });
         }
         let n_features = self.n_features();
-        let (_, classes, _) = self.into_parts();
+        let (classes, _) = self.into_parts();
         let class_means = stack_means(&classes, n_features);
-        let fitted = per_class(classes, params.covariance(), params.jitter())?;
+        let fitted = per_class(classes, params.covariance(), jitter)?;
         Ok(LabelledGaussianMixture {
             params,
             counts,

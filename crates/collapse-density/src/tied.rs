@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
-use crate::fit::factorise;
+use crate::fit::{Scaled, factorise};
 use crate::linalg::{Cholesky, overflow_to_infinity, sum_by_lanes};
 use crate::params::{Covariance, Jitter, Params};
 use crate::rows::{Rows, check_shape};
@@ -70,7 +70,7 @@ impl TiedGaussian {
             .check()?;
         let mut statistics = PartialStatistics::new(params, features.ncols())?;
         statistics.update(features, labels)?;
-        Self::from_statistics(statistics, divisor)
+        Self::from_statistics(statistics, divisor, jitter)
     }
 
     /// Fits one mean and covariance to all rows.
@@ -91,9 +91,13 @@ impl TiedGaussian {
         Self::from_factor(class_means, Cholesky::new(covariance)?, 0.0)
     }
 
-    pub(crate) fn from_statistics(statistics: PartialStatistics, divisor: Divisor) -> Result<Self> {
+    pub(crate) fn from_statistics(
+        statistics: PartialStatistics,
+        divisor: Divisor,
+        jitter: Jitter,
+    ) -> Result<Self> {
         let n_features = statistics.n_features();
-        let (params, classes, pooled) = statistics.into_parts();
+        let (classes, pooled) = statistics.into_parts();
         let total: usize = classes.iter().map(|class| class.count).sum();
         if total == 0 {
             return Err(DensityError::Empty);
@@ -120,8 +124,13 @@ impl TiedGaussian {
         let spread = classes
             .iter()
             .fold(0.0f64, |max, class| max.max(class.spread));
-        let scaled = [(&scatter, 1.0 / divisor as f64, total, spread)];
-        let (mut factors, jitter) = factorise(&scaled, params.jitter())?;
+        let scaled = Scaled {
+            scatter,
+            scale: 1.0 / divisor as f64,
+            samples: total,
+            spread,
+        };
+        let (mut factors, jitter) = factorise(vec![scaled], jitter)?;
         let cholesky = factors.pop().ok_or(DensityError::Empty)?;
         Self::from_factor(stack_means(&classes, n_features), cholesky, jitter)
     }

@@ -123,6 +123,46 @@ pub fn symmetric_eigen(a: ArrayView2<f64>) -> Result<SymmetricEigen> {
     })
 }
 
+/// Right singular vectors, one per row, and singular values, descending, of row-major `rows` `[K, D]`, `K ≤ D`.
+pub(crate) fn right_singular(rows: &[f64], d: usize) -> Result<(Array2<f64>, Vec<f64>)> {
+    let k = rows.len() / d;
+    if k == 0 {
+        return Ok((Array2::zeros((0, d)), Vec::new()));
+    }
+    // Row-major [K, D] is column-major [D, K], the tall form that the decomposition prefers.
+    let svd = MatRef::from_column_major_slice(rows, d, k)
+        .thin_svd()
+        .map_err(|error| DensityError::Matrix {
+            what: format!("the singular values did not converge ({error:?})"),
+            remedy: "scale the features so that they are near 1",
+        })?;
+    let (u, s) = (svd.U(), svd.S().column_vector());
+    Ok((
+        Array2::from_shape_fn((k, d), |(i, j)| u[(j, i)]),
+        (0..k).map(|i| s[i]).collect(),
+    ))
+}
+
+/// `out [n, m] ← (out +) factor · rows [n, k] · right [k, m]` on this thread, row-major.
+pub(crate) fn multiply(
+    out: &mut [f64],
+    rows: &[f64],
+    right: MatRef<'_, f64>,
+    accumulate: Accum,
+    factor: f64,
+) {
+    let (k, m) = (right.nrows(), right.ncols());
+    let n = out.len() / m;
+    faer_matmul(
+        MatMut::from_row_major_slice_mut(out, n, m),
+        accumulate,
+        MatRef::from_row_major_slice(&rows[..n * k], n, k),
+        right,
+        factor,
+        Par::Seq,
+    );
+}
+
 /// `Σ f(a_i, b_i)` in eight running sums: a loop of vectors with one fixed order.
 pub(crate) fn sum_by_lanes(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
     let (left, right) = (a.as_chunks::<8>(), b.as_chunks::<8>());
