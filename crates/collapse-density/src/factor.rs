@@ -67,6 +67,15 @@ impl LowRank {
 }
 
 impl Factor {
+    /// Number of features.
+    pub(crate) fn dimension(&self) -> usize {
+        match self {
+            Self::Full(cholesky) => cholesky.dimension(),
+            Self::Diagonal(deviations) => deviations.len(),
+            Self::LowRank(low) => low.vectors.ncols(),
+        }
+    }
+
     pub(crate) fn log_determinant(&self) -> f64 {
         match self {
             Self::Full(cholesky) => cholesky.log_determinant(),

@@ -15,7 +15,10 @@ use crate::statistics::{PartialStatistics, stack_means};
 use crate::tied::{Divisor, TiedGaussian};
 
 /// A fitted labelled mixture of `C` Gaussians over `D` features.
+///
+/// It goes through serde; a file whose parts do not fit together is refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct LabelledGaussianMixture {
     pub(crate) params: ValidParams,
     pub(crate) counts: Vec<usize>,
@@ -24,6 +27,52 @@ pub struct LabelledGaussianMixture {
     pub(crate) log_determinants: Vec<f64>,
     jitter: f64,
     shrinkage: Option<Vec<f64>>,
+}
+
+/// What a file says about a mixture; it may say anything.
+#[derive(Deserialize)]
+struct Stored {
+    params: ValidParams,
+    counts: Vec<usize>,
+    class_means: Array2<f64>,
+    form: Form,
+    log_determinants: Vec<f64>,
+    jitter: f64,
+    shrinkage: Option<Vec<f64>>,
+}
+
+impl TryFrom<Stored> for LabelledGaussianMixture {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let (n_classes, d) = stored.class_means.dim();
+        let dimensions: Vec<usize> = match &stored.form {
+            Form::PerClass(factors) => factors.iter().map(Factor::dimension).collect(),
+            Form::Shared(tied) => vec![tied.class_means().ncols(); tied.class_means().nrows()],
+        };
+        let fits = dimensions.len() == n_classes
+            && dimensions.iter().all(|dimension| *dimension == d)
+            && stored.counts.len() == n_classes
+            && stored.log_determinants.len() == n_classes
+            && stored.params.n_classes() == n_classes;
+        if !fits {
+            return Err(DensityError::Matrix {
+                what: format!(
+                    "the stored parts are not those of {n_classes} classes and {d} features"
+                ),
+                remedy: "store the model again",
+            });
+        }
+        Ok(Self {
+            params: stored.params,
+            counts: stored.counts,
+            class_means: stored.class_means,
+            form: stored.form,
+            log_determinants: stored.log_determinants,
+            jitter: stored.jitter,
+            shrinkage: stored.shrinkage,
+        })
+    }
 }
 
 /// Where the covariances live.
@@ -264,6 +313,10 @@ impl<F: Float, D: Data<Elem = F>> PredictInplace<ArrayBase<D, Ix2>, Array1<usize
     for LabelledGaussianMixture
 {
     fn predict_inplace(&self, features: &ArrayBase<D, Ix2>, target: &mut Array1<usize>) {
+        if let Ok(classes) = LabelledGaussianMixture::predict(self, features.view()) {
+            target.assign(&classes);
+            return;
+        }
         for (row, target) in features.axis_chunks_iter(Axis(0), 1).zip(target) {
             *target = LabelledGaussianMixture::predict(self, row)
                 .ok()

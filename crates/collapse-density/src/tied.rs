@@ -29,6 +29,7 @@ pub enum Divisor {
 /// With one class it is a single Gaussian about the global mean (the background of the relative Mahalanobis
 /// score).
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct TiedGaussian {
     class_means: Array2<f64>,
     center: Array1<f64>,
@@ -36,6 +37,23 @@ pub struct TiedGaussian {
     whitened_means: Array2<f64>,
     cholesky: Cholesky,
     jitter: f64,
+}
+
+/// What a file says about a Gaussian; the rest follows.
+#[derive(Deserialize)]
+struct Stored {
+    class_means: Array2<f64>,
+    cholesky: Cholesky,
+    jitter: f64,
+}
+
+impl TryFrom<Stored> for TiedGaussian {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        check_shape(&stored.class_means.view(), stored.cholesky.dimension())?;
+        Self::from_factor(stored.class_means, stored.cholesky, stored.jitter)
+    }
 }
 
 impl TiedGaussian {

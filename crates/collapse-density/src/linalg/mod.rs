@@ -66,7 +66,7 @@ pub fn mean(features: ArrayView2<f64>) -> Result<Array1<f64>> {
 /// (`N` for the biased, `N − 1` for the unbiased estimate about the mean).
 ///
 /// # Errors
-/// When `center` has another length than the rows.
+/// When `center` has another length than the rows, and when squares leave the range of f64.
 pub fn covariance(
     features: ArrayView2<f64>,
     center: ndarray::ArrayView1<f64>,
@@ -84,6 +84,14 @@ pub fn covariance(
         if let Some(rows) = centered.as_slice() {
             sum.add_gram(rows);
         }
+    }
+    let trace: f64 = sum.diagonal().iter().sum();
+    let spread = || features.rows().into_iter().any(|row| row != center);
+    if !trace.is_finite() || (trace < f64::MIN_POSITIVE && spread()) {
+        return Err(DensityError::Matrix {
+            what: "the covariance of all rows leaves the range of f64".into(),
+            remedy: "scale the features so that their spread is between 1e-150 and 1e150",
+        });
     }
     Ok(sum.to_dense(1.0 / divisor))
 }

@@ -24,6 +24,7 @@ pub(crate) const PANEL: usize = 128;
 /// Panel `i` holds rows `128 i ..` of the lower triangle, columns up to and including its
 /// diagonal block, column-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct SymmetricPanels {
     dimension: usize,
     panels: Vec<Vec<f64>>,
@@ -189,6 +190,7 @@ impl SymmetricPanels {
 
 /// Lower-triangular Cholesky factor `L` of a positive-definite `[D, D]` matrix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Cholesky {
     dimension: usize,
     panels: Vec<Vec<f64>>,
@@ -308,6 +310,46 @@ impl Cholesky {
     /// When the number of columns differs.
     pub fn correlate(&self, x: ArrayView2<f64>) -> Result<Array2<f64>> {
         super::matmul_nt(x, self.to_dense().view())
+    }
+}
+
+/// What a file says about panels; it may say anything.
+#[derive(Deserialize)]
+struct Stored {
+    dimension: usize,
+    panels: Vec<Vec<f64>>,
+}
+
+impl Stored {
+    fn check(&self) -> Result<()> {
+        let wanted = extents(self.dimension).map(|(start, rows)| rows * (start + rows));
+        if self.panels.iter().map(Vec::len).eq(wanted) {
+            return Ok(());
+        }
+        Err(DensityError::Matrix {
+            what: format!("the panels are not those of {} rows", self.dimension),
+            remedy: "store the matrix again",
+        })
+    }
+}
+
+impl TryFrom<Stored> for SymmetricPanels {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        stored.check()?;
+        let Stored { dimension, panels } = stored;
+        Ok(Self { dimension, panels })
+    }
+}
+
+impl TryFrom<Stored> for Cholesky {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        stored.check()?;
+        let Stored { dimension, panels } = stored;
+        Ok(Self { dimension, panels })
     }
 }
 
