@@ -227,13 +227,28 @@ fn evaluate_fitted(
     epoch: usize,
 ) -> Result<Evaluation, Error> {
     let scores = score_sets(prepared, fitted)?;
-    let logits = prepared.test.logits();
+    let Some(logits) = prepared.test.logits() else {
+        return Err(Error::LogitsNotFilled);
+    };
     let labels = splits.test.labels_below(logits.ncols())?;
     let plain = calibration(logits, labels, 1.0)?;
+    let mut skipped: Vec<Skipped> = Vec::new();
     let temperature = match &splits.validation {
         Some(validation) => {
             let logits = validation.logits()?;
-            temperature_optimum(logits.view(), validation.labels_below(logits.ncols())?)?
+            let labels = validation.labels_below(logits.ncols())?;
+            match temperature_optimum(logits.view(), labels) {
+                Ok(temperature) => temperature,
+                // A network that is never wrong, or no better than chance, has none; that is no reason to lose its other figures.
+                Err(error @ collapse_ood::Error::Undefined { .. }) => {
+                    skipped.push(Skipped {
+                        score: "temperature scaling".to_owned(),
+                        reason: error.to_string(),
+                    });
+                    1.0
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         None => 1.0,
     };
@@ -251,14 +266,10 @@ fn evaluate_fitted(
             }
         }
     }
-    let mut skipped: Vec<Skipped> = fitted
-        .skipped
-        .iter()
-        .map(|skipped| Skipped {
-            score: skipped.name.clone(),
-            reason: skipped.reason.clone(),
-        })
-        .collect();
+    skipped.extend(fitted.skipped.iter().map(|skipped| Skipped {
+        score: skipped.name.clone(),
+        reason: skipped.reason.clone(),
+    }));
     skipped.extend(scores.failed.iter().cloned());
     skipped.dedup();
     Ok(Evaluation {
