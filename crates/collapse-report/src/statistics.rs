@@ -65,9 +65,6 @@ fn variance(values: &[f64]) -> f64 {
 }
 
 fn t_quantile(probability: f64, degrees: f64) -> Option<f64> {
-    if !(probability > 0.0 && probability < 1.0) {
-        return None;
-    }
     Some(
         StudentsT::new(0.0, 1.0, degrees)
             .ok()?
@@ -77,6 +74,7 @@ fn t_quantile(probability: f64, degrees: f64) -> Option<f64> {
 
 /// Student's t interval of the mean at `level` (e.g. 0.95); `None` for fewer than two values and for a level outside 0..1.
 pub fn t_interval(values: &[f64], level: f64) -> Option<(f64, f64)> {
+    (level > 0.0 && level < 1.0).then_some(())?;
     let summary = summarize(values)?;
     let half = t_quantile(0.5 + 0.5 * level, (summary.n as f64) - 1.0)? * summary.std?
         / (summary.n as f64).sqrt();
