@@ -25,9 +25,9 @@ ROWS_A_BATCH = 10_000
 Model = object
 
 
-def features(n: int, d: int, n_classes: int, seed: int, part: int) -> tuple[np.ndarray, np.ndarray]:
+def features(n: int, d: int, n_classes: int, separation: float, seed: int, part: int) -> tuple[np.ndarray, np.ndarray]:
     """Correlated classes around separate means, the same means for every part: [n, d], labels i mod C."""
-    means = 3.0 * np.random.default_rng(seed).standard_normal((n_classes, d))
+    means = separation * np.random.default_rng(seed).standard_normal((n_classes, d))
     labels = np.arange(n) % n_classes
     x = np.random.default_rng([seed, part]).standard_normal((n, d))
     x[:, 1:] += 0.5 * x[:, :-1]
@@ -135,14 +135,15 @@ def main() -> None:
     options.add_argument("--n", type=int, default=45_000, help="training rows")
     options.add_argument("--d", type=int, default=512, help="dimensions")
     options.add_argument("--classes", type=int, default=10)
+    options.add_argument("--separation", type=float, default=3.0, help="distance of the class means")
     options.add_argument("--rows", type=int, default=10_000, help="rows to score")
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--seed", type=int, default=1)
     arguments = options.parse_args()
     common.limit_threads(arguments.threads)
 
-    x, labels = features(arguments.n, arguments.d, arguments.classes, arguments.seed, part=0)
-    test, _ = features(arguments.rows, arguments.d, arguments.classes, arguments.seed, part=1)
+    x, labels = features(arguments.n, arguments.d, arguments.classes, arguments.separation, arguments.seed, part=0)
+    test, _ = features(arguments.rows, arguments.d, arguments.classes, arguments.separation, arguments.seed, part=1)
     first_rows = slice(0, min(arguments.rows, 1000))
     reference = score_scipy(fit_scipy(x, labels, arguments.classes), test[first_rows])
     for backend in BACKENDS if arguments.backend == "all" else (arguments.backend,):

@@ -1,10 +1,11 @@
 //! The factor of one covariance: what turns a centred row into its squared Mahalanobis norm.
 
+use faer::{Accum, MatRef};
 use ndarray::{Array1, Array2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::linalg::{Cholesky, symmetric_eigen};
+use crate::linalg::{Cholesky, multiply, overflow_to_infinity, right_singular, symmetric_eigen};
 
 /// A covariance in the form in which it is evaluated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ pub(crate) struct LowRank {
 
 impl LowRank {
     /// Keeps at most `rank` eigenpairs of `covariance` `[D, D]`.
-    pub(crate) fn new(covariance: &Array2<f64>, rank: usize, ridge: f64) -> Result<Self> {
+    pub(crate) fn of_covariance(covariance: &Array2<f64>, rank: usize, ridge: f64) -> Result<Self> {
         let eigen = symmetric_eigen(covariance.view())?;
         // Below this an eigenvalue is rounding of the larger ones.
         let floor = eigen.values[0].max(0.0) * f64::EPSILON * covariance.nrows() as f64;
@@ -41,9 +42,40 @@ impl LowRank {
             ridge,
         })
     }
+
+    /// Keeps at most `rank` eigenpairs of `rowsᵀ rows / divisor` for fewer rows than columns, `[K, D]` row-major.
+    ///
+    /// The singular values of the rows never meet as squares, so variances down to the square of the rounding are right.
+    pub(crate) fn of_rows(
+        rows: &[f64],
+        d: usize,
+        divisor: f64,
+        rank: usize,
+        ridge: f64,
+    ) -> Result<Self> {
+        let (vectors, singular) = right_singular(rows, d)?;
+        let largest = singular.first().copied().unwrap_or(0.0);
+        let floor = largest * f64::EPSILON * d as f64;
+        let kept = singular.iter().take(rank).take_while(|v| **v > floor);
+        let kept = kept.count();
+        Ok(Self {
+            vectors: vectors.slice(s![..kept, ..]).to_owned(),
+            values: singular[..kept].iter().map(|v| v * v / divisor).collect(),
+            ridge,
+        })
+    }
 }
 
 impl Factor {
+    /// Number of features.
+    pub(crate) fn dimension(&self) -> usize {
+        match self {
+            Self::Full(cholesky) => cholesky.dimension(),
+            Self::Diagonal(deviations) => deviations.len(),
+            Self::LowRank(low) => low.vectors.ncols(),
+        }
+    }
+
     pub(crate) fn log_determinant(&self) -> f64 {
         match self {
             Self::Full(cholesky) => cholesky.log_determinant(),
@@ -65,12 +97,7 @@ impl Factor {
                     *squared = terms.sum();
                 }
             }
-            Self::LowRank(low) => {
-                let d = low.vectors.ncols();
-                for (squared, row) in squared.iter_mut().zip(rows.chunks_exact_mut(d)) {
-                    *squared = low.squared_norm(row);
-                }
-            }
+            Self::LowRank(low) => low.squared_norms(rows, squared),
         }
     }
 
@@ -94,16 +121,29 @@ impl Factor {
 }
 
 impl LowRank {
-    /// The row loses its part in the kept directions, so the rest is measured without cancellation.
-    fn squared_norm(&self, row: &mut [f64]) -> f64 {
-        let mut inside = 0.0;
-        for (vector, value) in self.vectors.rows().into_iter().zip(&self.values) {
-            let along: f64 = vector.iter().zip(&*row).map(|(v, r)| v * r).sum();
-            row.iter_mut()
-                .zip(vector)
-                .for_each(|(r, v)| *r -= along * v);
-            inside += along * along / (value + self.ridge);
+    /// The rows lose their part in the kept directions, so the rest is measured without cancellation; a second
+    /// projection takes what the rounding of the first left.
+    fn squared_norms(&self, rows: &mut [f64], squared: &mut [f64]) {
+        let (kept, d) = self.vectors.dim();
+        let n = squared.len();
+        let mut along = vec![0.0; n * kept];
+        if let Some(vectors) = self.vectors.as_slice()
+            && kept > 0
+        {
+            let mut part = vec![0.0; n * kept];
+            for _ in 0..2 {
+                let directions = MatRef::from_row_major_slice(vectors, kept, d);
+                multiply(&mut part, rows, directions.transpose(), Accum::Replace, 1.0);
+                multiply(rows, &part, directions, Accum::Add, -1.0);
+                along.iter_mut().zip(&part).for_each(|(a, b)| *a += b);
+            }
         }
-        inside + row.iter().map(|r| r * r).sum::<f64>() / self.ridge
+        let inverse: Vec<f64> = self.values.iter().map(|v| 1.0 / (v + self.ridge)).collect();
+        for (i, (squared, rest)) in squared.iter_mut().zip(rows.chunks_exact(d)).enumerate() {
+            let along = along[i * kept..(i + 1) * kept].iter().zip(&inverse);
+            let inside: f64 = along.map(|(a, inverse)| a * a * inverse).sum();
+            let outside: f64 = rest.iter().map(|r| r * r).sum();
+            *squared = overflow_to_infinity(inside + outside / self.ridge);
+        }
     }
 }

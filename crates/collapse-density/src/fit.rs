@@ -18,7 +18,7 @@ pub(crate) struct Fitted {
 
 /// Factorises per-class covariances (all forms but the tied one).
 pub(crate) fn per_class(
-    mut classes: Vec<ClassMoments>,
+    classes: Vec<ClassMoments>,
     covariance: Covariance,
     jitter: Jitter,
 ) -> Result<Fitted> {
@@ -29,34 +29,36 @@ pub(crate) fn per_class(
     let (factors, jitter) = match covariance {
         Covariance::Diagonal => diagonal(&classes, jitter)?,
         Covariance::LowRank { rank, ridge } => {
-            let factors = classes.iter().map(|class| low_rank(class, rank, ridge));
+            let factors = classes.par_iter().map(|class| low_rank(class, rank, ridge));
             (factors.collect::<Result<_>>()?, ridge)
         }
         Covariance::Shrinkage(rule) => {
             let rho: Vec<f64> = classes.iter().map(|class| weight(class, rule)).collect();
-            let mut shrunk = Vec::with_capacity(classes.len());
-            for (class, rho) in classes.iter_mut().zip(&rho) {
-                let Some(scatter) = class.take_scatter() else {
-                    continue;
-                };
-                shrunk.push((scatter.shrunk(*rho), class.count, class.spread));
-            }
-            let scaled: Vec<Scaled> = shrunk
-                .iter()
-                .map(|(scatter, count, spread)| (scatter, 1.0 / *count as f64, *count, *spread))
-                .collect();
+            let shrunk = classes.into_iter().zip(&rho);
+            let shrunk = shrunk.filter_map(|(class, rho)| {
+                let (samples, spread) = (class.count, class.spread);
+                Some(Scaled {
+                    scatter: class.into_scatter()?.shrunk(*rho),
+                    scale: 1.0 / samples as f64,
+                    samples,
+                    spread,
+                })
+            });
+            let factors = full(shrunk.collect(), jitter)?;
             weights = Some(rho);
-            full(&scaled, jitter)?
+            factors
         }
         Covariance::Full | Covariance::Tied => {
-            let scaled: Vec<Scaled> = classes
-                .iter()
-                .filter_map(|class| {
-                    let divisor = (class.count - 1) as f64;
-                    Some((class.scatter()?, 1.0 / divisor, class.count, class.spread))
+            let scaled = classes.into_iter().filter_map(|class| {
+                let (samples, spread) = (class.count, class.spread);
+                Some(Scaled {
+                    scatter: class.into_scatter()?,
+                    scale: 1.0 / (samples - 1) as f64,
+                    samples,
+                    spread,
                 })
-                .collect();
-            full(&scaled, jitter)?
+            });
+            full(scaled.collect(), jitter)?
         }
     };
     Ok(Fitted {
@@ -66,56 +68,106 @@ pub(crate) fn per_class(
     })
 }
 
-/// A scatter matrix, the factor that makes it a covariance, the samples behind it and their spread.
-pub(crate) type Scaled<'a> = (&'a SymmetricPanels, f64, usize, f64);
+/// Whether every class can be expected to have a Cholesky factor without jitter.
+pub(crate) fn looks_regular(classes: &[ClassMoments]) -> bool {
+    classes.iter().all(|class| {
+        let diagonal = class.diagonal();
+        class.count > diagonal.len() && diagonal.iter().all(|v| *v > 0.0)
+    })
+}
 
-fn full(scaled: &[Scaled], jitter: Jitter) -> Result<(Vec<Factor>, f64)> {
+/// A scatter matrix and what makes it a covariance.
+pub(crate) struct Scaled {
+    pub(crate) scatter: SymmetricPanels,
+    /// One over the divisor.
+    pub(crate) scale: f64,
+    pub(crate) samples: usize,
+    pub(crate) spread: f64,
+}
+
+fn full(scaled: Vec<Scaled>, jitter: Jitter) -> Result<(Vec<Factor>, f64)> {
     let (factors, jitter) = factorise(scaled, jitter)?;
     Ok((factors.into_iter().map(Factor::Full).collect(), jitter))
 }
 
-/// Cholesky factors of all matrices at the first jitter where every one exists.
+/// Cholesky factors of all matrices at the first jitter where every one exists, in the memory of the matrices.
 ///
-/// A rung that changes no diagonal entry gives the same bits as no jitter, so it is not tried again: of DDU's 310
-/// rungs about 20 remain. The matrix that failed last is tried first.
-pub(crate) fn factorise(scaled: &[Scaled], jitter: Jitter) -> Result<(Vec<Cholesky>, f64)> {
-    for (class, (scatter, _, _, spread)) in scaled.iter().enumerate() {
-        check_range(class, &scatter.diagonal(), *spread)?;
+/// Where there is a choice, each rung is tried on copies, one class at a time (a few where they are small), since a class
+/// that fails sends all of them up the ladder. A rung that changes no diagonal entry gives the same bits as no jitter, so it is
+/// not tried again: of DDU's 310 rungs about 20 remain. The matrix that failed last is tried first.
+pub(crate) fn factorise(scaled: Vec<Scaled>, jitter: Jitter) -> Result<(Vec<Cholesky>, f64)> {
+    for (class, scaled) in scaled.iter().enumerate() {
+        check_range(class, &scaled.scatter.diagonal(), scaled.spread)?;
     }
+    let singular = |class: usize, samples: usize, dimension: usize, jitter: f64| {
+        Err(DensityError::Singular {
+            class,
+            samples,
+            dimension,
+            jitter,
+        })
+    };
+    let shift = match jitter {
+        Jitter::Fixed(shift) => shift,
+        Jitter::Ladder => match climb(&scaled, &jitter.candidates()) {
+            Ok(shift) => shift,
+            Err(class) => {
+                let (samples, d) = (scaled[class].samples, scaled[class].scatter.dimension());
+                return singular(class, samples, d, LAST_RUNG);
+            }
+        },
+    };
+    let mut factors = Vec::with_capacity(scaled.len());
+    for (class, scaled) in scaled.into_iter().enumerate() {
+        let (samples, d) = (scaled.samples, scaled.scatter.dimension());
+        match scaled.scatter.into_cholesky(scaled.scale, shift) {
+            Some(factor) => factors.push(factor),
+            None => return singular(class, samples, d, shift),
+        }
+    }
+    Ok((factors, shift))
+}
+
+/// The first rung at which every matrix has a factor, or the class that has none at the last.
+fn climb(scaled: &[Scaled], rungs: &[f64]) -> Result<f64, usize> {
     let diagonals: Vec<Vec<f64>> = scaled
         .iter()
-        .map(|(scatter, scale, ..)| scatter.diagonal().iter().map(|v| v * scale).collect())
+        .map(|s| s.scatter.diagonal().iter().map(|v| v * s.scale).collect())
         .collect();
-    let candidates = jitter.candidates();
+    let factorable = |s: &Scaled, shift: f64| s.scatter.cholesky(s.scale, shift).is_some();
     let mut last_failure = 0;
-    for (rung, &shift) in candidates.iter().enumerate() {
+    for (rung, &shift) in rungs.iter().enumerate() {
         let unchanged = |d: &Vec<f64>| d.iter().all(|v| v + shift == *v);
-        if rung > 0 && diagonals.get(last_failure).is_some_and(unchanged) {
-            continue;
-        }
-        if let Some((scatter, scale, ..)) = scaled.get(last_failure)
-            && rung > 0
-            && scatter.cholesky(*scale, shift).is_none()
+        if rung > 0
+            && (diagonals.get(last_failure).is_some_and(unchanged)
+                || scaled
+                    .get(last_failure)
+                    .is_some_and(|s| !factorable(s, shift)))
         {
             continue;
         }
-        let factors: Vec<Option<Cholesky>> = scaled
-            .par_iter()
-            .map(|(scatter, scale, ..)| scatter.cholesky(*scale, shift))
-            .collect();
-        match factors.iter().position(Option::is_none) {
+        let together = scaled.iter().map(|s| s.scatter.dimension()).max() <= Some(SMALL);
+        let failure = if together {
+            let failures = scaled.par_iter().map(|s| !factorable(s, shift));
+            failures
+                .collect::<Vec<bool>>()
+                .iter()
+                .position(|failed| *failed)
+        } else {
+            scaled.iter().position(|s| !factorable(s, shift))
+        };
+        match failure {
             Some(class) => last_failure = class,
-            None => return Ok((factors.into_iter().flatten().collect(), shift)),
+            None => return Ok(shift),
         }
     }
-    let (scatter, _, samples, _) = scaled[last_failure];
-    Err(DensityError::Singular {
-        class: last_failure,
-        samples,
-        dimension: scatter.dimension(),
-        jitter: candidates.last().copied().unwrap_or(0.0),
-    })
+    Err(last_failure)
 }
+
+/// Matrices up to this many rows are tried side by side; larger ones have parallel work inside.
+const SMALL: usize = 512;
+/// The last rung of DDU's ladder.
+const LAST_RUNG: f64 = 0.1;
 
 fn diagonal(classes: &[ClassMoments], jitter: Jitter) -> Result<(Vec<Factor>, f64)> {
     let variances: Vec<Vec<f64>> = classes
@@ -152,12 +204,20 @@ fn diagonal(classes: &[ClassMoments], jitter: Jitter) -> Result<(Vec<Factor>, f6
 }
 
 fn low_rank(class: &ClassMoments, rank: Option<usize>, ridge: f64) -> Result<Factor> {
-    let scatter = class.scatter().ok_or(DensityError::Empty)?;
     let divisor = (class.count - 1) as f64;
     // n samples span at most n − 1 directions about their mean.
     let rank = rank.unwrap_or(usize::MAX).min(class.count - 1);
-    let covariance = scatter.to_dense(1.0 / divisor);
-    Ok(Factor::LowRank(LowRank::new(&covariance, rank, ridge)?))
+    let low = match (class.scatter_rows(), class.scatter()) {
+        (Some(rows), _) => {
+            let d = class.diagonal().len();
+            LowRank::of_rows(rows, d, divisor, rank, ridge)?
+        }
+        (None, Some(scatter)) => {
+            LowRank::of_covariance(&scatter.to_dense(1.0 / divisor), rank, ridge)?
+        }
+        (None, None) => return Err(DensityError::Empty),
+    };
+    Ok(Factor::LowRank(low))
 }
 
 fn weight(class: &ClassMoments, rule: Shrinkage) -> f64 {

@@ -10,12 +10,15 @@ use crate::error::{DensityError, Result};
 use crate::factor::Factor;
 use crate::fit::per_class;
 use crate::linalg::{Cholesky, matmul_nt};
-use crate::params::{Covariance, Params, ValidParams};
+use crate::params::{Covariance, Jitter, Params, ValidParams};
 use crate::statistics::{PartialStatistics, stack_means};
 use crate::tied::{Divisor, TiedGaussian};
 
 /// A fitted labelled mixture of `C` Gaussians over `D` features.
+///
+/// It goes through serde; a file whose parts do not fit together is refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct LabelledGaussianMixture {
     pub(crate) params: ValidParams,
     pub(crate) counts: Vec<usize>,
@@ -24,6 +27,52 @@ pub struct LabelledGaussianMixture {
     pub(crate) log_determinants: Vec<f64>,
     jitter: f64,
     shrinkage: Option<Vec<f64>>,
+}
+
+/// What a file says about a mixture; it may say anything.
+#[derive(Deserialize)]
+struct Stored {
+    params: ValidParams,
+    counts: Vec<usize>,
+    class_means: Array2<f64>,
+    form: Form,
+    log_determinants: Vec<f64>,
+    jitter: f64,
+    shrinkage: Option<Vec<f64>>,
+}
+
+impl TryFrom<Stored> for LabelledGaussianMixture {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let (n_classes, d) = stored.class_means.dim();
+        let dimensions: Vec<usize> = match &stored.form {
+            Form::PerClass(factors) => factors.iter().map(Factor::dimension).collect(),
+            Form::Shared(tied) => vec![tied.class_means().ncols(); tied.class_means().nrows()],
+        };
+        let fits = dimensions.len() == n_classes
+            && dimensions.iter().all(|dimension| *dimension == d)
+            && stored.counts.len() == n_classes
+            && stored.log_determinants.len() == n_classes
+            && stored.params.n_classes() == n_classes;
+        if !fits {
+            return Err(DensityError::Matrix {
+                what: format!(
+                    "the stored parts are not those of {n_classes} classes and {d} features"
+                ),
+                remedy: "store the model again",
+            });
+        }
+        Ok(Self {
+            params: stored.params,
+            counts: stored.counts,
+            class_means: stored.class_means,
+            form: stored.form,
+            log_determinants: stored.log_determinants,
+            jitter: stored.jitter,
+            shrinkage: stored.shrinkage,
+        })
+    }
 }
 
 /// Where the covariances live.
@@ -47,8 +96,20 @@ impl ValidParams {
         if features.nrows() == 0 {
             return Err(DensityError::Empty);
         }
-        let mut statistics = self.streaming(features.ncols())?;
-        statistics.update(features, labels)?;
+        let gather = || -> Result<PartialStatistics> {
+            let mut statistics = self.streaming(features.ncols())?;
+            statistics.update(features, labels)?;
+            Ok(statistics)
+        };
+        let statistics = gather()?;
+        // The ladder needs the covariances until the last class has passed. Where none of them is expected to fail they become
+        // their factors in place, which saves their memory; should one fail after all, they are computed again.
+        if self.jitter() == Jitter::Ladder && statistics.looks_regular() {
+            return match statistics.finish_at(Jitter::Fixed(0.0)) {
+                Err(DensityError::Singular { .. }) => gather()?.finish(),
+                outcome => outcome,
+            };
+        }
         statistics.finish()
     }
 
@@ -82,13 +143,18 @@ impl PartialStatistics {
     /// Classes with fewer than two samples (none, when the covariance is tied), singular covariances, squares beyond
     /// the range of f64.
     pub fn finish(self) -> Result<LabelledGaussianMixture> {
+        let jitter = self.params().jitter();
+        self.finish_at(jitter)
+    }
+
+    fn finish_at(self, jitter: Jitter) -> Result<LabelledGaussianMixture> {
         let (params, counts) = (*self.params(), self.counts());
         if counts.iter().all(|count| *count == 0) {
             return Err(DensityError::Empty);
         }
         let n_classes = counts.len();
         if params.covariance() == Covariance::Tied {
-            let tied = TiedGaussian::from_statistics(self, Divisor::Unbiased)?;
+            let tied = TiedGaussian::from_statistics(self, Divisor::Unbiased, jitter)?;
             return Ok(LabelledGaussianMixture {
                 params,
                 counts,
@@ -107,9 +173,9 @@ impl PartialStatistics {
             });
         }
         let n_features = self.n_features();
-        let (_, classes, _) = self.into_parts();
+        let (classes, _) = self.into_parts();
         let class_means = stack_means(&classes, n_features);
-        let fitted = per_class(classes, params.covariance(), params.jitter())?;
+        let fitted = per_class(classes, params.covariance(), jitter)?;
         Ok(LabelledGaussianMixture {
             params,
             counts,
@@ -247,6 +313,10 @@ impl<F: Float, D: Data<Elem = F>> PredictInplace<ArrayBase<D, Ix2>, Array1<usize
     for LabelledGaussianMixture
 {
     fn predict_inplace(&self, features: &ArrayBase<D, Ix2>, target: &mut Array1<usize>) {
+        if let Ok(classes) = LabelledGaussianMixture::predict(self, features.view()) {
+            target.assign(&classes);
+            return;
+        }
         for (row, target) in features.axis_chunks_iter(Axis(0), 1).zip(target) {
             *target = LabelledGaussianMixture::predict(self, row)
                 .ok()

@@ -24,15 +24,18 @@
 //! * [`LabelledGaussianMixture`]: one Gaussian per class, DDU's score. [`Params`] choose the
 //!   [`Covariance`] and the [`Jitter`]; [`PartialStatistics`] fits in one pass over chunks and merges parts.
 //! * [`TiedGaussian`]: class means with one covariance, for the Mahalanobis family.
-//! * [`EmMixture`]: linfa's unlabelled mixture, whitened first, with the same `score` face.
+//! * [`EmMixture`]: linfa's unlabelled mixture, whitened first, with the same `score` face; [`agreement()`](agreement()) tells whether
+//!   the two say the same.
 //! * [`linalg`]: the f64 products and factorisations behind them.
 //!
 //! # Caveats
 //! * Everything is computed in f64, also from f32 features: on collapsed features f32 log-densities tie.
 //! * For rank-deficient classes (`n_c ≤ D`) the jitter that the ladder finds depends on rounding, and log-densities
 //!   at so small a jitter are far from exact in any implementation. Prefer [`Covariance::Shrinkage`].
-//! * Full covariances need `C · D² / 2` numbers twice while the factors are computed.
+//!   With fewer samples than dimensions [`Covariance::LowRank`] is exact at any ridge.
+//! * A model of full covariances holds `C · D² / 2` numbers; fitting needs no second copy of them where the covariances are regular.
 
+mod agreement;
 mod em;
 mod error;
 mod factor;
@@ -47,6 +50,7 @@ mod shrinkage;
 mod statistics;
 mod tied;
 
+pub use agreement::{Agreement, agreement};
 pub use em::{EmMixture, EmParams};
 pub use error::{DensityError, Result};
 pub use labelled::LabelledGaussianMixture;

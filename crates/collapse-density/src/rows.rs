@@ -3,6 +3,7 @@
 use linfa::Float;
 use ndarray::{ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
 
@@ -49,28 +50,46 @@ impl<'a, F: Float> Rows<'a, F> {
         }
     }
 
-    /// Means of the classes; a class without rows has the zero mean.
-    ///
-    /// The sums run over differences to the class's first row, so the mean is as exact as a two-pass one.
-    pub(crate) fn class_means(&self, members: &[Vec<usize>]) -> Result<Vec<Vec<f64>>> {
-        let mean = |indices: &Vec<usize>| {
-            let mut sum = vec![0.0; self.n_features()];
-            let Some((&first, rest)) = indices.split_first() else {
-                return sum;
-            };
-            let origin: Vec<f64> = self.row(first).iter().map(|v| to_f64(*v)).collect();
-            for &row in rest {
-                for ((sum, value), origin) in sum.iter_mut().zip(self.row(row)).zip(&origin) {
+    /// Row `i` in f64, `[D]`.
+    pub(crate) fn to_vec(&self, i: usize) -> Vec<f64> {
+        self.row(i).iter().map(|v| to_f64(*v)).collect()
+    }
+
+    /// Writes row `i` minus `center` to `out`.
+    pub(crate) fn center_about(&self, i: usize, center: &Center, out: &mut [f64]) {
+        let values = self.row(i).iter().zip(&center.origin);
+        for ((out, (value, origin)), offset) in out.iter_mut().zip(values).zip(&center.offset) {
+            *out = (to_f64(*value) - origin) - offset;
+        }
+    }
+
+    /// Centres of the classes about the origins they already have, else about their first row; `None` for a class without rows.
+    pub(crate) fn centers(
+        &self,
+        members: &[Vec<usize>],
+        origins: &[Option<&[f64]>],
+    ) -> Result<Vec<Option<Center>>> {
+        let center = |(indices, origin): (&Vec<usize>, &Option<&[f64]>)| {
+            let &first = indices.first()?;
+            let origin = origin.map_or_else(|| self.to_vec(first), <[f64]>::to_vec);
+            let mut offset = vec![0.0; self.n_features()];
+            for &row in indices {
+                for ((sum, value), origin) in offset.iter_mut().zip(self.row(row)).zip(&origin) {
                     *sum += to_f64(*value) - origin;
                 }
             }
             let n = indices.len() as f64;
-            let pairs = sum.iter().zip(&origin);
-            pairs.map(|(sum, origin)| origin + sum / n).collect()
+            offset.iter_mut().for_each(|sum| *sum /= n);
+            Some(Center { origin, offset })
         };
-        let means: Vec<Vec<f64>> = members.par_iter().map(mean).collect();
-        match means.iter().position(|m| m.iter().any(|v| !v.is_finite())) {
-            None => Ok(means),
+        let centers: Vec<Option<Center>> = members.par_iter().zip(origins).map(center).collect();
+        let bad = |center: &Option<Center>| {
+            center
+                .as_ref()
+                .is_some_and(|c| c.offset.iter().any(|v| !v.is_finite()))
+        };
+        match centers.iter().position(bad) {
+            None => Ok(centers),
             Some(class) => {
                 self.check_finite()?;
                 Err(DensityError::Range {
@@ -81,13 +100,15 @@ impl<'a, F: Float> Rows<'a, F> {
         }
     }
 
-    /// Largest distance of a feature of these rows from `mean`.
-    pub(crate) fn spread(&self, indices: &[usize], mean: &[f64]) -> f64 {
-        let gap = |(value, mean): (&F, &f64)| (to_f64(*value) - mean).abs();
-        let rows = indices
-            .iter()
-            .flat_map(|row| self.row(*row).iter().zip(mean));
-        rows.map(gap).fold(0.0, f64::max)
+    /// Largest distance of a feature of these rows from `center`.
+    pub(crate) fn spread(&self, indices: &[usize], center: &Center) -> f64 {
+        let mut centered = vec![0.0; self.n_features()];
+        indices.iter().fold(0.0, |largest, &row| {
+            self.center_about(row, center, &mut centered);
+            centered
+                .iter()
+                .fold(largest, |max, v| f64::max(max, v.abs()))
+        })
     }
 
     /// Names the first NaN or infinity in row-major order.
@@ -110,6 +131,30 @@ impl<'a, F: Float> Rows<'a, F> {
             column: at % d,
             value: to_f64(self.all()[at]),
         })
+    }
+}
+
+/// A mean as `origin + offset`: the origin is one of the rows, so that the offset is as small as their spread and
+/// keeps its digits where all rows nearly coincide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Center {
+    pub(crate) origin: Vec<f64>,
+    pub(crate) offset: Vec<f64>,
+}
+
+impl Center {
+    /// The mean itself, rounded once.
+    pub(crate) fn mean(&self) -> Vec<f64> {
+        let parts = self.origin.iter().zip(&self.offset);
+        parts.map(|(origin, offset)| origin + offset).collect()
+    }
+
+    /// `other − self`, exact to the rounding of the offsets when the origins are near.
+    pub(crate) fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = f64> + 'a {
+        let origins = other.origin.iter().zip(&self.origin);
+        let offsets = other.offset.iter().zip(&self.offset);
+        let pairs = origins.zip(offsets);
+        pairs.map(|((b, a), (q, p))| (b - a) + (q - p))
     }
 }
 
@@ -157,7 +202,7 @@ impl Block {
     }
 
     /// Appends centred rows, as many as fit.
-    pub(crate) fn gather<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], mean: &[f64]) {
+    pub(crate) fn gather<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], center: &Center) {
         let d = self.n_features;
         let count = indices.len().min(self.room());
         let end = self.filled + count * d;
@@ -165,7 +210,7 @@ impl Block {
             .par_chunks_exact_mut(d)
             .with_min_len(32)
             .zip(indices)
-            .for_each(|(out, row)| rows.center(*row, mean, out));
+            .for_each(|(out, row)| rows.center_about(*row, center, out));
         self.filled = end;
     }
 }

@@ -82,6 +82,17 @@ impl LabelledGaussianMixture {
         self.weighted_score(features, &vec![0.0; self.n_classes()])
     }
 
+    /// As [`score`](Self::score), from log-densities rounded to f32 first, as DDU's released code stores them. For parity alone: on collapsed
+    /// features such scores tie.
+    ///
+    /// # Errors
+    /// As [`log_density`](Self::log_density).
+    pub fn score_of_f32_densities<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<f64>> {
+        let densities = self.log_density(features)?.mapv(|v| f64::from(v as f32));
+        let rows = densities.axis_iter(Axis(0));
+        Ok(rows.map(|row| log_sum_exp(row.iter().copied())).collect())
+    }
+
     /// As [`score`](Self::score) with the logarithms of class priors added: the log-likelihood of the mixture when they are
     /// [`log_priors`](Self::log_priors).
     ///

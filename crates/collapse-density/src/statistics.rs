@@ -2,8 +2,9 @@
 //!
 //! Each chunk is centred about its own class means before anything is squared, and enters the
 //! total through the exact update of Chan, Golub and LeVeque (1983),
-//! `S ← S_a + S_b + (n_a n_b / (n_a + n_b)) δ δᵀ` with `δ = μ_b − μ_a`, so nothing cancels when the spread is
-//! tiny beside the means. The `δ` term rides along as one more row of the Gram matrix.
+//! `S ← S_a + S_b + (n_a n_b / (n_a + n_b)) δ δᵀ` with `δ = μ_b − μ_a`. Means are kept as a row of the class plus an
+//! offset, so neither they nor `δ` lose digits when the spread is tiny beside them: collapsed features lose
+//! nothing to two passes. The `δ` term rides along as one more row of the Gram matrix.
 
 use linfa::Float;
 use ndarray::{Array2, ArrayView2};
@@ -11,15 +12,18 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
+use crate::fit::looks_regular;
 use crate::linalg::{SymmetricPanels, sum_by_lanes};
 use crate::params::{Covariance, Shrinkage, ValidParams};
-use crate::rows::{Block, Rows, check_shape};
+use crate::rows::{Block, Center, Rows, check_shape};
 
 /// Second moments of one class about its mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Scatter {
     Full(SymmetricPanels),
     Diagonal(Vec<f64>),
+    /// Centred rows whose Gram matrix is the scatter, while they are fewer than the columns.
+    Rows(Vec<f64>),
 }
 
 /// Sums that Ledoit and Wolf's rule needs beside the scatter: `Σ q²` and `Σ q r` for centred rows `r`, `q = ‖r‖²`.
@@ -33,7 +37,8 @@ struct Fourth {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ClassMoments {
     pub(crate) count: usize,
-    pub(crate) mean: Vec<f64>,
+    /// `None` until the first row.
+    center: Option<Center>,
     /// Largest distance of a feature from its chunk's mean, looked up where the squares vanish: tells squares too small for
     /// f64 from no spread.
     pub(crate) spread: f64,
@@ -45,7 +50,8 @@ pub(crate) struct ClassMoments {
 /// [`merge`](Self::merge) parts computed elsewhere, and turn them into a model with
 /// [`finish`](Self::finish).
 ///
-/// Memory: `C · D² / 2` numbers for full covariances, `D² / 2` for a tied one, whatever the number of rows.
+/// Memory, whatever the number of rows: `C · D² / 2` numbers for full covariances, `D² / 2` for a tied one, `C · D` for diagonal ones. The
+/// low-rank form keeps a class's rows while they are fewer than `D`. The statistics go through serde, so parts can be computed on several machines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PartialStatistics {
     params: ValidParams,
@@ -66,9 +72,10 @@ impl PartialStatistics {
         }
         let shared = params.covariance() == Covariance::Tied;
         let scatter = || match params.covariance() {
-            Covariance::Full | Covariance::Shrinkage(_) | Covariance::LowRank { .. } => {
+            Covariance::Full | Covariance::Shrinkage(_) => {
                 Scatter::Full(SymmetricPanels::zeros(n_features))
             }
+            Covariance::LowRank { .. } => Scatter::Rows(Vec::new()),
             Covariance::Diagonal => Scatter::Diagonal(vec![0.0; n_features]),
             Covariance::Tied => Scatter::Full(SymmetricPanels::zeros(0)),
         };
@@ -78,7 +85,7 @@ impl PartialStatistics {
         );
         let classes = (0..params.n_classes()).map(|_| ClassMoments {
             count: 0,
-            mean: vec![0.0; n_features],
+            center: None,
             spread: 0.0,
             scatter: scatter(),
             fourth: fourth.then(|| Fourth {
@@ -117,43 +124,50 @@ impl PartialStatistics {
     pub fn update<F: Float>(&mut self, features: ArrayView2<F>, labels: &[usize]) -> Result<()> {
         let members = self.group(&features, labels)?;
         let rows = Rows::new(&features);
-        let means = rows.class_means(&members)?;
+        let origins: Vec<Option<&[f64]>> = self.classes.iter().map(ClassMoments::origin).collect();
+        let centers = rows.centers(&members, &origins)?;
         if let Some(pooled) = &mut self.pooled {
             let mut block = Block::new(self.n_features, rows.len() + members.len());
-            for ((class, indices), mean) in self.classes.iter_mut().zip(&members).zip(&means) {
-                if block.room() == 0 {
-                    pooled.add_gram(block.filled());
-                    block.clear();
-                }
-                class.shift_row(indices.len(), mean, &mut block);
-                let mut left = indices.as_slice();
-                while !left.is_empty() {
+            for ((class, indices), center) in self.classes.iter_mut().zip(&members).zip(&centers) {
+                let Some(center) = center else { continue };
+                let mut flush = |block: &mut Block| {
                     if block.room() == 0 {
                         pooled.add_gram(block.filled());
                         block.clear();
                     }
+                };
+                flush(&mut block);
+                class.shift_row(indices.len(), center, &mut block);
+                let mut left = indices.as_slice();
+                while !left.is_empty() {
+                    flush(&mut block);
                     let (run, rest) = left.split_at(left.len().min(block.room()));
-                    block.gather(&rows, run, mean);
+                    block.gather(&rows, run, center);
                     left = rest;
                 }
-                class.advance_mean(indices.len(), mean);
+                class.advance(indices.len(), center);
             }
             pooled.add_gram(block.filled());
         } else {
             self.classes
                 .par_iter_mut()
                 .zip(&members)
-                .zip(&means)
-                .for_each(|((class, indices), mean)| class.update(&rows, indices, mean));
+                .zip(&centers)
+                .for_each(|((class, indices), center)| {
+                    if let Some(center) = center {
+                        class.update(&rows, indices, center);
+                    }
+                });
         }
         let shared = self.pooled.as_ref().map(SymmetricPanels::diagonal);
-        for ((class, indices), mean) in self.classes.iter_mut().zip(&members).zip(&means) {
+        for ((class, indices), center) in self.classes.iter_mut().zip(&members).zip(&centers) {
             let vanished = |diagonal: &[f64]| diagonal.iter().sum::<f64>() < f64::MIN_POSITIVE;
-            if shared
-                .as_deref()
-                .map_or_else(|| vanished(&class.diagonal()), vanished)
+            if let Some(center) = center
+                && shared
+                    .as_deref()
+                    .map_or_else(|| vanished(&class.diagonal()), vanished)
             {
-                class.spread = class.spread.max(rows.spread(indices, mean));
+                class.spread = class.spread.max(rows.spread(indices, center));
             }
         }
         Ok(())
@@ -174,10 +188,11 @@ impl PartialStatistics {
         if let (Some(mine), Some(theirs)) = (&mut self.pooled, &other.pooled) {
             mine.add(theirs);
             for (a, b) in self.classes.iter_mut().zip(&other.classes) {
+                let Some(center) = &b.center else { continue };
                 let mut block = Block::new(self.n_features, 1);
-                a.shift_row(b.count, &b.mean, &mut block);
+                a.shift_row(b.count, center, &mut block);
                 mine.add_gram(block.filled());
-                a.advance_mean(b.count, &b.mean);
+                a.advance(b.count, center);
                 a.spread = a.spread.max(b.spread);
             }
             return Ok(());
@@ -188,8 +203,13 @@ impl PartialStatistics {
         Ok(())
     }
 
-    pub(crate) fn into_parts(self) -> (ValidParams, Vec<ClassMoments>, Option<SymmetricPanels>) {
-        (self.params, self.classes, self.pooled)
+    pub(crate) fn into_parts(self) -> (Vec<ClassMoments>, Option<SymmetricPanels>) {
+        (self.classes, self.pooled)
+    }
+
+    /// Whether full class covariances can be expected to have factors without jitter.
+    pub(crate) fn looks_regular(&self) -> bool {
+        self.pooled.is_none() && looks_regular(&self.classes)
     }
 
     /// Row indices of each class.
@@ -222,63 +242,69 @@ impl PartialStatistics {
 }
 
 impl ClassMoments {
-    fn update<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], mean: &[f64]) {
-        if indices.is_empty() {
-            return;
-        }
+    fn update<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], center: &Center) {
+        let d = center.offset.len();
         // Fourth moments of two parts need the scatter of both apart, so they meet in `absorb`.
         if self.fourth.is_some() && self.count > 0 {
             let mut part = Self {
                 count: 0,
-                mean: vec![0.0; mean.len()],
+                center: None,
                 spread: 0.0,
-                scatter: Scatter::Full(SymmetricPanels::zeros(mean.len())),
+                scatter: Scatter::Full(SymmetricPanels::zeros(d)),
                 fourth: Some(Fourth {
                     sum: 0.0,
-                    weighted: vec![0.0; mean.len()],
+                    weighted: vec![0.0; d],
                 }),
             };
-            part.update(rows, indices, mean);
+            part.update(rows, indices, center);
             self.absorb(&part);
             return;
         }
-        let mut block = Block::new(mean.len(), indices.len() + 1);
-        self.shift_row(indices.len(), mean, &mut block);
+        let mut block = Block::new(d, indices.len() + 1);
+        self.shift_row(indices.len(), center, &mut block);
         let mut left = indices;
         while !left.is_empty() {
             let (run, rest) = left.split_at(left.len().min(block.room()));
-            block.gather(rows, run, mean);
+            block.gather(rows, run, center);
             if let Some(fourth) = &mut self.fourth {
-                fourth.add(block.filled(), mean.len());
+                fourth.add(block.filled(), d);
             }
-            self.scatter.add_gram(block.filled());
+            self.scatter.add_gram(block.filled(), d);
             block.clear();
             left = rest;
         }
-        self.advance_mean(indices.len(), mean);
+        self.advance(indices.len(), center);
+    }
+
+    fn origin(&self) -> Option<&[f64]> {
+        self.center.as_ref().map(|center| center.origin.as_slice())
+    }
+
+    /// Mean of the rows, `[D]`; `None` before the first.
+    pub(crate) fn mean(&self) -> Option<Vec<f64>> {
+        self.center.as_ref().map(Center::mean)
     }
 
     /// Puts `√(n_a n_b / (n_a + n_b)) (μ_b − μ_a)` into the block.
-    fn shift_row(&self, count: usize, mean: &[f64], block: &mut Block) {
-        if self.count == 0 || count == 0 {
-            return;
-        }
+    fn shift_row(&self, count: usize, center: &Center, block: &mut Block) {
+        let Some(own) = &self.center else { return };
         let (a, b) = (self.count as f64, count as f64);
         let weight = (a / (a + b) * b).sqrt();
-        block.push(self.mean.iter().zip(mean).map(|(a, b)| weight * (b - a)));
+        block.push(own.difference(center).map(|delta| weight * delta));
     }
 
-    fn advance_mean(&mut self, count: usize, mean: &[f64]) {
-        if count == 0 {
-            return;
-        }
+    /// Takes `count` rows with this mean into count and mean.
+    fn advance(&mut self, count: usize, center: &Center) {
         let total = self.count + count;
         let weight = count as f64 / total as f64;
-        if self.count == 0 {
-            self.mean.copy_from_slice(mean);
-        } else {
-            for (a, b) in self.mean.iter_mut().zip(mean) {
-                *a += weight * (b - *a);
+        match &mut self.center {
+            None => self.center = Some(center.clone()),
+            Some(own) => {
+                let moves: Vec<f64> = own.difference(center).map(|delta| weight * delta).collect();
+                own.offset
+                    .iter_mut()
+                    .zip(moves)
+                    .for_each(|(offset, by)| *offset += by);
             }
         }
         self.count = total;
@@ -286,27 +312,19 @@ impl ClassMoments {
 
     /// Merges the moments of other rows of the same class.
     fn absorb(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
+        let Some(center) = &other.center else { return };
+        if self.center.is_none() {
             *self = other.clone();
             return;
         }
         self.merge_fourth(other);
         self.spread = self.spread.max(other.spread);
-        match (&mut self.scatter, &other.scatter) {
-            (Scatter::Full(a), Scatter::Full(b)) => a.add(b),
-            (Scatter::Diagonal(a), Scatter::Diagonal(b)) => {
-                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            }
-            (Scatter::Full(_), Scatter::Diagonal(_)) | (Scatter::Diagonal(_), Scatter::Full(_)) => {
-            }
-        }
-        let mut block = Block::new(self.mean.len(), 1);
-        self.shift_row(other.count, &other.mean, &mut block);
-        self.scatter.add_gram(block.filled());
-        self.advance_mean(other.count, &other.mean);
+        let d = center.offset.len();
+        self.scatter.absorb(&other.scatter, d);
+        let mut block = Block::new(d, 1);
+        self.shift_row(other.count, center, &mut block);
+        self.scatter.add_gram(block.filled(), d);
+        self.advance(other.count, center);
     }
 
     /// Moves both fourth-moment sums to the common mean `μ`. With `d = μ_part − μ`, `Q = Σ q = tr S`:
@@ -315,12 +333,10 @@ impl ClassMoments {
     fn merge_fourth(&mut self, other: &Self) {
         let total = (self.count + other.count) as f64;
         let shares = [other.count as f64 / total, -(self.count as f64) / total];
-        let delta: Vec<f64> = self
-            .mean
-            .iter()
-            .zip(&other.mean)
-            .map(|(a, b)| a - b)
-            .collect();
+        let (Some(own), Some(theirs)) = (&self.center, &other.center) else {
+            return;
+        };
+        let delta: Vec<f64> = theirs.difference(own).collect();
         let moved = |part: &Self, share: f64| -> Option<Fourth> {
             let (Some(fourth), Scatter::Full(scatter)) = (&part.fourth, &part.scatter) else {
                 return None;
@@ -356,15 +372,23 @@ impl ClassMoments {
     pub(crate) fn scatter(&self) -> Option<&SymmetricPanels> {
         match &self.scatter {
             Scatter::Full(panels) => Some(panels),
-            Scatter::Diagonal(_) => None,
+            Scatter::Diagonal(_) | Scatter::Rows(_) => None,
         }
     }
 
-    /// Moves the full scatter out, when it is kept.
-    pub(crate) fn take_scatter(&mut self) -> Option<SymmetricPanels> {
-        match &mut self.scatter {
-            Scatter::Full(panels) => Some(std::mem::replace(panels, SymmetricPanels::zeros(0))),
-            Scatter::Diagonal(_) => None,
+    /// The full scatter, when it is kept.
+    pub(crate) fn into_scatter(self) -> Option<SymmetricPanels> {
+        match self.scatter {
+            Scatter::Full(panels) => Some(panels),
+            Scatter::Diagonal(_) | Scatter::Rows(_) => None,
+        }
+    }
+
+    /// Centred rows `[K, D]`, row-major, whose Gram matrix is the scatter, when they are kept.
+    pub(crate) fn scatter_rows(&self) -> Option<&[f64]> {
+        match &self.scatter {
+            Scatter::Rows(rows) => Some(rows),
+            Scatter::Diagonal(_) | Scatter::Full(_) => None,
         }
     }
 
@@ -373,6 +397,12 @@ impl ClassMoments {
         match &self.scatter {
             Scatter::Full(panels) => panels.diagonal(),
             Scatter::Diagonal(values) => values.clone(),
+            Scatter::Rows(rows) => {
+                let d = self.center.as_ref().map_or(1, |center| center.offset.len());
+                let mut sum = vec![0.0; d];
+                add_squares(&mut sum, rows);
+                sum
+            }
         }
     }
 
@@ -383,15 +413,45 @@ impl ClassMoments {
 }
 
 impl Scatter {
-    fn add_gram(&mut self, rows: &[f64]) {
+    /// Adds `rowsᵀ · rows` of row-major centred rows `[K, D]`.
+    fn add_gram(&mut self, rows: &[f64], d: usize) {
         match self {
             Self::Full(panels) => panels.add_gram(rows),
-            Self::Diagonal(sum) => {
-                for row in rows.chunks_exact(sum.len()) {
-                    sum.iter_mut().zip(row).for_each(|(s, v)| *s += v * v);
-                }
+            Self::Diagonal(sum) => add_squares(sum, rows),
+            Self::Rows(kept) if kept.len() + rows.len() <= d * d => kept.extend_from_slice(rows),
+            Self::Rows(kept) => {
+                let mut panels = SymmetricPanels::zeros(d);
+                panels.add_gram(kept);
+                panels.add_gram(rows);
+                *self = Self::Full(panels);
             }
         }
+    }
+
+    /// Adds the scatter of other rows about their own mean.
+    fn absorb(&mut self, other: &Self, d: usize) {
+        match (&mut *self, other) {
+            (Self::Full(a), Self::Full(b)) => a.add(b),
+            (Self::Diagonal(a), Self::Diagonal(b)) => {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            }
+            (_, Self::Rows(rows)) => self.add_gram(rows, d),
+            (Self::Rows(rows), Self::Full(panels)) => {
+                let mut panels = panels.clone();
+                panels.add_gram(rows);
+                *self = Self::Full(panels);
+            }
+            // Parts of one kind of covariance meet here, so what is left cannot be.
+            (Self::Full(_), Self::Diagonal(_)) | (Self::Diagonal(_), Self::Full(_)) => {}
+            (Self::Rows(_), Self::Diagonal(_)) => {}
+        }
+    }
+}
+
+/// Adds the squares of row-major rows, column by column.
+fn add_squares(sum: &mut [f64], rows: &[f64]) {
+    for row in rows.chunks_exact(sum.len()) {
+        sum.iter_mut().zip(row).for_each(|(s, v)| *s += v * v);
     }
 }
 
@@ -412,7 +472,13 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sum_by_lanes(a, b, |a, b| a * b)
 }
 
-/// Class means as an array `[C, D]`.
+/// Class means as an array `[C, D]`; zero for a class without rows.
 pub(crate) fn stack_means(classes: &[ClassMoments], n_features: usize) -> Array2<f64> {
-    Array2::from_shape_fn((classes.len(), n_features), |(c, j)| classes[c].mean[j])
+    let mut out = Array2::zeros((classes.len(), n_features));
+    for (mut row, class) in out.rows_mut().into_iter().zip(classes) {
+        if let Some(mean) = class.mean() {
+            row.assign(&ndarray::ArrayView1::from(&mean));
+        }
+    }
+    out
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DensityError, Result};
-use crate::fit::factorise;
+use crate::fit::{Scaled, factorise};
 use crate::linalg::{Cholesky, overflow_to_infinity, sum_by_lanes};
 use crate::params::{Covariance, Jitter, Params};
 use crate::rows::{Rows, check_shape};
@@ -29,6 +29,7 @@ pub enum Divisor {
 /// With one class it is a single Gaussian about the global mean (the background of the relative Mahalanobis
 /// score).
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct TiedGaussian {
     class_means: Array2<f64>,
     center: Array1<f64>,
@@ -36,6 +37,23 @@ pub struct TiedGaussian {
     whitened_means: Array2<f64>,
     cholesky: Cholesky,
     jitter: f64,
+}
+
+/// What a file says about a Gaussian; the rest follows.
+#[derive(Deserialize)]
+struct Stored {
+    class_means: Array2<f64>,
+    cholesky: Cholesky,
+    jitter: f64,
+}
+
+impl TryFrom<Stored> for TiedGaussian {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        check_shape(&stored.class_means.view(), stored.cholesky.dimension())?;
+        Self::from_factor(stored.class_means, stored.cholesky, stored.jitter)
+    }
 }
 
 impl TiedGaussian {
@@ -70,7 +88,7 @@ impl TiedGaussian {
             .check()?;
         let mut statistics = PartialStatistics::new(params, features.ncols())?;
         statistics.update(features, labels)?;
-        Self::from_statistics(statistics, divisor)
+        Self::from_statistics(statistics, divisor, jitter)
     }
 
     /// Fits one mean and covariance to all rows.
@@ -91,9 +109,13 @@ impl TiedGaussian {
         Self::from_factor(class_means, Cholesky::new(covariance)?, 0.0)
     }
 
-    pub(crate) fn from_statistics(statistics: PartialStatistics, divisor: Divisor) -> Result<Self> {
+    pub(crate) fn from_statistics(
+        statistics: PartialStatistics,
+        divisor: Divisor,
+        jitter: Jitter,
+    ) -> Result<Self> {
         let n_features = statistics.n_features();
-        let (params, classes, pooled) = statistics.into_parts();
+        let (classes, pooled) = statistics.into_parts();
         let total: usize = classes.iter().map(|class| class.count).sum();
         if total == 0 {
             return Err(DensityError::Empty);
@@ -120,8 +142,13 @@ impl TiedGaussian {
         let spread = classes
             .iter()
             .fold(0.0f64, |max, class| max.max(class.spread));
-        let scaled = [(&scatter, 1.0 / divisor as f64, total, spread)];
-        let (mut factors, jitter) = factorise(&scaled, params.jitter())?;
+        let scaled = Scaled {
+            scatter,
+            scale: 1.0 / divisor as f64,
+            samples: total,
+            spread,
+        };
+        let (mut factors, jitter) = factorise(vec![scaled], jitter)?;
         let cholesky = factors.pop().ok_or(DensityError::Empty)?;
         Self::from_factor(stack_means(&classes, n_features), cholesky, jitter)
     }

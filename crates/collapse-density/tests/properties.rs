@@ -130,7 +130,7 @@ fn shrinkage_weights_match_their_formulas() {
 
 #[test]
 fn merged_parts_equal_the_whole_even_when_collapsed() {
-    for scale in [1.0, 1e-9] {
+    for scale in [1.0, 1e-6, 1e-9] {
         let (mut x, labels) = clusters(4, 120, 130, 2, 3.0);
         let centers = [1.0, -2.0];
         for (mut row, &label) in x.rows_mut().into_iter().zip(&labels) {
@@ -164,10 +164,33 @@ fn merged_parts_equal_the_whole_even_when_collapsed() {
                 &streamed.covariance(1).unwrap(),
                 &whole.covariance(1).unwrap(),
             );
-            // The features themselves carry 1e-16 / 1e-9 of their spread.
-            let limit = if scale == 1.0 { 1e-12 } else { 1e-6 };
-            assert!(error < limit, "{form:?} {scale:e}: {error:e}");
+            assert!(error < 1e-12, "{form:?} {scale:e}: {error:e}");
         }
+    }
+}
+
+/// The covariance of the same numbers in twice the digits is what a stream of collapsed features must find.
+#[test]
+fn a_stream_of_collapsed_features_is_as_exact_as_two_passes() {
+    let (n, d) = (400, 5);
+    let mut x = normals(31, n, d);
+    x.mapv_inplace(|v| 1.0 + 1e-10 * v);
+    // x − 1 is exact, so its moments are those of x without their cancellation.
+    let small = &x - 1.0;
+    let centered = &small - &small.mean_axis(Axis(0)).unwrap();
+    let exact = centered.t().dot(&centered) / (n - 1) as f64;
+    let params = LabelledGaussianMixture::params(1).jitter(Jitter::Fixed(0.0));
+    let params = params.check().unwrap();
+    let covariance = |chunk: usize| {
+        let mut statistics = params.streaming(d).unwrap();
+        for rows in x.axis_chunks_iter(Axis(0), chunk) {
+            statistics.update(rows, &vec![0; rows.nrows()]).unwrap();
+        }
+        statistics.finish().unwrap().covariance(0).unwrap()
+    };
+    for chunk in [n, 64, 7, 1] {
+        let error = relative(&covariance(chunk), &exact);
+        assert!(error < 1e-13, "chunks of {chunk}: {error:e}");
     }
 }
 
@@ -251,6 +274,11 @@ fn linfa_data_sets_of_f32_and_f64_fit_and_predict() {
     let model = LabelledGaussianMixture::params(2).fit(&dataset).unwrap();
     let predicted: Array1<usize> = Predict::predict(&model, &x);
     assert_eq!(predicted.to_vec(), labels);
+    // linfa's trait has no errors: a row that cannot be evaluated gets no class.
+    let mut broken = x.clone();
+    broken[[1, 2]] = f64::NAN;
+    let predicted: Array1<usize> = Predict::predict(&model, &broken);
+    assert_eq!((predicted[0], predicted[1]), (labels[0], 2));
     let single = Dataset::new(x.mapv(|v| v as f32), Array1::from(labels));
     let from_f32 = LabelledGaussianMixture::params(2).fit(&single).unwrap();
     let (a, b) = (
@@ -272,6 +300,29 @@ fn a_model_survives_serialisation() {
             model.score(x.view()).unwrap()
         );
     }
+}
+
+#[test]
+fn stored_parts_that_do_not_fit_are_refused() {
+    let (x, labels) = clusters(13, 60, 3, 2, 1.0);
+    for form in [Covariance::Full, Covariance::Tied, Covariance::Diagonal] {
+        let model = serde_json::to_value(fit(&x, &labels, 2, form)).unwrap();
+        let changes: [fn(&mut serde_json::Value); 3] = [
+            |model| model["counts"] = serde_json::json!([1]),
+            |model| model["class_means"]["dim"] = serde_json::json!([3, 2]),
+            |model| model["log_determinants"] = serde_json::json!([0.0, 0.0, 0.0]),
+        ];
+        for change in changes {
+            let mut broken = model.clone();
+            change(&mut broken);
+            assert!(
+                serde_json::from_value::<LabelledGaussianMixture>(broken).is_err(),
+                "{form:?}"
+            );
+        }
+    }
+    let short = r#"{"dimension": 2, "panels": [[1.0, 0.0, 0.0]]}"#;
+    assert!(serde_json::from_str::<collapse_density::linalg::Cholesky>(short).is_err());
 }
 
 #[test]

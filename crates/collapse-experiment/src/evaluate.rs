@@ -223,7 +223,9 @@ fn evaluate_fitted(
     epoch: usize,
 ) -> Result<Evaluation, Error> {
     let scores = score_sets(prepared, fitted)?;
-    let logits = prepared.test.logits();
+    let Some(logits) = prepared.test.logits() else {
+        return Err(Error::LogitsNotFilled);
+    };
     let labels = splits.test.labels_below(logits.ncols())?;
     let plain = calibration(logits, labels, 1.0)?;
     let (temperature, temperature_undefined) = best_temperature(splits)?;
@@ -245,14 +247,11 @@ fn evaluate_fitted(
             }
         }
     }
-    let mut skipped: Vec<Skipped> = fitted
-        .skipped
-        .iter()
-        .map(|skipped| Skipped {
-            score: skipped.name.clone(),
-            reason: skipped.reason.clone(),
-        })
-        .collect();
+    let unfitted = fitted.skipped.iter().map(|skipped| Skipped {
+        score: skipped.name.clone(),
+        reason: skipped.reason.clone(),
+    });
+    let mut skipped: Vec<Skipped> = unfitted.collect();
     skipped.extend(scores.failed.iter().cloned());
     skipped.dedup();
     Ok(Evaluation {

@@ -17,7 +17,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The ending of the file name says nothing that can be read.
-    #[error("{}: unknown kind of feature file; it must end in .safetensors, .npz or .npy", path.display())]
+    #[error("{}: unknown kind of feature file; it must end in .safetensors, .npz or .npy, or be a folder of .npy files", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,

@@ -33,7 +33,8 @@
 //!
 //! and text metadata in the header, of which only `l2` (`true`: the head saw z/‖z‖) changes what
 //! is computed; `dataset`, `split`, `net`, `epoch` and `seed` are carried along.
-//! `.npz` archives with arrays of the same names, and `.npy` files of bare features, are read too.
+//! `.npz` archives with arrays of the same names, folders of `.npy` files of the same names, and single `.npy` files of
+//! bare features are read too.
 //!
 //! # The map
 //! * [`FeatureSet`], [`Head`]: the values, their shapes and the checks on them.

@@ -11,9 +11,42 @@ use crate::number::{Number, Stream};
 use crate::read::{Layout, Role, Tensors, open};
 
 pub(crate) fn load_array(path: &Path) -> Result<Tensors> {
+    let mut tensors = Tensors::default();
+    take_file(path, "features", &mut tensors)?;
+    Ok(tensors)
+}
+
+/// The `.npy` files of a folder, each named after what it holds.
+pub(crate) fn load_folder(folder: &Path) -> Result<Tensors> {
+    let io = |source| Error::Io {
+        path: folder.to_owned(),
+        verb: "read",
+        source,
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let name = name.to_string_lossy();
+        names.extend(name.strip_suffix(".npy").map(str::to_owned));
+    }
+    // The order of a folder is not that of names.
+    names.sort();
+    let mut tensors = Tensors::default();
+    for name in names {
+        take_file(&folder.join(format!("{name}.npy")), &name, &mut tensors)?;
+    }
+    Ok(tensors)
+}
+
+/// Reads one `.npy` file as the array `name`, if that has a meaning.
+fn take_file(path: &Path, name: &str, tensors: &mut Tensors) -> Result<()> {
+    tensors.names.push(name.to_owned());
+    if Role::of(name).is_none() && name != "l2" {
+        return Ok(());
+    }
     let (file, length) = open(path)?;
     let array = NpyFile::new(BufReader::new(file)).map_err(|error| damaged(path, "npy", &error))?;
-    let (layout, mut reader) = layout(path, "features", array)?;
+    let (layout, mut reader) = layout(path, name, array)?;
     let count = layout
         .shape
         .iter()
@@ -26,10 +59,34 @@ pub(crate) fn load_array(path: &Path) -> Result<Tensors> {
             found: length,
         });
     }
-    let mut tensors = Tensors::default();
-    tensors.names.push("features".to_owned());
-    tensors.take(path, Role::Features, layout, &mut reader)?;
-    Ok(tensors)
+    take_array(path, "npy", name, layout, &mut reader, tensors)
+}
+
+/// Puts one array in its place.
+fn take_array(
+    path: &Path,
+    format: &'static str,
+    name: &str,
+    layout: Layout,
+    reader: &mut dyn Read,
+    tensors: &mut Tensors,
+) -> Result<()> {
+    if let Some(role) = Role::of(name) {
+        return tensors.take(path, role, layout, reader);
+    }
+    let stream = Stream {
+        reader,
+        number: layout.number,
+        count: 1,
+        big_endian: layout.big_endian,
+    };
+    let flag = stream
+        .floats()
+        .map_err(|error| damaged(path, format, &error))?;
+    tensors
+        .metadata
+        .insert("l2".to_owned(), (flag[0] != 0.0).to_string());
+    Ok(())
 }
 
 pub(crate) fn load_archive(path: &Path) -> Result<Tensors> {
@@ -46,29 +103,12 @@ pub(crate) fn load_archive(path: &Path) -> Result<Tensors> {
             continue;
         };
         tensors.names.push(name.clone());
-        let role = Role::of(&name);
-        if role.is_none() && name != "l2" {
+        if Role::of(&name).is_none() && name != "l2" {
             continue;
         }
         let array = NpyFile::new(entry).map_err(|error| damaged(path, "npz", &error))?;
         let (layout, mut reader) = layout(path, &name, array)?;
-        match role {
-            Some(role) => tensors.take(path, role, layout, &mut reader)?,
-            None => {
-                let stream = Stream {
-                    reader: &mut reader,
-                    number: layout.number,
-                    count: 1,
-                    big_endian: layout.big_endian,
-                };
-                let flag = stream
-                    .floats()
-                    .map_err(|error| damaged(path, "npz", &error))?;
-                tensors
-                    .metadata
-                    .insert("l2".to_owned(), (flag[0] != 0.0).to_string());
-            }
-        }
+        take_array(path, "npz", &name, layout, &mut reader, &mut tensors)?;
     }
     Ok(tensors)
 }

@@ -11,7 +11,8 @@ use crate::set::{FeatureSet, Head};
 use crate::{numpy, tensors};
 
 /// Reads a feature file: `.safetensors`, `.npz` (arrays of the same names, `head_weight` and
-/// `head_bias` allowed for the head, optional boolean `l2`) or `.npy` (features alone).
+/// `head_bias` allowed for the head, optional boolean `l2`), a folder with one `.npy` file for every
+/// such name, or one `.npy` file (features alone).
 ///
 /// Floating tensors may be f16, bf16, f32 or f64 and become f64; labels may have any integer
 /// type. Labels that are all −1, as some exporters mark out-of-distribution sets, count as absent.
@@ -25,6 +26,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<FeatureSet> {
         .extension()
         .and_then(|ending| ending.to_str())
         .map(str::to_ascii_lowercase);
+    if path.is_dir() {
+        return numpy::load_folder(path)?.into_set(&path.display().to_string());
+    }
     let tensors = match ending.as_deref() {
         Some("safetensors") => tensors::load(path)?,
         Some("npz") => numpy::load_archive(path)?,

@@ -240,6 +240,32 @@ fn numpy_archive() {
 }
 
 #[test]
+fn folder_of_numpy_files() {
+    let folder = folder();
+    let write = |name: &str, file: Vec<u8>| std::fs::write(folder.path().join(name), file).unwrap();
+    let message = read(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("no tensor `features`"), "{message}");
+    let values = bytes(&[3.0f32, 4.0, 0.0, 2.0], f32::to_le_bytes);
+    write("features.npy", npy("<f4", false, "(2, 2)", &values));
+    write("labels.npy", npy("|i1", false, "(2,)", &[0, 1]));
+    write("logits.npy", npy("<f4", true, "(2, 2)", &values));
+    write("l2.npy", npy("|b1", false, "()", &[1]));
+    write("notes.txt", b"not an array".to_vec());
+    let set = read(folder.path()).unwrap();
+    assert!(set.l2());
+    assert_eq!(set.labels, Some(vec![0, 1]));
+    assert_eq!(set.logits, Some(array![[3.0, 0.0], [4.0, 2.0]]));
+
+    // The message names the file of the folder that is wrong.
+    write("labels.npy", npy("<f4", false, "(2,)", &values[..8]));
+    let message = read(folder.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("labels.npy") && message.contains("integer"),
+        "{message}"
+    );
+}
+
+#[test]
 fn messages_name_file_tensor_value_and_remedy() {
     let folder = folder();
     let path = folder.path().join("a.safetensors");

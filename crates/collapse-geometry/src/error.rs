@@ -78,6 +78,14 @@ pub enum GeometryError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Squares of the features leave the range of f64.
+    #[error(
+        "the largest feature is {largest:e}, whose square leaves the range of f64: scale the features to between 1e-140 and 1e150,          or measure all of them at once with `measure`, which scales them itself"
+    )]
+    Range {
+        /// Largest absolute value of the chunk.
+        largest: f64,
+    },
     /// A decomposition did not converge.
     #[error(
         "the singular values of the class means did not converge: check the features for extreme values"

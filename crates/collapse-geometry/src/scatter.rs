@@ -20,7 +20,7 @@ const BLOCK_ROWS: usize = 256;
 /// Streaming statistics of labelled features: counts, class means, within-class scatter.
 ///
 /// Holds one `[D, D]` matrix; [`measure`](crate::measure) needs none when all features are at hand.
-/// Squares of the features must stay in the range of f64.
+/// Squares of the features must stay in the range of f64; others are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassScatter {
     counts: Vec<usize>,
@@ -84,11 +84,15 @@ impl ClassScatter {
     /// Takes in a chunk: features `[N, D]` and one label per row.
     ///
     /// # Errors
-    /// Wrong shapes, labels outside `0..n_classes`, NaN or infinite features; the statistics are unchanged then.
+    /// Wrong shapes, labels outside `0..n_classes`, NaN or infinite features, features whose squares leave the range of f64; the
+    /// statistics are unchanged then.
     pub fn update(&mut self, features: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
         let d = self.means.ncols();
         let members = group(&features, labels, self.counts.len(), d)?;
-        check_finite(features, "feature")?;
+        let largest = check_finite(features, "feature")?;
+        if largest > 0.0 && !(1e-140..=1e150).contains(&largest) {
+            return Err(GeometryError::Range { largest });
+        }
         let means: Vec<Vec<f64>> = members
             .par_iter()
             .map(|rows| class_mean(&features, rows, 1.0))

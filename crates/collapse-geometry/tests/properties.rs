@@ -263,6 +263,27 @@ fn undefined_measures_are_typed_errors() {
 }
 
 #[test]
+fn a_stream_refuses_what_it_cannot_square() {
+    for scale in [1e-300, 1e300] {
+        let case = Case::new(5, 30, 4, 3, 0.5);
+        let mut scatter = ClassScatter::new(3, 4).unwrap();
+        let before = scatter.clone();
+        let error = scatter.update((&case.features * scale).view(), &case.labels);
+        assert!(
+            matches!(error, Err(GeometryError::Range { .. })),
+            "{error:?}"
+        );
+        assert_eq!(scatter, before);
+        // All at once is scaled first.
+        let scaled = Case {
+            features: &case.features * scale,
+            ..case
+        };
+        assert!(scaled.measure().unwrap().variability.nc1.is_finite());
+    }
+}
+
+#[test]
 fn one_sample_a_class_has_no_spread() {
     let found = Case::new(6, 5, 8, 5, 1.0).measure().unwrap();
     assert!(found.variability.nc1 < 1e-20);
@@ -270,8 +291,10 @@ fn one_sample_a_class_has_no_spread() {
 
 #[test]
 fn many_classes_in_few_and_in_many_dimensions() {
-    for (d, n_classes) in [(16, 100), (256, 100)] {
-        let found = Case::new(7, 400, d, n_classes, 0.1).measure().unwrap();
+    for (d, n_classes) in [(16, 100), (256, 100), (2048, 10), (2048, 1000), (32, 1000)] {
+        let found = Case::new(7, 4 * n_classes, d, n_classes, 0.1)
+            .measure()
+            .unwrap();
         assert!(found.variability.nc1.is_finite() && found.variability.nc1 > 0.0);
         assert_eq!(found.classes.len(), n_classes);
     }

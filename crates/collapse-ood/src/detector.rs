@@ -1,26 +1,48 @@
 use ndarray::Array1;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use collapse_density::{Covariance, Jitter};
 
 use crate::detectors::{
-    Ash, AshVariant, Energy, Fdbd, FdbdScale, FeatureNorm, Gen, Gmm, GmmSpace, Knn, Mahalanobis,
-    MahalanobisOptions, MaxLogit, MaxSoftmax, Nci, Neco, NecoComponents, NnGuide, React, Residual,
-    She, SoftmaxEntropy, Vim,
+    Ash, AshVariant, Em, Energy, Fdbd, FdbdScale, FeatureNorm, Gen, Gmm, GmmSpace, Knn,
+    Mahalanobis, MahalanobisOptions, MaxLogit, MaxSoftmax, Nci, Neco, NecoComponents, NnGuide,
+    React, Residual, She, SoftmaxEntropy, Vim,
 };
 use crate::error::{Error, Result};
 use crate::inputs::{Inputs, TrainInputs};
+
+/// Rows that all detectors score before the next are read.
+const BLOCK_ROWS: usize = 2048;
 
 /// A fitted score of how much a sample looks in-distribution.
 pub trait Detector {
     /// The name in tables and files.
     fn name(&self) -> &'static str;
 
-    /// One confidence per sample, `[N]`, larger = more in-distribution.
+    /// One number per sample, `[N]`; what a detector has to say. Callers want [`score`](Self::score).
     ///
     /// # Errors
-    /// Features of other dimensions than in training; samples for which the score is undefined.
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>>;
+    /// As [`score`](Self::score), but for NaN.
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>>;
+
+    /// One confidence per sample, `[N]`, larger = more in-distribution; ±∞ where it leaves the range of f64, never NaN.
+    ///
+    /// # Errors
+    /// Features of other dimensions than in training; samples for which the score is undefined, by the number of their row.
+    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let scores = self.compute(inputs)?;
+        match scores.iter().position(|score| score.is_nan()) {
+            None => Ok(scores),
+            Some(row) => Err(Error::undefined(
+                self.name(),
+                format!(
+                    "row {} leaves the range of f64 on the way; scale the features or leave the row out",
+                    inputs.row_number(row)
+                ),
+            )),
+        }
+    }
 }
 
 /// Settings of the detectors; the defaults are those of the papers or of OpenOOD.
@@ -31,6 +53,8 @@ pub struct Settings {
     pub gmm_covariance: Covariance,
     /// Jitter of the Gaussian mixtures.
     pub gmm_jitter: Jitter,
+    /// Principal components of the EM mixture; fewer where the features span fewer.
+    pub em_components: usize,
     /// Neighbours k of kNN (50 in its paper); at most the training samples are used.
     pub knn_neighbours: usize,
     /// Neighbours k of NNGuide (10 in its paper).
@@ -60,6 +84,7 @@ impl Default for Settings {
         Self {
             gmm_covariance: Covariance::Full,
             gmm_jitter: Jitter::Ladder,
+            em_components: 32,
             knn_neighbours: 50,
             nnguide_neighbours: 10,
             vim_dimension: None,
@@ -75,12 +100,22 @@ impl Default for Settings {
     }
 }
 
+/// What a detector computes with beside features.
+enum Needs {
+    Features,
+    Logits,
+    Head,
+    HeadAndLogits,
+}
+
 /// One line of the table of detectors.
 pub struct Entry {
     /// The name in tables and files.
     pub name: &'static str,
     /// Whether the last linear layer is needed.
     pub needs_head: bool,
+    /// Whether logits are needed.
+    pub needs_logits: bool,
     fit: fn(&TrainInputs, &Settings) -> Result<AnyDetector>,
 }
 
@@ -111,92 +146,96 @@ fn gmm(train: &TrainInputs, space: GmmSpace, settings: &Settings) -> Result<AnyD
 #[must_use]
 pub fn detectors() -> &'static [Entry] {
     macro_rules! entry {
-        ($name:literal, $needs_head:literal, |$train:pat_param, $settings:pat_param| $fit:expr) => {
+        ($name:literal, $needs:ident, |$train:pat_param, $settings:pat_param| $fit:expr) => {
             Entry {
                 name: $name,
-                needs_head: $needs_head,
+                needs_head: matches!(Needs::$needs, Needs::Head | Needs::HeadAndLogits),
+                needs_logits: matches!(Needs::$needs, Needs::Logits | Needs::HeadAndLogits),
                 fit: |$train, $settings| $fit,
             }
         };
     }
     const ALL: &[Entry] = &[
-        entry!("max_softmax", false, |_, _| Ok(AnyDetector::MaxSoftmax(
+        entry!("max_softmax", Logits, |_, _| Ok(AnyDetector::MaxSoftmax(
             MaxSoftmax
         ))),
-        entry!("softmax_entropy", false, |_, _| Ok(
+        entry!("softmax_entropy", Logits, |_, _| Ok(
             AnyDetector::SoftmaxEntropy(SoftmaxEntropy)
         )),
-        entry!("energy", false, |_, _| Ok(AnyDetector::Energy(Energy))),
-        entry!("max_logit", false, |_, _| Ok(AnyDetector::MaxLogit(
+        entry!("energy", Logits, |_, _| Ok(AnyDetector::Energy(Energy))),
+        entry!("max_logit", Logits, |_, _| Ok(AnyDetector::MaxLogit(
             MaxLogit
         ))),
-        entry!("feature_norm", false, |_, _| Ok(AnyDetector::FeatureNorm(
-            FeatureNorm
-        ))),
-        entry!("gmm_features", false, |train, settings| gmm(
+        entry!("feature_norm", Features, |_, _| Ok(
+            AnyDetector::FeatureNorm(FeatureNorm)
+        )),
+        entry!("gmm_features", Features, |train, settings| gmm(
             train,
             GmmSpace::Features,
             settings
         )),
-        entry!("gmm_logits", false, |train, settings| gmm(
+        entry!("gmm_logits", Logits, |train, settings| gmm(
             train,
             GmmSpace::Logits,
             settings
         )),
-        entry!("mahalanobis", false, |train, _| mahalanobis(
+        entry!("gmm_em", Features, |train, settings| {
+            Em::fit(train, settings.em_components).map(AnyDetector::Em)
+        }),
+        entry!("mahalanobis", Features, |train, _| mahalanobis(
             train, false, false
         )),
-        entry!("relative_mahalanobis", false, |train, _| mahalanobis(
+        entry!("relative_mahalanobis", Features, |train, _| mahalanobis(
             train, true, false
         )),
-        entry!("mahalanobis_pp", false, |train, _| mahalanobis(
+        entry!("mahalanobis_pp", Features, |train, _| mahalanobis(
             train, false, true
         )),
-        entry!("relative_mahalanobis_pp", false, |train, _| mahalanobis(
+        entry!("relative_mahalanobis_pp", Features, |train, _| mahalanobis(
             train, true, true
         )),
-        entry!("knn", false, |train, settings| {
+        entry!("knn", Features, |train, settings| {
             let neighbours = settings.knn_neighbours.min(train.labels().len());
             Knn::fit(train, neighbours).map(AnyDetector::Knn)
         }),
-        entry!("vim", true, |train, settings| Vim::fit(
+        entry!("vim", HeadAndLogits, |train, settings| Vim::fit(
             train,
             settings.vim_dimension
         )
         .map(AnyDetector::Vim)),
-        entry!("residual", true, |train, settings| {
+        entry!("residual", Head, |train, settings| {
             Residual::fit(train, settings.vim_dimension).map(AnyDetector::Residual)
         }),
-        entry!("neco", false, |train, settings| Neco::fit(
+        entry!("neco", Features, |train, settings| Neco::fit(
             train,
             settings.neco_components
         )
         .map(AnyDetector::Neco)),
-        entry!("nci", true, |train, settings| Nci::fit(
+        entry!("nci", HeadAndLogits, |train, settings| Nci::fit(
             train,
             settings.nci_alpha
         )
         .map(AnyDetector::Nci)),
-        entry!("fdbd", true, |train, _| Fdbd::fit(
+        entry!("fdbd", HeadAndLogits, |train, _| Fdbd::fit(
             train,
             FdbdScale::DistanceToMean
         )
         .map(AnyDetector::Fdbd)),
-        entry!("gen", false, |_, settings| {
+        entry!("gen", Logits, |_, settings| {
             Gen::new(settings.gen_gamma, settings.gen_largest).map(AnyDetector::Gen)
         }),
-        entry!("react", true, |train, settings| {
+        entry!("react", Head, |train, settings| {
             React::fit(train, settings.react_percentile).map(AnyDetector::React)
         }),
-        entry!("ash", true, |train, settings| {
+        entry!("ash", Head, |train, settings| {
             Ash::fit(train, settings.ash_variant, settings.ash_percentile).map(AnyDetector::Ash)
         }),
-        entry!("scale", true, |train, settings| {
+        entry!("scale", Head, |train, settings| {
             Ash::fit(train, AshVariant::ScaleAll, settings.scale_percentile).map(AnyDetector::Ash)
         }),
-        entry!("she", false, |train, _| She::fit(train)
+        entry!("she", Logits, |train, _| She::fit(train)
             .map(AnyDetector::She)),
-        entry!("nnguide", false, |train, settings| {
+        entry!("nnguide", Logits, |train, settings| {
             let neighbours = settings.nnguide_neighbours.min(train.labels().len());
             NnGuide::fit(train, neighbours).map(AnyDetector::NnGuide)
         }),
@@ -222,9 +261,9 @@ macro_rules! any_detector {
                 }
             }
 
-            fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+            fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
                 match self {
-                    $(Self::$variant(detector) => detector.score(inputs),)*
+                    $(Self::$variant(detector) => detector.compute(inputs),)*
                 }
             }
         }
@@ -238,6 +277,7 @@ any_detector!(
     MaxLogit,
     FeatureNorm,
     Gmm,
+    Em,
     Mahalanobis,
     Knn,
     Vim,
@@ -274,12 +314,14 @@ pub struct Skipped {
 /// [`Fitted::skipped`] with the reason.
 #[must_use]
 pub fn fit_all(train: &TrainInputs, settings: &Settings) -> Fitted {
+    let fit = |entry: &Entry| entry.fit(train, settings);
+    let outcomes: Vec<Result<AnyDetector>> = detectors().par_iter().map(fit).collect();
     let mut fitted = Fitted {
         detectors: Vec::new(),
         skipped: Vec::new(),
     };
-    for entry in detectors() {
-        match entry.fit(train, settings) {
+    for (entry, outcome) in detectors().iter().zip(outcomes) {
+        match outcome {
             Ok(detector) => fitted.detectors.push(detector),
             Err(error) => fitted.skipped.push(Skipped {
                 name: entry.name.to_owned(),
@@ -318,11 +360,37 @@ pub fn fit_named<'n>(
 }
 
 impl Fitted {
-    /// The scores of every detector from one pass over the inputs, by name.
+    /// The scores of every detector from one pass over the inputs, by name, in the order of the detectors.
+    ///
+    /// Every detector scores a block of rows before the next block is read; the blocks run in parallel and depend on the
+    /// number of rows alone, so the bytes are the same for any number of threads.
     pub fn score_all(&self, inputs: &Inputs) -> Vec<(&'static str, Result<Array1<f64>>)> {
-        self.detectors
-            .iter()
-            .map(|detector| (detector.name(), detector.score(inputs)))
+        let n = inputs.features().nrows();
+        let starts: Vec<usize> = (0..n).step_by(BLOCK_ROWS).collect();
+        let blocks: Vec<Vec<Result<Array1<f64>>>> = starts
+            .into_par_iter()
+            .map(|start| {
+                let part = inputs.part(start..n.min(start + BLOCK_ROWS));
+                let scores = self.detectors.iter().map(|detector| detector.score(&part));
+                scores.collect()
+            })
+            .collect();
+        let mut together: Vec<Result<Vec<f64>>> = (0..self.detectors.len())
+            .map(|_| Ok(Vec::with_capacity(n)))
+            .collect();
+        for block in blocks {
+            for (all, part) in together.iter_mut().zip(block) {
+                match (&mut *all, part) {
+                    (Ok(all), Ok(part)) => all.extend(part),
+                    // The first block in order that failed has the first row that failed.
+                    (Ok(_), Err(error)) => *all = Err(error),
+                    (Err(_), _) => {}
+                }
+            }
+        }
+        let named = self.detectors.iter().zip(together);
+        named
+            .map(|(detector, scores)| (detector.name(), scores.map(Array1::from)))
             .collect()
     }
 

@@ -69,6 +69,14 @@ pub enum Error {
         /// The detector.
         detector: &'static str,
     },
+    /// The detector reads logits, which were not given.
+    #[error(
+        "{detector} reads logits: export logits [N, C], or head.weight [C, D] and head.bias [C], from which they follow"
+    )]
+    NeedsLogits {
+        /// The detector.
+        detector: &'static str,
+    },
     /// A setting is outside its range.
     #[error("{name} is {value}: it must be {expected}")]
     Setting {

@@ -1,7 +1,9 @@
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use collapse_density::linalg::matmul_nt;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::parallel::prelude::*;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -16,8 +18,10 @@ const NORM_FLOOR: f64 = 1e-12;
 #[derive(Debug)]
 pub struct Inputs<'a> {
     features: ArrayView2<'a, f64>,
-    logits: ArrayView2<'a, f64>,
+    logits: Option<ArrayView2<'a, f64>>,
     l2: bool,
+    /// Number of the first row, where these are a part of a larger set.
+    first_row: usize,
     normalized: OnceLock<Array2<f64>>,
 }
 
@@ -31,14 +35,11 @@ impl<'a> Inputs<'a> {
         logits: ArrayView2<'a, f64>,
         l2: bool,
     ) -> Result<Self> {
-        let ((n, d), c) = (features.dim(), logits.ncols());
-        if n == 0 || d == 0 || c == 0 {
+        let n = features.nrows();
+        if logits.ncols() == 0 {
             return Err(Error::undefined(
                 "a score",
-                format!(
-                    "features are [{n}, {d}] and logits [{}, {c}]",
-                    logits.nrows()
-                ),
+                format!("the logits are [{}, 0]", logits.nrows()),
             ));
         }
         if logits.nrows() != n {
@@ -48,14 +49,45 @@ impl<'a> Inputs<'a> {
                 expected: format!("{n}, one for each row of the features"),
             });
         }
-        finite("features", features)?;
         finite("logits", logits)?;
         Ok(Self {
+            logits: Some(logits),
+            ..Self::of_features(features, l2)?
+        })
+    }
+
+    /// Features `[N, D]` alone, of anything that embeds samples; detectors that read logits refuse them with [`Error::NeedsLogits`].
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`], or [`Error::Undefined`] when there is nothing to score.
+    pub fn of_features(features: ArrayView2<'a, f64>, l2: bool) -> Result<Self> {
+        let (n, d) = features.dim();
+        if n == 0 || d == 0 {
+            return Err(Error::undefined(
+                "a score",
+                format!("the features are [{n}, {d}]"),
+            ));
+        }
+        finite("features", features)?;
+        Ok(Self {
             features,
-            logits,
+            logits: None,
             l2,
+            first_row: 0,
             normalized: OnceLock::new(),
         })
+    }
+
+    /// Some of the rows, which keep their numbers in messages.
+    pub(crate) fn part(&self, rows: Range<usize>) -> Inputs<'_> {
+        let slice = s![rows.start..rows.end, ..];
+        Inputs {
+            features: self.features.slice(slice),
+            logits: self.logits.as_ref().map(|logits| logits.slice(slice)),
+            l2: self.l2,
+            first_row: self.first_row + rows.start,
+            normalized: OnceLock::new(),
+        }
     }
 
     /// Raw features z, `[N, D]`.
@@ -64,10 +96,20 @@ impl<'a> Inputs<'a> {
         self.features.view()
     }
 
-    /// Logits, `[N, C]`.
+    /// Logits, `[N, C]`, where they were given.
     #[must_use]
-    pub fn logits(&self) -> ArrayView2<'_, f64> {
-        self.logits.view()
+    pub fn logits(&self) -> Option<ArrayView2<'_, f64>> {
+        self.logits.as_ref().map(|logits| logits.view())
+    }
+
+    /// The logits for a detector that cannot do without.
+    pub(crate) fn logits_for(&self, detector: &'static str) -> Result<ArrayView2<'_, f64>> {
+        self.logits().ok_or(Error::NeedsLogits { detector })
+    }
+
+    /// The number of row `row` of these inputs in the set that they are part of.
+    pub(crate) fn row_number(&self, row: usize) -> usize {
+        self.first_row + row
     }
 
     /// Whether the head saw L2-normalised features.
@@ -98,22 +140,39 @@ impl<'a> Inputs<'a> {
 pub struct TrainInputs<'a> {
     inputs: Inputs<'a>,
     labels: &'a [usize],
+    n_classes: usize,
     head: Option<Head>,
 }
 
 impl<'a> TrainInputs<'a> {
-    /// Training features and logits with one label per row.
+    /// Training features with one label per row. The logits tell the number of classes; without logits it is one
+    /// more than the largest label.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::LabelOutOfRange`].
     pub fn new(inputs: Inputs<'a>, labels: &'a [usize]) -> Result<Self> {
-        let (n, n_classes) = inputs.logits.dim();
+        let n = inputs.features.nrows();
         if labels.len() != n {
             return Err(Error::Shape {
                 what: "labels",
                 found: format!("{} entries", labels.len()),
                 expected: format!("{n}, one for each row of the features"),
             });
+        }
+        let n_classes = match &inputs.logits {
+            Some(logits) => logits.ncols(),
+            None => labels
+                .iter()
+                .max()
+                .map_or(0, |label| label.saturating_add(1)),
+        };
+        if inputs.logits.is_none() && n_classes > n {
+            // A stray label would allocate a class for every number below it.
+            let reason = format!(
+                "label {} cannot count {n} samples' classes from 0",
+                n_classes - 1
+            );
+            return Err(Error::undefined("the number of classes", reason));
         }
         if let Some(row) = labels.iter().position(|&label| label >= n_classes) {
             return Err(Error::LabelOutOfRange {
@@ -125,6 +184,7 @@ impl<'a> TrainInputs<'a> {
         Ok(Self {
             inputs,
             labels,
+            n_classes,
             head: None,
         })
     }
@@ -134,7 +194,7 @@ impl<'a> TrainInputs<'a> {
     /// # Errors
     /// [`Error::Shape`] or [`Error::NotFinite`].
     pub fn with_head(mut self, weight: ArrayView2<f64>, bias: ArrayView1<f64>) -> Result<Self> {
-        let expected = (self.n_classes(), self.inputs.features.ncols());
+        let expected = (self.n_classes, self.inputs.features.ncols());
         if weight.dim() != expected || bias.len() != expected.0 {
             return Err(Error::Shape {
                 what: "head",
@@ -166,10 +226,10 @@ impl<'a> TrainInputs<'a> {
         self.labels
     }
 
-    /// Number of classes C, the columns of the logits.
+    /// Number of classes C.
     #[must_use]
     pub fn n_classes(&self) -> usize {
-        self.inputs.logits.ncols()
+        self.n_classes
     }
 
     /// The last linear layer.
@@ -225,13 +285,17 @@ pub(crate) fn check_columns(features: ArrayView2<f64>, expected: usize) -> Resul
 }
 
 fn finite(what: &'static str, values: ArrayView2<f64>) -> Result<()> {
-    match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        None => Ok(()),
-        Some(((row, column), &value)) => Err(Error::NotFinite {
-            what,
-            row,
-            column,
-            value,
-        }),
-    }
+    let bad = |row: ArrayView1<f64>| !row.iter().fold(true, |ok, value| ok & value.is_finite());
+    let rows = values.axis_iter(Axis(0)).into_par_iter();
+    let Some(row) = rows.map(bad).position_first(|bad| bad) else {
+        return Ok(());
+    };
+    let at = values.row(row).iter().position(|value| !value.is_finite());
+    let column = at.unwrap_or(0);
+    Err(Error::NotFinite {
+        what,
+        row,
+        column,
+        value: values[[row, column]],
+    })
 }

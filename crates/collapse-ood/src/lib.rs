@@ -35,6 +35,7 @@
 //! * [`detectors`](mod@detectors): the scores, one file each, behind the trait [`Detector`];
 //!   [`detectors()`] is their table, [`fit_all`] and [`fit_named`] fit them, [`Fitted`] scores them together and
 //!   goes through serde.
+//! * [`Fitted::score_set`], [`compare`](compare()), [`risk_coverage`]: every score on every set from one pass, with intervals.
 //! * [`metrics`]: AUROC, AUPR, FPR95 (both conventions), detection error, their intervals; accuracy, calibration, risk–coverage.
 //!
 //! # Caveats
@@ -42,6 +43,7 @@
 //! * Undefined quantities are typed errors, never 0.5 or 0.
 //! * Everything is f64 in the result; kNN selects its candidates in f32 with a bound on the rounding.
 
+mod compare;
 mod detector;
 pub mod detectors;
 mod error;
@@ -49,6 +51,7 @@ mod inputs;
 pub mod metrics;
 mod numeric;
 
+pub use compare::{Comparison, Intervals, Scored, compare, risk_coverage};
 pub use detector::{
     AnyDetector, Detector, Entry, Fitted, Settings, Skipped, detectors, fit_all, fit_named,
 };

@@ -72,15 +72,16 @@ fn t_quantile(probability: f64, degrees: f64) -> Option<f64> {
     )
 }
 
-/// Student's t interval of the mean at `level` (e.g. 0.95); `None` for fewer than two values.
+/// Student's t interval of the mean at `level` (e.g. 0.95); `None` for fewer than two values and for a level outside 0..1.
 pub fn t_interval(values: &[f64], level: f64) -> Option<(f64, f64)> {
+    (level > 0.0 && level < 1.0).then_some(())?;
     let summary = summarize(values)?;
     let half = t_quantile(0.5 + 0.5 * level, (summary.n as f64) - 1.0)? * summary.std?
         / (summary.n as f64).sqrt();
     Some((summary.mean - half, summary.mean + half))
 }
 
-/// Percentile bootstrap interval of `statistic` at `level`; `None` for fewer than two values.
+/// Percentile bootstrap interval of `statistic` at `level`; `None` for fewer than two values and for a level outside 0..1.
 pub fn bootstrap_interval(
     values: &[f64],
     level: f64,
@@ -120,7 +121,7 @@ pub fn bootstrap_items<T: Copy>(
 }
 
 fn percentile_interval(mut found: Vec<f64>, level: f64) -> Option<(f64, f64)> {
-    if found.is_empty() {
+    if found.is_empty() || !(level > 0.0 && level < 1.0) {
         return None;
     }
     found.sort_by(f64::total_cmp);

@@ -51,6 +51,15 @@ fn t_intervals_agree_with_scipy() {
 }
 
 #[test]
+fn a_level_outside_its_range_has_no_interval() {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    for level in [0.0, 1.0, -0.5, 1.5, f64::NAN] {
+        assert!(t_interval(&A, level).is_none(), "{level}");
+        assert!(bootstrap_interval(&A, level, mean).is_none(), "{level}");
+    }
+}
+
+#[test]
 fn exact_permutation_tests_agree_with_scipy() {
     let paired = paired_difference(&A, &B).unwrap();
     assert!(paired.exact && (paired.p_value - 0.125).abs() < 1e-15);

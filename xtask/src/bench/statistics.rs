@@ -27,6 +27,10 @@ pub struct Args {
     /// Rows to score.
     #[arg(long, default_value_t = 10_000)]
     queries: usize,
+    /// Distance of the class means of the density, in standard deviations of a feature; 0 makes every class matter to every
+    /// row.
+    #[arg(long, default_value_t = 3.0)]
+    separation: f64,
     /// Neighbours.
     #[arg(long, default_value_t = 50)]
     k: usize,
@@ -47,13 +51,44 @@ struct Figures {
     threads: usize,
     median_s: f64,
     min_s: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    score_median_s: Option<f64>,
-    /// f64 operations of the products that the work consists of, over the median, in GFLOP/s.
+    /// Operations of the products that the work consists of, over the median, in GFLOP/s.
     #[serde(skip_serializing_if = "Option::is_none")]
     gflops: Option<f64>,
+    /// The same over the f64 peak (f32 products may pass 1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_peak_f64: Option<f64>,
+    /// `median_s` under the name that benches/peers/density.py has for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fit_median_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score_median_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<Score>,
     peak_gflops_f64: f64,
+    /// Bytes of what is worked on.
+    data_bytes: usize,
+    /// Peak memory of the process, data included.
     peak_rss_bytes: Option<u64>,
+    peak_over_data: Option<f64>,
+}
+
+/// Scoring with a fitted density.
+#[derive(Serialize)]
+struct Score {
+    rows: usize,
+    median_s: f64,
+    min_s: f64,
+    /// As if every class were evaluated for every row; classes that cannot matter are left, so this may pass the peak.
+    nominal_gflops: f64,
+    nominal_share_of_peak_f64: f64,
+    /// Features and rows to score.
+    data_bytes: usize,
+    peak_rss_bytes: Option<u64>,
+    peak_over_data: Option<f64>,
+}
+
+fn over(peak: Option<u64>, bytes: usize) -> Option<f64> {
+    peak.map(|peak| peak as f64 / bytes as f64)
 }
 
 /// Which statistic.
@@ -81,23 +116,39 @@ pub fn run(what: What, args: Args) -> Result<ExitCode> {
     }
     println!("{}, {} threads", figures.what, figures.threads);
     println!(
-        "  median {:.3} s, fastest {:.3} s",
+        "  median {:.4} s, fastest {:.4} s",
         figures.median_s, figures.min_s
     );
-    if let Some(score) = figures.score_median_s {
-        println!("  scoring: median {score:.3} s");
-    }
-    if let Some(gflops) = figures.gflops {
+    if let (Some(gflops), Some(share)) = (figures.gflops, figures.share_of_peak_f64) {
         println!(
             "  {gflops:.0} GFLOP/s, {:.0} % of the {:.0} GFLOP/s of f64 on registers alone",
-            100.0 * gflops / figures.peak_gflops_f64,
+            100.0 * share,
             figures.peak_gflops_f64
         );
     }
-    if let Some(bytes) = figures.peak_rss_bytes {
-        println!("  peak memory {:.0} MB", bytes as f64 / 1e6);
+    memory(figures.peak_rss_bytes, figures.data_bytes);
+    if let Some(score) = &figures.score {
+        println!(
+            "  scoring {} rows: median {:.4} s, fastest {:.4} s, as if {:.0} GFLOP/s, {:.0} % of the peak",
+            score.rows,
+            score.median_s,
+            score.min_s,
+            score.nominal_gflops,
+            100.0 * score.nominal_share_of_peak_f64
+        );
+        memory(score.peak_rss_bytes, score.data_bytes);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn memory(peak: Option<u64>, data: usize) {
+    if let Some(bytes) = peak {
+        println!(
+            "  peak memory {:.0} MB, {:.2} times the data",
+            bytes as f64 / 1e6,
+            bytes as f64 / data as f64
+        );
+    }
 }
 
 /// A register loop does half as many f64 as f32 operations on every path.
@@ -106,15 +157,19 @@ fn peak_f64() -> Result<f64> {
     Ok(0.5 * collapse_kernels::peak_gflops_register_loop(path, collapse_kernels::Precision::F32)?)
 }
 
-/// Class centres on random directions with noise around them, [n, d].
-fn features(n: usize, d: usize, classes: usize, purpose: &str) -> (Array2<f64>, Vec<usize>) {
+/// Normal classes around means that are the same for every purpose, neighbouring features correlated; [n, d].
+fn features(n: usize, d: usize, args: &Args, purpose: &str) -> (Array2<f64>, Vec<usize>) {
     let mut centres = Stream::new(1, "bench-centres", 0);
-    let centres = Array2::from_shape_fn((classes, d), |_| centres.uniform());
+    let centres = Array2::from_shape_fn((args.classes, d), |_| args.separation * centres.normal());
     let mut noise = Stream::new(1, purpose, 0);
+    let mut before = 0.0;
     let values = Array2::from_shape_fn((n, d), |(i, j)| {
-        centres[(i % classes, j)] + 0.3 * (noise.uniform() - 0.5)
+        let own = noise.normal();
+        let neighbour = if j > 0 { 0.5 * before } else { 0.0 };
+        before = own;
+        centres[(i % args.classes, j)] + own + neighbour
     });
-    (values, (0..n).map(|i| i % classes).collect())
+    (values, (0..n).map(|i| i % args.classes).collect())
 }
 
 fn repeat(repetitions: usize, mut work: impl FnMut() -> Result<()>) -> Result<Timings> {
@@ -126,48 +181,75 @@ fn repeat(repetitions: usize, mut work: impl FnMut() -> Result<()>) -> Result<Ti
 
 fn density(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(45_000);
-    let (train, labels) = features(n, args.d, args.classes, "bench-train");
-    let (queries, _) = features(args.queries, args.d, args.classes, "bench-queries");
+    let (train, labels) = features(n, args.d, args, "bench-train");
     let params = LabelledGaussianMixture::params(args.classes).check()?;
-    let mut model = params.fit_view(train.view(), &labels)?;
+    let mut model = None;
     let fit = repeat(args.repetitions, || {
-        model = params.fit_view(train.view(), &labels)?;
+        // The model before is not part of the work.
+        drop(model.take());
+        model = Some(params.fit_view(train.view(), &labels)?);
         Ok(())
     })?;
-    let score = repeat(args.repetitions, || {
+    let model = model.context("--repetitions must be at least 1")?;
+    let (data_bytes, peak) = (8 * train.len(), peak_rss_bytes());
+    let (queries, _) = features(args.queries, args.d, args, "bench-queries");
+    let timed = repeat(args.repetitions, || {
         std::hint::black_box(model.score(queries.view())?);
         Ok(())
     })?;
-    let (n, d, c) = (n as f64, args.d as f64, args.classes as f64);
-    let work = n * d * d + c * d * d * d / 3.0;
+    let (d, c) = (args.d as f64, args.classes as f64);
+    let peak_gflops_f64 = peak_f64()?;
+    let gflops = (n as f64 * d * d + c * d * d * d / 3.0) / fit.median() / 1e9;
+    let nominal_gflops = args.queries as f64 * c * d * d / timed.median() / 1e9;
+    let all_bytes = data_bytes + 8 * queries.len();
+    let score = Score {
+        rows: args.queries,
+        median_s: timed.median(),
+        min_s: timed.min(),
+        nominal_gflops,
+        nominal_share_of_peak_f64: nominal_gflops / peak_gflops_f64,
+        data_bytes: all_bytes,
+        peak_rss_bytes: peak_rss_bytes(),
+        peak_over_data: over(peak_rss_bytes(), all_bytes),
+    };
     Ok(Figures {
-        what: format!(
-            "density: fit {n} x {d}, {c} classes, score {} rows",
-            args.queries
-        ),
+        what: format!("density: fit {n} x {}, {} classes", args.d, args.classes),
         threads: rayon::current_num_threads(),
-        gflops: Some(work / fit.median() / 1e9),
         median_s: fit.median(),
         min_s: fit.min(),
-        score_median_s: Some(score.median()),
-        peak_gflops_f64: peak_f64()?,
-        peak_rss_bytes: peak_rss_bytes(),
+        gflops: Some(gflops),
+        share_of_peak_f64: Some(gflops / peak_gflops_f64),
+        fit_median_s: Some(fit.median()),
+        score_median_s: Some(timed.median()),
+        score: Some(score),
+        peak_gflops_f64,
+        data_bytes,
+        peak_rss_bytes: peak,
+        peak_over_data: over(peak, data_bytes),
     })
 }
 
 fn knn(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(45_000);
-    let (bank, labels) = features(n, args.d, args.classes, "bench-train");
-    let (queries, _) = features(args.queries, args.d, args.classes, "bench-queries");
-    let logits = Array2::zeros((n, args.classes));
-    let query_logits = Array2::zeros((args.queries, args.classes));
-    let train = TrainInputs::new(Inputs::new(bank.view(), logits.view(), false)?, &labels)?;
+    let normals = |rows, purpose| {
+        let mut stream = Stream::new(1, purpose, 0);
+        Array2::from_shape_simple_fn((rows, args.d), || stream.normal())
+    };
+    let (bank, queries) = (
+        normals(n, "bench-train"),
+        normals(args.queries, "bench-queries"),
+    );
+    let labels = vec![0; n];
+    let train = TrainInputs::new(Inputs::of_features(bank.view(), false)?, &labels)?;
     let detector = Knn::fit(&train, args.k)?;
     let timings = repeat(args.repetitions, || {
-        let inputs = Inputs::new(queries.view(), query_logits.view(), false)?;
+        let inputs = Inputs::of_features(queries.view(), false)?;
         std::hint::black_box(detector.score(&inputs)?);
         Ok(())
     })?;
+    let peak_gflops_f64 = peak_f64()?;
+    let gflops = 2.0 * n as f64 * args.queries as f64 * args.d as f64 / timings.median() / 1e9;
+    let (data_bytes, peak) = (8 * (bank.len() + queries.len()), peak_rss_bytes());
     Ok(Figures {
         what: format!(
             "kNN: k = {}, bank {n} x {}, {} queries",
@@ -176,30 +258,42 @@ fn knn(args: &Args) -> Result<Figures> {
         threads: rayon::current_num_threads(),
         median_s: timings.median(),
         min_s: timings.min(),
+        gflops: Some(gflops),
+        share_of_peak_f64: Some(gflops / peak_gflops_f64),
+        fit_median_s: None,
         score_median_s: None,
-        gflops: None,
-        peak_gflops_f64: peak_f64()?,
-        peak_rss_bytes: peak_rss_bytes(),
+        score: None,
+        peak_gflops_f64,
+        data_bytes,
+        peak_rss_bytes: peak,
+        peak_over_data: over(peak, data_bytes),
     })
 }
 
 fn auroc(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(10_000_000);
     let mut stream = Stream::new(1, "bench-scores", 0);
-    let id: Vec<f64> = (0..n / 2).map(|_| stream.normal() + 1.0).collect();
+    let id: Vec<f64> = (0..n / 2).map(|_| stream.normal() + 2.0).collect();
     let ood: Vec<f64> = (0..n - n / 2).map(|_| stream.normal()).collect();
     let timings = repeat(args.repetitions, || {
         std::hint::black_box(collapse_ood::metrics::auroc(&id, &ood)?);
         Ok(())
     })?;
+    let (data_bytes, peak) = (8 * n, peak_rss_bytes());
     Ok(Figures {
         what: format!("AUROC of {n} scores"),
         threads: rayon::current_num_threads(),
         median_s: timings.median(),
         min_s: timings.min(),
-        score_median_s: None,
+        // Sorting does no arithmetic to compare with a peak.
         gflops: None,
+        share_of_peak_f64: None,
+        fit_median_s: None,
+        score_median_s: None,
+        score: None,
         peak_gflops_f64: peak_f64()?,
-        peak_rss_bytes: peak_rss_bytes(),
+        data_bytes,
+        peak_rss_bytes: peak,
+        peak_over_data: over(peak, data_bytes),
     })
 }

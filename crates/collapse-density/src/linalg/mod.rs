@@ -66,7 +66,7 @@ pub fn mean(features: ArrayView2<f64>) -> Result<Array1<f64>> {
 /// (`N` for the biased, `N − 1` for the unbiased estimate about the mean).
 ///
 /// # Errors
-/// When `center` has another length than the rows.
+/// When `center` has another length than the rows, and when squares leave the range of f64.
 pub fn covariance(
     features: ArrayView2<f64>,
     center: ndarray::ArrayView1<f64>,
@@ -84,6 +84,14 @@ pub fn covariance(
         if let Some(rows) = centered.as_slice() {
             sum.add_gram(rows);
         }
+    }
+    let trace: f64 = sum.diagonal().iter().sum();
+    let spread = || features.rows().into_iter().any(|row| row != center);
+    if !trace.is_finite() || (trace < f64::MIN_POSITIVE && spread()) {
+        return Err(DensityError::Matrix {
+            what: "the covariance of all rows leaves the range of f64".into(),
+            remedy: "scale the features so that their spread is between 1e-150 and 1e150",
+        });
     }
     Ok(sum.to_dense(1.0 / divisor))
 }
@@ -121,6 +129,46 @@ pub fn symmetric_eigen(a: ArrayView2<f64>) -> Result<SymmetricEigen> {
         values: Array1::from_shape_fn(d, |k| s[d - 1 - k]),
         vectors: Array2::from_shape_fn((d, d), |(k, j)| u[(j, d - 1 - k)]),
     })
+}
+
+/// Right singular vectors, one per row, and singular values, descending, of row-major `rows` `[K, D]`, `K ≤ D`.
+pub(crate) fn right_singular(rows: &[f64], d: usize) -> Result<(Array2<f64>, Vec<f64>)> {
+    let k = rows.len() / d;
+    if k == 0 {
+        return Ok((Array2::zeros((0, d)), Vec::new()));
+    }
+    // Row-major [K, D] is column-major [D, K], the tall form that the decomposition prefers.
+    let svd = MatRef::from_column_major_slice(rows, d, k)
+        .thin_svd()
+        .map_err(|error| DensityError::Matrix {
+            what: format!("the singular values did not converge ({error:?})"),
+            remedy: "scale the features so that they are near 1",
+        })?;
+    let (u, s) = (svd.U(), svd.S().column_vector());
+    Ok((
+        Array2::from_shape_fn((k, d), |(i, j)| u[(j, i)]),
+        (0..k).map(|i| s[i]).collect(),
+    ))
+}
+
+/// `out [n, m] ← (out +) factor · rows [n, k] · right [k, m]` on this thread, row-major.
+pub(crate) fn multiply(
+    out: &mut [f64],
+    rows: &[f64],
+    right: MatRef<'_, f64>,
+    accumulate: Accum,
+    factor: f64,
+) {
+    let (k, m) = (right.nrows(), right.ncols());
+    let n = out.len() / m;
+    faer_matmul(
+        MatMut::from_row_major_slice_mut(out, n, m),
+        accumulate,
+        MatRef::from_row_major_slice(&rows[..n * k], n, k),
+        right,
+        factor,
+        Par::Seq,
+    );
 }
 
 /// `Σ f(a_i, b_i)` in eight running sums: a loop of vectors with one fixed order.

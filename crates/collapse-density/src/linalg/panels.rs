@@ -24,6 +24,7 @@ pub(crate) const PANEL: usize = 128;
 /// Panel `i` holds rows `128 i ..` of the lower triangle, columns up to and including its
 /// diagonal block, column-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct SymmetricPanels {
     dimension: usize,
     panels: Vec<Vec<f64>>,
@@ -166,29 +167,30 @@ impl SymmetricPanels {
         out
     }
 
-    /// Cholesky factor of `scale · self + diag(shift)`, or `None` when a pivot is not positive.
-    ///
-    /// `shift` is one number added to every diagonal entry.
+    /// Cholesky factor of `scale · self + shift · I`, or `None` when a pivot is not positive.
     pub fn cholesky(&self, scale: f64, shift: f64) -> Option<Cholesky> {
-        let d = self.dimension;
-        let mut dense = vec![0.0; d * d];
-        for (start, rows) in extents(d) {
-            for (j, column) in self.panels[start / PANEL].chunks_exact(rows).enumerate() {
-                let top = j.saturating_sub(start);
-                for i in top..rows {
-                    dense[j * d + start + i] = column[i] * scale;
-                }
-            }
+        self.clone().into_cholesky(scale, shift)
+    }
+
+    /// As [`cholesky`](Self::cholesky), in the memory of the matrix itself.
+    pub fn into_cholesky(mut self, scale: f64, shift: f64) -> Option<Cholesky> {
+        self.panels
+            .par_iter_mut()
+            .for_each(|panel| panel.iter_mut().for_each(|v| *v *= scale));
+        for (start, rows) in extents(self.dimension) {
+            let panel = &mut self.panels[start / PANEL];
+            (0..rows).for_each(|i| panel[(start + i) * rows + i] += shift);
         }
-        for i in 0..d {
-            dense[i * d + i] += shift;
-        }
-        factor_in_place(&mut dense, d).then(|| Cholesky::pack(&dense, d))
+        factor_panels(&mut self.panels, self.dimension).then_some(Cholesky {
+            dimension: self.dimension,
+            panels: self.panels,
+        })
     }
 }
 
 /// Lower-triangular Cholesky factor `L` of a positive-definite `[D, D]` matrix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Cholesky {
     dimension: usize,
     panels: Vec<Vec<f64>>,
@@ -200,32 +202,25 @@ impl Cholesky {
     /// # Errors
     /// When `a` is not square, or not positive definite.
     pub fn new(a: ArrayView2<f64>) -> Result<Self> {
-        let d = a.nrows();
-        let mut dense: Vec<f64> = a.reversed_axes().iter().copied().collect();
-        if dense.len() == d * d && factor_in_place(&mut dense, d) {
-            return Ok(Self::pack(&dense, d));
-        }
-        Err(DensityError::Matrix {
+        let panels = |d: usize| {
+            let entry = |i: usize, j: usize| if i < j { 0.0 } else { a[[i, j]] };
+            let panel = |(start, rows): (usize, usize)| {
+                let columns = 0..start + rows;
+                columns
+                    .flat_map(|j| (start..start + rows).map(move |i| entry(i, j)))
+                    .collect()
+            };
+            extents(d).map(panel).collect()
+        };
+        let lower = a.is_square().then(|| SymmetricPanels {
+            dimension: a.nrows(),
+            panels: panels(a.nrows()),
+        });
+        let factor = lower.and_then(|lower| lower.into_cholesky(1.0, 0.0));
+        factor.ok_or(DensityError::Matrix {
             what: "the matrix is not positive definite".into(),
             remedy: "give a square symmetric matrix and add a small multiple of the identity",
         })
-    }
-
-    /// Keeps the lower triangle of a column-major square.
-    fn pack(dense: &[f64], d: usize) -> Self {
-        let panels = extents(d).map(|(start, rows)| {
-            let mut panel = Vec::with_capacity(rows * (start + rows));
-            for j in 0..start + rows {
-                let top = j.saturating_sub(start);
-                panel.resize(j * rows + top, 0.0);
-                panel.extend_from_slice(&dense[j * d + start + top..j * d + start + rows]);
-            }
-            panel
-        });
-        Self {
-            dimension: d,
-            panels: panels.collect(),
-        }
     }
 
     /// Number of rows and columns.
@@ -318,6 +313,46 @@ impl Cholesky {
     }
 }
 
+/// What a file says about panels; it may say anything.
+#[derive(Deserialize)]
+struct Stored {
+    dimension: usize,
+    panels: Vec<Vec<f64>>,
+}
+
+impl Stored {
+    fn check(&self) -> Result<()> {
+        let wanted = extents(self.dimension).map(|(start, rows)| rows * (start + rows));
+        if self.panels.iter().map(Vec::len).eq(wanted) {
+            return Ok(());
+        }
+        Err(DensityError::Matrix {
+            what: format!("the panels are not those of {} rows", self.dimension),
+            remedy: "store the matrix again",
+        })
+    }
+}
+
+impl TryFrom<Stored> for SymmetricPanels {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        stored.check()?;
+        let Stored { dimension, panels } = stored;
+        Ok(Self { dimension, panels })
+    }
+}
+
+impl TryFrom<Stored> for Cholesky {
+    type Error = DensityError;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        stored.check()?;
+        let Stored { dimension, panels } = stored;
+        Ok(Self { dimension, panels })
+    }
+}
+
 /// Finite rows and factors reach NaN only through an intermediate beyond the range of f64.
 pub(crate) fn overflow_to_infinity(squared: f64) -> f64 {
     if squared.is_nan() {
@@ -327,21 +362,66 @@ pub(crate) fn overflow_to_infinity(squared: f64) -> f64 {
     }
 }
 
-fn factor_in_place(dense: &mut [f64], d: usize) -> bool {
-    let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(
-        d,
-        Par::Seq,
-        Default::default(),
-    ));
+/// Factorises panels in place, one block column after the other; `false` when a pivot is not positive.
+///
+/// The blocks of a column are independent and run in parallel, each with its sum in one fixed order.
+fn factor_panels(panels: &mut [Vec<f64>], d: usize) -> bool {
+    for j in 0..panels.len() {
+        let start = j * PANEL;
+        let width = panel_rows(d, start);
+        let (pivot, below) = panels[j..].split_at_mut(1);
+        let pivot = MatMut::from_column_major_slice_mut(&mut pivot[0], width, start + width);
+        let (left, mut diagonal) = pivot.split_at_col_mut(start);
+        let left = left.rb();
+        triangular::matmul(
+            diagonal.rb_mut(),
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            left,
+            BlockStructure::Rectangular,
+            left.transpose(),
+            BlockStructure::Rectangular,
+            -1.0,
+            Par::Seq,
+        );
+        if !factor_block(diagonal.rb_mut()) {
+            return false;
+        }
+        let diagonal = diagonal.rb();
+        below.par_iter_mut().enumerate().for_each(|(i, panel)| {
+            let height = panel_rows(d, start + (i + 1) * PANEL);
+            let columns = panel.len() / height;
+            let panel = MatMut::from_column_major_slice_mut(panel, height, columns);
+            let (solved, rest) = panel.split_at_col_mut(start);
+            let mut current = rest.subcols_mut(0, width);
+            matmul(
+                current.rb_mut(),
+                Accum::Add,
+                solved.rb(),
+                left.transpose(),
+                -1.0,
+                Par::Seq,
+            );
+            // X Lᵀ = B is L Xᵀ = Bᵀ.
+            solve_lower_triangular_in_place(diagonal, current.transpose_mut(), Par::Seq);
+        });
+    }
+    true
+}
+
+fn factor_block(mut block: MatMut<'_, f64>) -> bool {
+    let width = block.nrows();
+    let scratch = cholesky_in_place_scratch::<f64>(width, Par::Seq, Default::default());
+    let mut memory = MemBuffer::new(scratch);
     cholesky_in_place(
-        MatMut::from_column_major_slice_mut(&mut *dense, d, d),
+        block.rb_mut(),
         LltRegularization::default(),
         Par::Seq,
         MemStack::new(&mut memory),
         Default::default(),
     )
     .is_ok()
-        && (0..d).all(|i| dense[i * d + i].is_finite() && dense[i * d + i] > 0.0)
+        && (0..width).all(|i| block[(i, i)].is_finite() && block[(i, i)] > 0.0)
 }
 
 fn panel_rows(dimension: usize, start: usize) -> usize {
@@ -385,6 +465,10 @@ mod tests {
             let (panels, dense) = spd(d);
             let factor = panels.cholesky(0.5, 30.0).unwrap();
             let l = factor.to_dense();
+            assert_eq!(
+                factor,
+                Cholesky::new((&dense * 0.5 + Array2::<f64>::eye(d) * 30.0).view()).unwrap()
+            );
             let rebuilt = l.dot(&l.t());
             for ((i, j), value) in rebuilt.indexed_iter() {
                 let expected = 0.5 * dense[[i, j]] + if i == j { 30.0 } else { 0.0 };

@@ -111,13 +111,13 @@ impl Detector for Ash {
         }
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.head_features();
         check_columns(features, self.head.weight.ncols())?;
         let mut shaped = features.to_owned();
         let mut order = Vec::with_capacity(features.ncols());
         for (index, row) in shaped.rows_mut().into_iter().enumerate() {
-            self.shape(index, row, &mut order)?;
+            self.shape(inputs.row_number(index), row, &mut order)?;
         }
         Ok(self
             .head

@@ -17,9 +17,9 @@ impl Detector for Energy {
         "energy"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         Ok(inputs
-            .logits()
+            .logits_for(self.name())?
             .rows()
             .into_iter()
             .map(log_sum_exp)

@@ -64,8 +64,8 @@ impl Detector for Fdbd {
         "fdbd"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits());
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let (features, logits) = (inputs.head_features(), inputs.logits_for("fdbd")?);
         check_columns(features, self.center.len())?;
         let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
@@ -81,7 +81,7 @@ impl Detector for Fdbd {
                 FdbdScale::FeatureNorm => norm(feature),
                 FdbdScale::MeanDistanceToMean => from_mean() * (logits.len() - 1) as f64,
             };
-            ratio("fdbd", row, total, scale)
+            ratio("fdbd", inputs.row_number(row), total, scale)
         })
         .collect()
     }

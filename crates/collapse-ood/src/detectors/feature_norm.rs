@@ -17,7 +17,7 @@ impl Detector for FeatureNorm {
         "feature_norm"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         Ok(inputs.features().rows().into_iter().map(norm).collect())
     }
 }

@@ -58,7 +58,7 @@ impl Detector for Gen {
         "gen"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let score = |row| {
             let mut p = softmax(row);
             p.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -69,6 +69,11 @@ impl Detector for Gen {
             };
             -p.iter().map(term).sum::<f64>()
         };
-        Ok(inputs.logits().rows().into_iter().map(score).collect())
+        Ok(inputs
+            .logits_for(self.name())?
+            .rows()
+            .into_iter()
+            .map(score)
+            .collect())
     }
 }

@@ -25,10 +25,10 @@ impl GmmSpace {
         }
     }
 
-    fn of<'a>(self, inputs: &'a Inputs) -> ArrayView2<'a, f64> {
+    fn of<'a>(self, inputs: &'a Inputs) -> Result<ArrayView2<'a, f64>> {
         match self {
-            Self::Features => inputs.head_features(),
-            Self::Logits => inputs.logits(),
+            Self::Features => Ok(inputs.head_features()),
+            Self::Logits => inputs.logits_for(self.name()),
         }
     }
 }
@@ -46,7 +46,7 @@ impl Gmm {
     /// Fits one Gaussian a class.
     ///
     /// # Errors
-    /// [`Error::Density`] names class, samples, dimension and remedy.
+    /// [`Error::Density`] names class, samples, dimension and remedy; [`Error::NeedsLogits`].
     pub fn fit(
         train: &TrainInputs,
         space: GmmSpace,
@@ -56,9 +56,10 @@ impl Gmm {
         let params = LabelledGaussianMixture::params(train.n_classes())
             .covariance(covariance)
             .jitter(jitter);
+        let features = space.of(train.inputs())?;
         let mixture = params
             .check()
-            .and_then(|params| params.fit_view(space.of(train.inputs()), train.labels()));
+            .and_then(|params| params.fit_view(features, train.labels()));
         Ok(Self {
             space,
             mixture: mixture.map_err(Error::density(space.name()))?,
@@ -77,9 +78,9 @@ impl Detector for Gmm {
         self.space.name()
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         self.mixture
-            .score(self.space.of(inputs))
+            .score(self.space.of(inputs)?)
             .map_err(Error::density(self.name()))
     }
 }
@@ -136,7 +137,7 @@ impl Detector for GmmWithPriors {
         "gmm_priors"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.head_features();
         let mut terms = Array2::zeros((features.nrows(), self.classes.len()));
         for ((gaussian, weight), mut term) in self

@@ -122,7 +122,7 @@ impl Detector for Knn {
         "knn"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.normalized();
         check_columns(features, self.bank.ncols())?;
         let squared = self.nearest(features);

@@ -122,7 +122,7 @@ impl Detector for Mahalanobis {
         self.options.name()
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let error = Error::density(self.name());
         let features = self.options.features(inputs);
         let nearest = |row: ArrayView1<f64>| row.iter().copied().fold(f64::INFINITY, f64::min);

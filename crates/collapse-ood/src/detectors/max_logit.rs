@@ -17,9 +17,9 @@ impl Detector for MaxLogit {
         "max_logit"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         Ok(inputs
-            .logits()
+            .logits_for(self.name())?
             .rows()
             .into_iter()
             .map(|row| row[argmax(row)])

@@ -18,11 +18,16 @@ impl Detector for MaxSoftmax {
         "max_softmax"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let top = |row: ArrayView1<f64>| {
             let best = argmax(row);
             (row[best] - log_sum_exp(row)).exp()
         };
-        Ok(inputs.logits().rows().into_iter().map(top).collect())
+        Ok(inputs
+            .logits_for(self.name())?
+            .rows()
+            .into_iter()
+            .map(top)
+            .collect())
     }
 }

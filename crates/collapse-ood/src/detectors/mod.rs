@@ -4,6 +4,7 @@
 //! the head saw; [`FeatureNorm`] sees the raw z; [`Knn`] and the `++` forms normalise always.
 
 mod ash;
+mod em;
 mod energy;
 mod fdbd;
 mod feature_norm;
@@ -22,6 +23,7 @@ mod softmax_entropy;
 mod vim;
 
 pub use ash::{Ash, AshVariant};
+pub use em::Em;
 pub use energy::Energy;
 pub use fdbd::{Fdbd, FdbdScale};
 pub use feature_norm::FeatureNorm;

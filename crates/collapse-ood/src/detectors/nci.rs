@@ -37,14 +37,19 @@ impl Detector for Nci {
         "nci"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits());
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let (features, logits) = (inputs.head_features(), inputs.logits_for("nci")?);
         check_columns(features, self.center.len())?;
         let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
             let centered = &feature - &self.center;
             let weight = self.head.weight.row(argmax(logits));
-            let cosine = ratio("nci", row, weight.dot(&centered), norm(centered.view()))?;
+            let cosine = ratio(
+                "nci",
+                inputs.row_number(row),
+                weight.dot(&centered),
+                norm(centered.view()),
+            )?;
             Ok(cosine + self.alpha * feature.iter().map(|value| value.abs()).sum::<f64>())
         })
         .collect()

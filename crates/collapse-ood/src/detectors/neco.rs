@@ -109,7 +109,7 @@ impl Neco {
         self.components.nrows()
     }
 
-    fn ratios(&self, features: ArrayView2<f64>) -> Result<Array1<f64>> {
+    fn ratios(&self, inputs: &Inputs, features: ArrayView2<f64>) -> Result<Array1<f64>> {
         let projected =
             matmul_nt(features, self.components.view()).map_err(Error::density("neco"))?;
         let rows = projected
@@ -117,8 +117,10 @@ impl Neco {
             .into_iter()
             .zip(features.rows())
             .enumerate();
-        rows.map(|(row, (inside, whole))| ratio("neco", row, norm(inside), norm(whole)))
-            .collect()
+        rows.map(|(row, (inside, whole))| {
+            ratio("neco", inputs.row_number(row), norm(inside), norm(whole))
+        })
+        .collect()
     }
 }
 
@@ -127,16 +129,19 @@ impl Detector for Neco {
         "neco"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.head_features();
         check_columns(features, self.center.len())?;
         let mut score = match self.standardize_test {
-            true => self.ratios(((&features - &self.center) / &self.deviation).view())?,
-            false => self.ratios(features)?,
+            true => self.ratios(
+                inputs,
+                ((&features - &self.center) / &self.deviation).view(),
+            )?,
+            false => self.ratios(inputs, features)?,
         };
         if self.times_max_logit {
             score *= &inputs
-                .logits()
+                .logits_for(self.name())?
                 .rows()
                 .into_iter()
                 .map(|row| row[argmax(row)])

@@ -23,7 +23,7 @@ impl NnGuide {
     /// Stores the energy-weighted normalised training features; `neighbours` in 1..=N.
     ///
     /// # Errors
-    /// [`Error::Setting`].
+    /// [`Error::Setting`], [`Error::NeedsLogits`].
     pub fn fit(train: &TrainInputs, neighbours: usize) -> Result<Self> {
         let mut bank = train.inputs().normalized().to_owned();
         if neighbours == 0 || neighbours > bank.nrows() {
@@ -40,7 +40,7 @@ impl NnGuide {
         for (mut row, logits) in bank
             .rows_mut()
             .into_iter()
-            .zip(train.inputs().logits().rows())
+            .zip(train.inputs().logits_for("nnguide")?.rows())
         {
             row *= log_sum_exp(logits);
         }
@@ -53,7 +53,7 @@ impl Detector for NnGuide {
         "nnguide"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.normalized();
         check_columns(features, self.bank.ncols())?;
         let mut guidance = Vec::with_capacity(features.nrows());
@@ -70,7 +70,7 @@ impl Detector for NnGuide {
                 guidance.push(largest.iter().sum::<f64>() / self.neighbours as f64);
             }
         }
-        let logits = inputs.logits();
+        let logits = inputs.logits_for(self.name())?;
         let energies = logits.rows().into_iter().map(log_sum_exp);
         Ok(guidance
             .iter()

@@ -40,7 +40,7 @@ impl Detector for React {
         "react"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.head_features();
         check_columns(features, self.head.weight.ncols())?;
         let clipped = features.mapv(|value| value.min(self.threshold));

@@ -20,12 +20,12 @@ impl She {
     /// Stores one pattern a class.
     ///
     /// # Errors
-    /// None today; a class without correct samples fails only when a sample is predicted to be of it.
+    /// [`Error::NeedsLogits`]. A class without correct samples fails only when a sample is predicted to be of it.
     pub fn fit(train: &TrainInputs) -> Result<Self> {
         let features = train.inputs().head_features();
         let mut patterns = Array2::zeros((train.n_classes(), features.ncols()));
         let mut counts = vec![0usize; train.n_classes()];
-        let logits = train.inputs().logits();
+        let logits = train.inputs().logits_for("she")?;
         let rows = features.rows().into_iter().zip(logits.rows());
         for ((feature, logits), &label) in rows.zip(train.labels()) {
             if argmax(logits) == label {
@@ -46,8 +46,8 @@ impl Detector for She {
         "she"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits());
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let (features, logits) = (inputs.head_features(), inputs.logits_for("she")?);
         check_columns(features, self.patterns.ncols())?;
         let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
@@ -56,7 +56,8 @@ impl Detector for She {
                 Some(1..) => Ok(feature.dot(&self.patterns.row(class))),
                 _ => {
                     let reason = format!(
-                        "row {row} is predicted as class {class}, of which no training sample is classified correctly"
+                        "row {} is predicted as class {class}, of which no training sample is classified correctly",
+                        inputs.row_number(row)
                     );
                     Err(Error::undefined("she", reason))
                 }

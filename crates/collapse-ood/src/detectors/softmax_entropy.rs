@@ -17,14 +17,22 @@ impl Detector for SoftmaxEntropy {
         "softmax_entropy"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let negative_entropy = |row: ArrayView1<f64>| {
             let normaliser = log_sum_exp(row);
-            let term = |logit: &f64| (logit - normaliser).exp() * (logit - normaliser);
+            let term = |logit: &f64| {
+                let log_p = logit - normaliser;
+                // p ln p tends to zero with p.
+                if log_p == f64::NEG_INFINITY {
+                    0.0
+                } else {
+                    log_p.exp() * log_p
+                }
+            };
             row.iter().map(term).sum()
         };
         Ok(inputs
-            .logits()
+            .logits_for(self.name())?
             .rows()
             .into_iter()
             .map(negative_entropy)

@@ -64,7 +64,7 @@ impl Detector for Residual {
         "residual"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         Ok(-self.norms(inputs.head_features())?)
     }
 }
@@ -97,11 +97,11 @@ impl Vim {
     /// Fits subspace and α = mean max logit / mean residual norm; `dimension` as [`Residual::fit`].
     ///
     /// # Errors
-    /// As [`Residual::fit`]; [`Error::Undefined`] when the training features have no residual.
+    /// As [`Residual::fit`]; [`Error::NeedsLogits`]; [`Error::Undefined`] when the training features have no residual.
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
         let residual = Residual::fit(train, dimension)?;
         let norms = residual.norms(train.inputs().head_features())?;
-        let logits = train.inputs().logits();
+        let logits = train.inputs().logits_for("vim")?;
         let top: f64 = logits.axis_iter(Axis(0)).map(|row| row[argmax(row)]).sum();
         if norms.sum() == 0.0 {
             let reason = "the training features have no part outside the principal subspace; lower its dimension";
@@ -125,9 +125,9 @@ impl Detector for Vim {
         "vim"
     }
 
-    fn score(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let energy: Array1<f64> = inputs
-            .logits()
+            .logits_for(self.name())?
             .rows()
             .into_iter()
             .map(log_sum_exp)

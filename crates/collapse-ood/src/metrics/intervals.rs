@@ -19,48 +19,67 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// DeLong's variance of the AUROC.
-///
-/// Source: DeLong, DeLong and Clarke-Pearson (1988), by ranks in O(N log N) as Sun and Xu (2014).
+impl Ranking {
+    /// DeLong's variance of the AUROC.
+    ///
+    /// Source: DeLong, DeLong and Clarke-Pearson (1988), by ranks in O(N log N) as Sun and Xu (2014).
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] when a set has one sample only.
+    pub fn delong_variance(&self) -> Result<f64> {
+        let (n_id, n_ood) = self.sizes();
+        if n_id < 2 || n_ood < 2 {
+            let reason = format!("{n_id} ID and {n_ood} OoD scores; give at least two of each");
+            return Err(Error::undefined("the variance of the AUROC", reason));
+        }
+        let auroc = self.auroc();
+        let (mut id_above, mut ood_above) = (0u64, 0u64);
+        let (mut id_spread, mut ood_spread) = (0.0, 0.0);
+        for Ties { id, ood } in self.descending() {
+            // Share of OoD that an ID sample of this group beats, and of ID that beat an OoD sample.
+            let beaten = ((n_ood - ood_above - ood) as f64 + 0.5 * ood as f64) / n_ood as f64;
+            let beating = (id_above as f64 + 0.5 * id as f64) / n_id as f64;
+            id_spread += id as f64 * (beaten - auroc).powi(2);
+            ood_spread += ood as f64 * (beating - auroc).powi(2);
+            id_above += id;
+            ood_above += ood;
+        }
+        let (n, m) = (n_id as f64, n_ood as f64);
+        Ok(id_spread / ((n - 1.0) * n) + ood_spread / ((m - 1.0) * m))
+    }
+
+    /// DeLong's normal interval of the AUROC at `level` (for example 0.95), cut to 0..=1.
+    ///
+    /// It shrinks to a point where the sets are separated perfectly, which two finite samples do not prove.
+    ///
+    /// # Errors
+    /// As [`delong_variance`](Self::delong_variance); [`Error::Setting`] when `level` is not between 0 and 1.
+    pub fn delong_interval(&self, level: f64) -> Result<Interval> {
+        check_level(level)?;
+        let auroc = self.auroc();
+        let half =
+            Normal::standard().inverse_cdf(0.5 + 0.5 * level) * self.delong_variance()?.sqrt();
+        Ok(Interval {
+            low: (auroc - half).max(0.0),
+            high: (auroc + half).min(1.0),
+        })
+    }
+}
+
+/// [`Ranking::delong_variance`] of in-distribution against out-of-distribution scores.
 ///
 /// # Errors
 /// As [`Ranking::new`]; [`Error::Undefined`] when a set has one sample only.
 pub fn delong_variance(id: &[f64], ood: &[f64]) -> Result<f64> {
-    let ranking = Ranking::new(id, ood)?;
-    let (n_id, n_ood) = ranking.sizes();
-    if n_id < 2 || n_ood < 2 {
-        let reason = format!("{n_id} ID and {n_ood} OoD scores; give at least two of each");
-        return Err(Error::undefined("the variance of the AUROC", reason));
-    }
-    let auroc = ranking.auroc();
-    let (mut id_above, mut ood_above) = (0u64, 0u64);
-    let (mut id_spread, mut ood_spread) = (0.0, 0.0);
-    for Ties { id, ood } in ranking.descending() {
-        // Share of OoD that an ID sample of this group beats, and of ID that beat an OoD sample.
-        let beaten = ((n_ood - ood_above - ood) as f64 + 0.5 * ood as f64) / n_ood as f64;
-        let beating = (id_above as f64 + 0.5 * id as f64) / n_id as f64;
-        id_spread += id as f64 * (beaten - auroc).powi(2);
-        ood_spread += ood as f64 * (beating - auroc).powi(2);
-        id_above += id;
-        ood_above += ood;
-    }
-    let (n, m) = (n_id as f64, n_ood as f64);
-    Ok(id_spread / ((n - 1.0) * n) + ood_spread / ((m - 1.0) * m))
+    Ranking::new(id, ood)?.delong_variance()
 }
 
-/// DeLong's normal interval of the AUROC at `level` (for example 0.95), cut to 0..=1.
+/// [`Ranking::delong_interval`] of in-distribution against out-of-distribution scores.
 ///
 /// # Errors
 /// As [`delong_variance`]; [`Error::Setting`] when `level` is not between 0 and 1.
 pub fn delong_interval(id: &[f64], ood: &[f64], level: f64) -> Result<Interval> {
-    check_level(level)?;
-    let variance = delong_variance(id, ood)?;
-    let auroc = Ranking::new(id, ood)?.auroc();
-    let half = Normal::standard().inverse_cdf(0.5 + 0.5 * level) * variance.sqrt();
-    Ok(Interval {
-        low: (auroc - half).max(0.0),
-        high: (auroc + half).min(1.0),
-    })
+    Ranking::new(id, ood)?.delong_interval(level)
 }
 
 /// Settings of a bootstrap.
@@ -107,6 +126,14 @@ impl Bootstrap {
     /// # Errors
     /// As [`Ranking::new`]; [`Error::Setting`] without resamples or with a level outside 0..1.
     pub fn intervals(&self, id: &[f64], ood: &[f64]) -> Result<BootstrapIntervals> {
+        self.intervals_of(&Ranking::new(id, ood)?)
+    }
+
+    /// As [`intervals`](Self::intervals) of scores ranked before.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] without resamples or with a level outside 0..1.
+    pub fn intervals_of(&self, ranking: &Ranking) -> Result<BootstrapIntervals> {
         check_level(self.level)?;
         if self.resamples == 0 {
             let expected = "at least 1, better 1000".into();
@@ -116,7 +143,7 @@ impl Bootstrap {
                 expected,
             });
         }
-        let groups: Vec<Ties> = Ranking::new(id, ood)?.descending().collect();
+        let groups: Vec<Ties> = ranking.descending().collect();
         let owner = |count: fn(&Ties) -> u64| -> Vec<u32> {
             let repeat = |(group, ties)| std::iter::repeat_n(group as u32, count(ties) as usize);
             groups.iter().enumerate().flat_map(repeat).collect()

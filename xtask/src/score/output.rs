@@ -1,0 +1,284 @@
+//! The table, the files and the kept detectors.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use collapse_density::Agreement;
+use collapse_experiment::write_json;
+use collapse_ood::metrics::Calibration;
+use collapse_ood::{Comparison, Fitted, Scored, Skipped};
+use collapse_report::{TerminalStyle, render};
+use collapse_results::{Align, Cell, Column, Table};
+use serde::Serialize;
+
+use super::Args;
+use super::input::{Geometry, KEPT, Kept, Sets};
+use crate::CODE_VERSION;
+
+/// Accuracy and calibration of the test logits.
+#[derive(Serialize)]
+pub struct Calibrated {
+    #[serde(flatten)]
+    pub plain: Calibration,
+    /// The temperature of least NLL on the validation split.
+    pub temperature: Option<f64>,
+    /// Why there is none, although there is a validation split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_undefined: Option<String>,
+    /// The figures at that temperature.
+    pub scaled: Option<Calibration>,
+    /// Whether each sample is classified correctly.
+    #[serde(skip)]
+    pub correct: Vec<bool>,
+}
+
+/// Everything that is shown.
+pub struct Report {
+    pub comparisons: Vec<Comparison>,
+    pub calibrated: Option<Calibrated>,
+    pub risk_coverage: Vec<(&'static str, f64)>,
+    pub geometry: Option<Geometry>,
+    pub agreement: Option<Agreement>,
+    pub skipped: Vec<Skipped>,
+    pub notes: Vec<String>,
+}
+
+/// The content of `scores.json`.
+#[derive(Serialize)]
+struct Scores<'a> {
+    schema: &'static str,
+    code_version: &'static str,
+    train: Option<String>,
+    test: String,
+    l2: bool,
+    n_features: usize,
+    /// Level of the intervals.
+    level: f64,
+    #[serde(flatten)]
+    calibrated: Option<&'a Calibrated>,
+    ood: &'a [Comparison],
+    risk_coverage: BTreeMap<&'a str, f64>,
+    geometry: Option<&'a Geometry>,
+    density_agreement: Option<&'a Agreement>,
+    skipped: &'a [Skipped],
+    notes: &'a [String],
+}
+
+impl Report {
+    /// Every score against every set, in percent.
+    pub fn table(&self) -> String {
+        let column = |key: &str, heading: &str, align| Column {
+            key: key.to_owned(),
+            heading: heading.to_owned(),
+            align,
+        };
+        let text = |text: &str| Cell::Text {
+            text: text.to_owned(),
+        };
+        let percent = |value: f64| Cell::Number {
+            value: 100.0 * value,
+            decimals: 2,
+        };
+        let mut columns = vec![
+            column("score", "Score", Align::Left),
+            column("set", "OoD set", Align::Left),
+        ];
+        columns.extend(
+            [
+                ("auroc", "AUROC %"),
+                ("auroc_interval", "interval"),
+                ("aupr_in", "AUPR in %"),
+                ("aupr_out", "AUPR out %"),
+                ("fpr95_id_positive", "FPR95 (ID positive) %"),
+                ("fpr95_ood_positive", "FPR95 (OoD positive) %"),
+                ("detection_error", "Error %"),
+            ]
+            .map(|(key, heading)| column(key, heading, Align::Right)),
+        );
+        let row = |found: &Comparison| {
+            let figures = &found.detection;
+            let interval = found.auroc_interval.map_or_else(
+                || "undefined".to_owned(),
+                |found| format!("{:.2}–{:.2}", 100.0 * found.low, 100.0 * found.high),
+            );
+            vec![
+                text(&found.score),
+                text(&found.set),
+                percent(figures.auroc),
+                text(&interval),
+                percent(figures.aupr_in),
+                percent(figures.aupr_out),
+                percent(figures.fpr95_id_positive),
+                percent(figures.fpr95_ood_positive),
+                percent(figures.detection_error),
+            ]
+        };
+        let keys = self.comparisons.iter();
+        let table = Table {
+            id: "scores".to_owned(),
+            title: "Detection by every score".to_owned(),
+            caption: self.caption(),
+            columns,
+            row_keys: keys
+                .map(|found| format!("{}:{}", found.score, found.set))
+                .collect(),
+            rows: self.comparisons.iter().map(row).collect(),
+        };
+        render::terminal(&table, TerminalStyle::detect())
+    }
+
+    fn caption(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(found) = &self.calibrated {
+            let mut part = format!(
+                "Test accuracy {:.2} %, ECE {:.2} %, NLL {:.4}",
+                100.0 * found.plain.accuracy,
+                100.0 * found.plain.ece,
+                found.plain.nll
+            );
+            if let (Some(temperature), Some(scaled)) = (found.temperature, &found.scaled) {
+                part.push_str(&format!(
+                    " (ECE {:.2} %, NLL {:.4} at temperature {temperature:.3})",
+                    100.0 * scaled.ece,
+                    scaled.nll
+                ));
+            }
+            parts.push(part);
+        }
+        match &self.geometry {
+            Some(Geometry::Whole(found)) => parts.push(format!(
+                "NC1 {:.4}, NC3 {:.4}, NC4 {:.4} on the training split",
+                found.variability.nc1, found.structure.nc3, found.nc4
+            )),
+            Some(Geometry::Variability(found)) => {
+                parts.push(format!("NC1 {:.4} on the training split", found.nc1));
+            }
+            Some(Geometry::Undefined { undefined }) => {
+                parts.push(format!("no NC measures: {undefined}"));
+            }
+            None => {}
+        }
+        let smallest = self.risk_coverage.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((score, aurc)) = smallest {
+            parts.push(format!(
+                "least area under the risk–coverage curve {:.3} % by {score}",
+                100.0 * aurc
+            ));
+        }
+        if let Some(found) = &self.agreement {
+            parts.push(format!("densities with and without labels: {found}"));
+        }
+        let text = parts.join(". ");
+        if text.is_empty() { text } else { text + "." }
+    }
+
+    /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
+    /// precision–recall curves are trapezoidal.
+    fn openood_csv(&self) -> String {
+        let accuracy = self.calibrated.as_ref();
+        let accuracy = accuracy.map_or_else(String::new, |found| {
+            (100.0 * found.plain.accuracy).to_string()
+        });
+        let mut text = String::from("score,dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\n");
+        for found in &self.comparisons {
+            let cells = [
+                found.detection.fpr95_ood_positive,
+                found.detection.auroc,
+                found.aupr_in_trapezoid,
+                found.aupr_out_trapezoid,
+            ];
+            let cells = cells.map(|share| (100.0 * share).to_string()).join(",");
+            text.push_str(&format!(
+                "{},{},{cells},{accuracy}\n",
+                found.score, found.set
+            ));
+        }
+        text
+    }
+}
+
+pub fn write(
+    args: &Args,
+    out: &Path,
+    sets: &Sets,
+    report: &Report,
+    scored: &[&Scored],
+) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| {
+        format!(
+            "cannot create {}; name a writable folder with --out",
+            out.display()
+        )
+    })?;
+    write_json(
+        &out.join("scores.json"),
+        &Scores {
+            schema: "collapse.scores/2",
+            code_version: CODE_VERSION,
+            train: args.train.as_ref().map(|path| path.display().to_string()),
+            test: args.test.display().to_string(),
+            l2: sets.test.features.l2(),
+            n_features: sets.test.features.n_features(),
+            level: args.level,
+            calibrated: report.calibrated.as_ref(),
+            ood: &report.comparisons,
+            risk_coverage: report.risk_coverage.iter().copied().collect(),
+            geometry: report.geometry.as_ref(),
+            density_agreement: report.agreement.as_ref(),
+            skipped: &report.skipped,
+            notes: &report.notes,
+        },
+    )?;
+    let csv = report.openood_csv();
+    replace(&out.join("scores.csv"), |file| {
+        file.write_all(csv.as_bytes())
+    })?;
+    replace(&out.join("samples.csv"), |file| {
+        writeln!(file, "set,score,sample,confidence")?;
+        for set in scored {
+            for (score, values) in &set.scores {
+                for (sample, value) in values.iter().enumerate() {
+                    writeln!(file, "{},{score},{sample},{value}", set.set)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Keeps fitted detectors for `--load`.
+pub fn save(path: &Path, sets: &Sets, fitted: &Fitted) -> Result<()> {
+    let kept = Kept {
+        schema: KEPT.to_owned(),
+        code_version: CODE_VERSION.to_owned(),
+        n_features: sets.test.features.n_features(),
+        l2: sets.test.features.l2(),
+        fitted,
+    };
+    if path.extension().is_some_and(|ending| ending == "json") {
+        return Ok(write_json(path, &kept)?);
+    }
+    replace(path, |file| {
+        rmp_serde::encode::write_named(file, &kept).map_err(std::io::Error::other)
+    })
+}
+
+/// Writes beside `path` first, then renames.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let failed = || format!("cannot write {}; name a writable folder", path.display());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+    let mut file = BufWriter::new(file.with_context(failed)?);
+    write(&mut file).with_context(failed)?;
+    let file = file
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error);
+    file.with_context(failed)?
+        .persist(path)
+        .with_context(failed)?;
+    Ok(())
+}

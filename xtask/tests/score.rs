@@ -1,0 +1,239 @@
+//! `score` on what people bring: features without logits, without labels, with too few samples.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
+
+use std::process::{Command, Output};
+
+use collapse_features::{FeatureSet, Precision};
+use ndarray::{Array1, Array2};
+use tempfile::TempDir;
+
+const N_CLASSES: usize = 3;
+const D: usize = 5;
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, set: FeatureSet) -> String {
+        let path = self.path(name);
+        set.write(&path, Precision::F32).unwrap();
+        path
+    }
+}
+
+/// Separate classes; a shift moves all of them.
+fn rows(n: usize, seed: usize, shift: f64) -> Array2<f64> {
+    Array2::from_shape_fn((n, D), |(i, j)| {
+        let on = if i % N_CLASSES == j % N_CLASSES {
+            4.0
+        } else {
+            0.0
+        };
+        on + shift + ((i * 37 + j * 101 + seed * 53) as f64).sin()
+    })
+}
+
+fn labels(n: usize) -> Vec<usize> {
+    (0..n).map(|i| i % N_CLASSES).collect()
+}
+
+fn score(arguments: &[&str]) -> (Output, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("score")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert!(!error.contains("panicked"), "{error}");
+    (output, out, error)
+}
+
+fn json(path: &str) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn features_alone_score_what_they_can() {
+    let folder = Folder(TempDir::new().unwrap());
+    let train = FeatureSet::new(rows(60, 1, 0.0)).with_labels(labels(60));
+    let train = folder.write("train.safetensors", train);
+    let test = folder.write("test.safetensors", FeatureSet::new(rows(30, 2, 0.0)));
+    let far = folder.write("far.safetensors", FeatureSet::new(rows(30, 3, 9.0)));
+    let (out, kept) = (folder.path("out"), folder.path("detectors.bin"));
+    let ood = format!("far={far}");
+    let (output, table, notes) = score(&[
+        "--train", &train, "--test", &test, "--ood", &ood, "--out", &out, "--save", &kept,
+    ]);
+    assert!(output.status.success(), "{notes}");
+    assert!(
+        table.contains("gmm_features") && table.contains("knn"),
+        "{table}"
+    );
+    assert!(!table.contains("energy"), "{table}");
+    assert!(
+        notes.contains("energy") && notes.contains("logits or the head"),
+        "{notes}"
+    );
+    assert!(notes.contains("has no labels"), "{notes}");
+
+    let numbers = json(&format!("{out}/scores.json"));
+    let found = numbers["ood"].as_array().unwrap();
+    let gmm = found
+        .iter()
+        .find(|row| row["score"] == "gmm_features")
+        .unwrap();
+    assert_eq!(gmm["auroc"], 1.0);
+    assert!(gmm["auroc_interval"]["low"].is_number() && numbers["accuracy"].is_null());
+    assert!(numbers["geometry"]["nc1"].is_number() && numbers["geometry"]["nc3"].is_null());
+    let csv = std::fs::read_to_string(format!("{out}/scores.csv")).unwrap();
+    assert!(csv.starts_with("score,dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\n"));
+    assert!(csv.lines().skip(1).all(|line| line.ends_with(',')), "{csv}");
+    let samples = std::fs::read_to_string(format!("{out}/samples.csv")).unwrap();
+    assert!(samples.contains("\ntest,knn,0,") && samples.contains("\nfar,knn,29,"));
+
+    // Kept detectors need no training split and say the same.
+    let (output, again, notes) = score(&["--load", &kept, "--test", &test, "--ood", &ood]);
+    assert!(output.status.success(), "{notes}");
+    let rows = |text: &str| -> Vec<String> {
+        let rows = text.lines().filter(|line| line.contains("| far"));
+        rows.map(str::to_owned).collect()
+    };
+    assert_eq!(rows(&again), rows(&table));
+    let wide = folder.write(
+        "wide.safetensors",
+        FeatureSet::new(Array2::ones((4, D + 1))),
+    );
+    let (output, _, error) = score(&[
+        "--load",
+        &kept,
+        "--test",
+        &wide,
+        "--ood",
+        &format!("x={wide}"),
+    ]);
+    assert!(
+        !output.status.success() && error.contains("5 features"),
+        "{error}"
+    );
+    std::fs::write(&kept, b"no detectors").unwrap();
+    let (output, _, error) = score(&["--load", &kept, "--test", &test, "--ood", &ood]);
+    assert!(
+        !output.status.success() && error.contains("--save"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_cannot_be_fitted_does_not_take_the_rest_along() {
+    let folder = Folder(TempDir::new().unwrap());
+    let weight = Array2::from_shape_fn((N_CLASSES, D), |(c, j)| {
+        f64::from(u8::from(c == j % N_CLASSES))
+    });
+    let whole = |n: usize, seed, shift, labels: Vec<usize>| {
+        FeatureSet::new(rows(n, seed, shift))
+            .with_labels(labels)
+            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+    };
+    // One sample of class 2.
+    let lonely = (0..40).map(|i| if i == 2 { 2 } else { i % 2 }).collect();
+    let train = folder.write("train.safetensors", whole(40, 1, 0.0, lonely));
+    let test = folder.write("test.safetensors", whole(30, 2, 0.0, labels(30)));
+    let far = folder.write("far.safetensors", whole(30, 3, 9.0, labels(30)));
+    let (out, ood) = (folder.path("out"), format!("far={far}"));
+    let base = ["--train", &train, "--test", &test, "--ood", &ood];
+    let (output, table, error) = score(&[&base[..], &["--out", &out]].concat());
+    assert!(!output.status.success());
+    assert!(
+        table.contains("energy") && table.contains("mahalanobis"),
+        "{table}"
+    );
+    assert!(
+        error.contains("gmm_features") && error.contains("class 2 has 1 samples"),
+        "{error}"
+    );
+    let skipped = json(&format!("{out}/scores.json"))["skipped"].clone();
+    assert!(
+        skipped
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["name"] == "gmm_features")
+    );
+
+    // Another covariance, or another choice of detectors, is complete.
+    let tied = [
+        "--covariance",
+        "tied",
+        "--detector",
+        "gmm_features",
+        "--detector",
+        "energy",
+    ];
+    let (output, table, error) = score(&[&base[..], &tied].concat());
+    assert!(
+        output.status.success() && table.contains("gmm_features"),
+        "{error}"
+    );
+    let (output, _, error) = score(&[&base[..], &["--detector", "odin"]].concat());
+    assert!(
+        !output.status.success() && error.contains("choose among max_softmax"),
+        "{error}"
+    );
+}
+
+#[test]
+fn few_samples_are_noted_and_low_rank_does_not_mind() {
+    let folder = Folder(TempDir::new().unwrap());
+    let train = FeatureSet::new(rows(12, 1, 0.0)).with_labels(labels(12));
+    let train = folder.write("train.safetensors", train);
+    let test = folder.write("test.safetensors", FeatureSet::new(rows(30, 2, 0.0)));
+    let ood = format!(
+        "far={}",
+        folder.write("far.safetensors", FeatureSet::new(rows(30, 3, 9.0)))
+    );
+    let base = [
+        "--train",
+        &train,
+        "--test",
+        &test,
+        "--ood",
+        &ood,
+        "--detector",
+        "gmm_features",
+    ];
+    let (output, _, notes) = score(&base);
+    assert!(output.status.success(), "{notes}");
+    assert!(
+        notes.contains("class 0 has 4 samples for 5 dimensions"),
+        "{notes}"
+    );
+    for form in ["low-rank", "ledoit-wolf", "oas", "diagonal", "tied"] {
+        let (output, _, notes) =
+            score(&[&base[..], &["--covariance", form, "--bootstrap", "20"]].concat());
+        assert!(
+            output.status.success() && !notes.contains("jitter"),
+            "{form}: {notes}"
+        );
+    }
+}
+
+#[test]
+fn files_of_two_networks_are_refused() {
+    let folder = Folder(TempDir::new().unwrap());
+    let set = |seed| FeatureSet::new(rows(30, seed, 0.0)).with_labels(labels(30));
+    let train = folder.write("train.safetensors", set(1).with_l2(true));
+    let test = folder.write("test.safetensors", set(2).with_l2(false));
+    let ood = format!("far={}", folder.write("far.safetensors", set(3)));
+    let (output, _, error) = score(&["--train", &train, "--test", &test, "--ood", &ood]);
+    assert!(!output.status.success());
+    assert!(
+        error.contains("train.safetensors")
+            && error.contains("test.safetensors")
+            && error.contains("l2"),
+        "{error}"
+    );
+}
