@@ -204,14 +204,16 @@ pub(crate) fn precision_recall(
         true_positives += hits;
         all += hits + misses;
         let precision = true_positives as f64 / all as f64;
-        let width = hits as f64 / n_positive as f64;
-        area.step += width * precision;
-        area.trapezoid += width * 0.5 * (precision + last);
+        // In whole samples, so that a perfect ranking sums to exactly 1.
+        area.step += hits as f64 * precision;
+        area.trapezoid += hits as f64 * 0.5 * (precision + last);
         last = precision;
         if true_positives == n_positive {
             break;
         }
     }
+    area.step /= n_positive as f64;
+    area.trapezoid /= n_positive as f64;
     area
 }
 
