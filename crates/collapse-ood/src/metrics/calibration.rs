@@ -225,8 +225,12 @@ pub fn temperature_optimum(logits: ArrayView2<f64>, labels: &[usize]) -> Result<
     if slope(low) >= 0.0 {
         return undefined("the logits are no better than chance, so T grows without bound");
     }
+    let out_of_range = "it leaves the range of f64; scale the logits";
     while slope(high) < 0.0 {
         (low, high) = (high, 2.0 * high);
+        if high.is_infinite() {
+            return undefined(out_of_range);
+        }
     }
     while high - low > 1e-15 * high {
         let middle = 0.5 * (low + high);
@@ -239,7 +243,12 @@ pub fn temperature_optimum(logits: ArrayView2<f64>, labels: &[usize]) -> Result<
             high = middle
         }
     }
-    Ok(2.0 / (low + high))
+    let temperature = 1.0 / (0.5 * low + 0.5 * high);
+    if temperature > 0.0 && temperature.is_finite() {
+        Ok(temperature)
+    } else {
+        undefined(out_of_range)
+    }
 }
 
 fn check(logits: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
