@@ -6,7 +6,7 @@ use collapse_train::TrainSet;
 type BatchError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The fitted part of the training images, in training and for features of it.
-pub(crate) struct FittedImages<'a>(pub(crate) &'a TrainingView);
+pub struct FittedImages<'a>(pub &'a TrainingView);
 
 /// Images that are only looked at: validation, test and OoD.
 pub struct HeldOutImages<'a>(pub &'a View);

@@ -13,7 +13,7 @@
 //! * [`RunStore`]: one folder a run, claimed by one process at a time, written atomically.
 //! * [`plan()`], [`RunPlan`]: the manifest as single runs.
 //! * [`reproduce()`]: makes what is missing and collects everything as [`collapse_results::Results`].
-//! * [`HeldOutImages`]: image views as feature extraction reads them.
+//! * [`FittedImages`], [`HeldOutImages`]: image views as training and feature extraction read them.
 //! * [`Splits`], [`evaluate()`], [`measure()`]: the figures of one network from its feature files alone.
 //!
 //! Test and OoD images never reach training, fitting or selection: densities, geometry and
@@ -35,7 +35,7 @@ pub use evaluate::{
     Measurement, SetScores, Splits, evaluate, evaluate_with, fit_detectors, geometry, measure,
     score_with,
 };
-pub use images::HeldOutImages;
+pub use images::{FittedImages, HeldOutImages};
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision};
 pub use observer::{EpochProgress, Observer, RunId, Silent};
 pub use plan::{RunPlan, describe_group, plan, resolve_precision};

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use collapse_data::{
     Cache, Constants, ImageSet, ImageShape, InDistribution, LoadOptions, Part, TrainingView, sha256,
 };
+use collapse_experiment::FittedImages;
 use collapse_models::rng::Stream;
 use collapse_models::{L2Mode, Net, NetConfig, Parameters};
-use collapse_train::{Draw, TrainSet, epoch_order, for_each_batch, load_model};
+use collapse_train::{Draw, epoch_order, for_each_batch, load_model};
 use serde::Serialize;
 
 use super::measure::{Timings, peak_rss_bytes, seconds};
@@ -192,7 +193,7 @@ pub fn loader(args: LoaderArgs) -> Result<ExitCode> {
     };
     let mut with_loader = Vec::new();
     let began = Instant::now();
-    for_each_batch(&Fitted(&train), draw, |indices, images| {
+    for_each_batch(&FittedImages(&train), draw, |indices, images| {
         let labels: Vec<usize> = indices.iter().map(|&i| train.labels()[i]).collect();
         let took = seconds(|| worker.step_on(images, &labels)).map_err(collapse_failure)?;
         with_loader.push(took);
@@ -248,43 +249,6 @@ fn noise_set() -> Result<TrainingView> {
         Constants::Ddu,
     )?;
     Ok(id.split(1).train)
-}
-
-/// A training view as training draws from it.
-struct Fitted<'a>(&'a TrainingView);
-
-impl TrainSet for Fitted<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn n_classes(&self) -> usize {
-        self.0.n_classes()
-    }
-
-    fn labels(&self) -> &[usize] {
-        self.0.labels()
-    }
-
-    fn side(&self) -> usize {
-        self.0.view().shape().height
-    }
-
-    fn channels(&self) -> usize {
-        self.0.view().shape().channels
-    }
-
-    fn batch(
-        &self,
-        indices: &[usize],
-        epoch: u64,
-        seed: u64,
-        augment: bool,
-        out: &mut Vec<f32>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.0.fill_batch(indices, epoch, seed, augment, out)?;
-        Ok(())
-    }
 }
 
 /// One JSON line, or its fields line by line.
