@@ -132,7 +132,7 @@ struct OodScores {
 }
 
 /// Scores of the test and OoD sets by every detector that could score all of them.
-pub struct SetScores {
+struct SetScores {
     test: Scores,
     ood: Vec<OodScores>,
     failed: Vec<Skipped>,
@@ -140,7 +140,7 @@ pub struct SetScores {
 
 impl SetScores {
     /// (set, score name, one confidence a sample) for `test` and every OoD set.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &'static str, &[f64])> {
+    fn iter(&self) -> impl Iterator<Item = (&str, &'static str, &[f64])> {
         let test = self
             .test
             .iter()
@@ -186,34 +186,6 @@ fn find<'s>(scores: &'s Scores, name: &str) -> Option<&'s [f64]> {
         .iter()
         .find(|(score, _)| *score == name)
         .map(|(_, values)| values.as_slice())
-}
-
-/// Scores every set with detectors fitted before.
-pub fn score_with(splits: &Splits, fitted: &Fitted) -> Result<SetScores, Error> {
-    score_sets(&Prepared::new(splits)?, fitted)
-}
-
-/// Fits the named detectors, or all of them where `names` is empty, on the training split.
-pub fn fit_detectors(
-    splits: &Splits,
-    settings: &Settings,
-    names: &[String],
-) -> Result<Fitted, Error> {
-    let prepared = Prepared::new(splits)?;
-    let train = prepared.train(splits)?;
-    if names.is_empty() {
-        return Ok(fit_all(&train, settings));
-    }
-    Ok(fit_named(
-        &train,
-        settings,
-        names.iter().map(String::as_str),
-    )?)
-}
-
-/// The figures of detectors fitted before.
-pub fn evaluate_with(splits: &Splits, fitted: &Fitted, epoch: usize) -> Result<Evaluation, Error> {
-    evaluate_fitted(splits, &Prepared::new(splits)?, fitted, epoch)
 }
 
 fn evaluate_fitted(

@@ -31,10 +31,7 @@ mod reproduce;
 mod store;
 
 pub use error::Error;
-pub use evaluate::{
-    Measurement, SetScores, Splits, evaluate, evaluate_with, fit_detectors, geometry, measure,
-    score_with,
-};
+pub use evaluate::{Measurement, Splits, evaluate, geometry, measure};
 pub use images::{FittedImages, HeldOutImages};
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision};
 pub use observer::{EpochProgress, Observer, RunId, Silent};
