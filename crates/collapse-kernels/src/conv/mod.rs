@@ -14,7 +14,7 @@ mod avx2;
 mod avx512;
 mod element;
 mod gather;
-mod geometry;
+pub(crate) mod geometry;
 mod kernel;
 mod outer;
 mod pack;
@@ -173,6 +173,26 @@ impl<T: Element> ConvWeights<T> {
             &mut self.backward,
         );
         Ok(())
+    }
+
+    /// Rows of patches, [(tap, source channel)] each, times the weights of a direction: what the convolution gathers, for callers
+    /// that have gathered already.
+    pub(crate) fn times_patches(&self, direction: Direction, patches: &Act<T>) -> Result<Act<T>>
+    where
+        T: Float,
+    {
+        let path = self.check_path()?;
+        let (panels, channels) = match direction {
+            Direction::Forward => (&self.forward, self.conv.out_channels),
+            Direction::ToInput => (&self.backward, self.conv.in_channels),
+        };
+        // Real weights are packed without padding between taps, so that all taps together are the channels of a 1×1 convolution.
+        let product = Conv::new(patches.shape().c, channels, 1, 1)?;
+        let target = patches.shape().with_channels(channels);
+        let geometry = Geometry::new(product, Direction::Forward, patches.shape(), target);
+        let mut out = Act::dirty(target);
+        T::multiply(path, &geometry, patches, panels, &mut out, Store::Write);
+        Ok(out)
     }
 
     /// The convolution they belong to.
