@@ -520,7 +520,7 @@ pub struct ImageArgs {
     /// In-distribution set within --data.
     #[arg(long, default_value = "cifar10")]
     id: String,
-    /// A further OoD set: pictures of your own as NAME=PATH, or a set of `cargo xtask data list` (repeatable).
+    /// A further OoD set, beside those that come with --data: pictures of your own as NAME=PATH, or a set of `cargo xtask data list` (repeatable).
     #[arg(long = "ood", value_name = "NAME=PATH|NAME")]
     ood: Vec<OodSet>,
 }
@@ -539,7 +539,11 @@ impl ImageArgs {
         let ood = ["svhn", "cifar100", "tiny-imagenet"];
         let spec = DataSpec {
             id: self.id.clone(),
-            ood: ood.map(str::to_owned).to_vec(),
+            ood: ood
+                .into_iter()
+                .filter(|name| *name != self.id)
+                .map(str::to_owned)
+                .collect(),
             drop_duplicates: false,
         };
         open_benchmark(&spec, Some(Path::new(&self.data)), &self.ood)
@@ -575,6 +579,8 @@ pub fn open_benchmark(
     let mut extra = Vec::new();
     for set in further {
         match set {
+            // Naming a set that is there anyway is no mistake.
+            OodSet::Registered(name) if ood.contains(name) => {}
             OodSet::Registered(name) => ood.push(name.clone()),
             OodSet::At(set) => extra.push((set.name.clone(), set.path.clone())),
         }

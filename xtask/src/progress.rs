@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Plain lines come at most this often, except at the end of a run.
 const QUIET: Duration = Duration::from_secs(10);
+/// And within an epoch when none has come for so long.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Draws the progress of a set of runs.
 pub struct Board {
@@ -49,11 +51,12 @@ impl Board {
         }
     }
 
-    fn due(&self) -> bool {
+    /// Whether the last plain line is so long ago; a yes counts as a line.
+    fn due(&self, after: Duration) -> bool {
         let Ok(mut last) = self.last_line.lock() else {
             return false;
         };
-        let due = last.elapsed() >= QUIET;
+        let due = last.elapsed() >= after;
         if due {
             *last = Instant::now();
         }
@@ -114,6 +117,10 @@ impl Observer for Board {
 
     fn trained(&self, images: u64) {
         self.bar.inc(images);
+        if !self.terminal && self.due(SILENCE) {
+            let of = self.bar.length().unwrap_or(0);
+            eprintln!("{} of {of} images ({})", self.bar.position(), self.eta());
+        }
     }
 
     fn epoch(&self, run: &RunId, progress: EpochProgress) {
@@ -129,8 +136,17 @@ impl Observer for Board {
         );
         if self.terminal {
             self.bar.set_message(line);
-        } else if self.due() {
+        } else if self.due(QUIET) {
             eprintln!("{line} ({})", self.eta());
+        }
+    }
+
+    fn measuring(&self, run: &RunId, epoch: usize) {
+        let line = format!("{run}: measuring after epoch {epoch}");
+        if self.terminal {
+            self.bar.set_message(line);
+        } else if self.due(QUIET) {
+            eprintln!("{line}");
         }
     }
 

@@ -9,9 +9,7 @@ use collapse_experiment::{RunPlan, make_run};
 use collapse_models::{Device, L2Mode, NetConfig};
 use collapse_report::{TerminalStyle, evaluation_table, render};
 use collapse_train::loss::CollapseWeights;
-use collapse_train::{
-    KeepConfig, LossConfig, Precision, Schedule, SgdConfig, TrainConfig, log_spaced_epochs,
-};
+use collapse_train::{KeepConfig, LossConfig, Schedule, SgdConfig, TrainConfig, log_spaced_epochs};
 
 use crate::data::ImageArgs;
 use crate::network::NetworkArgs;
@@ -139,10 +137,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             Device::Cpu => format!("kernel path {}", path.name()),
             other => format!("device {other}"),
         },
-        match plan.train.precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        },
+        plan.train.precision.name(),
     ));
     let run = make_run(
         &plan,

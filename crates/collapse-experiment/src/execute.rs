@@ -70,6 +70,7 @@ pub(crate) fn execute(
     let mut trained = trainer.run(&FittedImages(&parts.train), &mut watcher)?;
 
     let began = Instant::now();
+    observer.measuring(&id, last);
     let splits = extract_splits(trained.model.as_mut(), plan, benchmark, &parts, last)?;
     write_features(&splits, &folder.join("features"))?;
     let evaluation = evaluate(&splits, last)?;
@@ -111,6 +112,7 @@ impl collapse_train::Observer for Watcher<'_> {
         epoch: usize,
         model: &mut dyn Model,
     ) -> Result<Option<serde_json::Value>, HookError> {
+        self.observer.measuring(&self.plan.id(), epoch);
         let splits = extract_splits(model, self.plan, self.benchmark, self.parts, epoch)?;
         let evaluation = match self.evaluate_at.contains(&epoch) {
             true => Some(evaluate(&splits, epoch)?),

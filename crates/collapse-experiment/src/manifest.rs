@@ -9,8 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 /// The scales that come with the project.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("quick", include_str!("../../../experiments/quick.toml")),
+    (
+        "precision",
+        include_str!("../../../experiments/precision.toml"),
+    ),
     ("small", include_str!("../../../experiments/small.toml")),
     ("paper", include_str!("../../../experiments/paper.toml")),
 ];
@@ -83,6 +87,9 @@ pub struct GroupSpec {
     /// Shown in the ablation table only.
     #[serde(default)]
     pub ablation: bool,
+    /// Arithmetic of training, where it differs from the scale's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Learning rate, where it differs from the scale's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
@@ -365,7 +372,7 @@ mod tests {
         }
         let message = Manifest::scale("huge").unwrap_err().to_string();
         assert!(
-            message.contains("huge") && message.contains("quick, small, paper"),
+            message.contains("huge") && message.contains("quick, precision, small, paper"),
             "{message}"
         );
     }

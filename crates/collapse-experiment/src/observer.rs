@@ -42,6 +42,8 @@ pub trait Observer: Sync {
     fn trained(&self, images: u64);
     /// An epoch ended.
     fn epoch(&self, run: &RunId, progress: EpochProgress);
+    /// Features of every split are extracted after `epoch`, and measured.
+    fn measuring(&self, run: &RunId, epoch: usize);
     /// A run ended.
     fn finished(&self, run: &RunId, result: &Run);
 }
@@ -55,5 +57,6 @@ impl Observer for Silent {
     fn started(&self, _run: &RunId, _resumed_images: u64) {}
     fn trained(&self, _images: u64) {}
     fn epoch(&self, _run: &RunId, _progress: EpochProgress) {}
+    fn measuring(&self, _run: &RunId, _epoch: usize) {}
     fn finished(&self, _run: &RunId, _result: &Run) {}
 }

@@ -134,7 +134,7 @@ fn plan_run(
                 weights: CollapseWeights::default(),
             },
         },
-        precision: resolve_precision(manifest.precision, path),
+        precision: resolve_precision(group.precision.unwrap_or(manifest.precision), path),
         ..TrainConfig::default()
     };
     train.check()?;
@@ -165,7 +165,7 @@ fn plan_run(
 }
 
 /// The group as the result file describes it.
-pub fn describe_group(manifest: &Manifest, group: &GroupSpec) -> Group {
+pub fn describe_group(manifest: &Manifest, group: &GroupSpec, path: KernelPath) -> Group {
     Group {
         id: group.id.clone(),
         net: group.net.clone(),
@@ -179,6 +179,14 @@ pub fn describe_group(manifest: &Manifest, group: &GroupSpec) -> Group {
             .then_some(manifest.spectral_norm_coefficient),
         modified: group.modified,
         ablation: group.ablation,
+        precision: manifest
+            .groups
+            .iter()
+            .any(|group| group.precision.is_some())
+            .then(|| {
+                let own = group.precision.unwrap_or(manifest.precision);
+                resolve_precision(own, path).name().to_owned()
+            }),
         seeds: manifest.seeds.clone(),
     }
 }

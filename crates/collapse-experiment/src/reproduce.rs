@@ -63,7 +63,7 @@ pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, 
     results.groups = manifest
         .groups
         .iter()
-        .map(|group| describe_group(manifest, group))
+        .map(|group| describe_group(manifest, group, path))
         .collect();
     results.runs = finished.into_values().collect();
     results
@@ -195,10 +195,9 @@ fn provenance(
     path: KernelPath,
     setting: &Setting<'_>,
 ) -> Result<Provenance, Error> {
-    let precision = match plans.first().map(|plan| plan.train.precision) {
-        Some(collapse_train::Precision::Bf16) => "bf16",
-        _ => "f32",
-    };
+    let mut precisions: Vec<&str> = plans.iter().map(|p| p.train.precision.name()).collect();
+    precisions.sort_unstable_by_key(|name| std::cmp::Reverse(*name));
+    precisions.dedup();
     let manifest = serde_json::to_value(manifest).map_err(|source| Error::Manifest {
         origin: manifest.scale.clone(),
         field: source.to_string(),
@@ -207,7 +206,7 @@ fn provenance(
     Ok(Provenance {
         code_version: setting.code_version.to_owned(),
         kernel_path: path.name().to_owned(),
-        precision: precision.to_owned(),
+        precision: precisions.join(" and "),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         command: setting.command.to_owned(),
         manifest_sha256: RunManifest::new(manifest, setting.code_version).identity_sha256,

@@ -4,13 +4,12 @@
 mod support;
 
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Conv, Element, Float, KernelPath, Residual, Sgd, Shape, add, bf16,
-    bn_act_backward, bn_act_forward, channel_statistics, conv_power_iteration, conv_sigma,
-    conv_sigma_gradient, global_avg_pool, global_avg_pool_backward, linear_backward,
-    linear_forward, max_pool2, max_pool2_backward, pool_pad_backward, pool_statistics, sgd_step,
-    with_kernel_path,
+    Act, Activation, BatchNorm, Element, Float, KernelPath, Residual, Sgd, Shape, add, bf16,
+    bn_act_backward, bn_act_forward, channel_statistics, global_avg_pool, global_avg_pool_backward,
+    linear_backward, linear_forward, max_pool2, max_pool2_backward, pool_pad_backward,
+    pool_statistics, sgd_step, with_kernel_path,
 };
-use support::{Stream, each_product, roundoff, wide};
+use support::{Stream, roundoff, wide};
 
 fn on_every_path(check: impl Fn()) {
     for path in KernelPath::available() {
@@ -487,54 +486,6 @@ fn sgd_takes_pytorch_steps() {
                     && momentum.iter().all(|x| (x - v).abs() < 1e-14)
             );
         }
-    }
-}
-
-#[test]
-fn power_iteration_finds_the_largest_singular_value() {
-    for (kernel, stride) in [(3, 1), (3, 2), (1, 1)] {
-        let (conv, side) = (Conv::new(2, 3, kernel, stride).unwrap(), 4);
-        let input = Shape {
-            h: side,
-            w: side,
-            n: 1,
-            c: 2,
-        };
-        let output = conv.output_shape(input);
-        let mut stream = Stream(8);
-        let oihw = stream.take::<f64>(conv.weight_len());
-        let (mut u, mut v) = (
-            stream.take::<f64>(output.len()),
-            stream.take::<f64>(input.len()),
-        );
-        let sigma = conv_power_iteration(conv, side, side, &oihw, &mut u, &mut v, 2000).unwrap();
-        // The operator as a matrix; M Mᵀ u = σ² u at the end.
-        let mut matrix = vec![0.0; output.len() * input.len()];
-        each_product(conv, input, |i, k, o| {
-            matrix[o * input.len() + i] += oihw[k]
-        });
-        let back: Vec<f64> = (0..input.len())
-            .map(|i| {
-                (0..output.len())
-                    .map(|o| matrix[o * input.len() + i] * u[o])
-                    .sum()
-            })
-            .collect();
-        for o in 0..output.len() {
-            let image: f64 = (0..input.len())
-                .map(|i| matrix[o * input.len() + i] * back[i])
-                .sum();
-            assert!((image - sigma * sigma * u[o]).abs() < 1e-6 * sigma * sigma);
-        }
-        assert!(
-            (conv_sigma(conv, side, side, &oihw, &u, &v).unwrap() - sigma).abs() < 1e-12 * sigma
-        );
-        let gradient = conv_sigma_gradient(conv, side, side, &u, &v).unwrap();
-        let linear: f64 = gradient.iter().zip(&oihw).map(|(a, b)| a * b).sum();
-        assert!(
-            (linear - sigma).abs() < 1e-12 * sigma,
-            "σ is linear in the weights"
-        );
     }
 }
 

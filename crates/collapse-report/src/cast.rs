@@ -212,6 +212,7 @@ pub(crate) fn group_label(group: &Group) -> String {
     if !group.modified {
         words.push("no mod".into());
     }
+    words.extend(group.precision.clone());
     words.join(" · ")
 }
 

@@ -30,6 +30,7 @@ mod figures;
 mod reference;
 pub mod render;
 mod report;
+mod scaling;
 pub mod statistics;
 mod tables;
 
@@ -39,7 +40,8 @@ pub use claims::{COMPARABLE_MARGIN, WORST_CASE_SEEDS, claims, verdict_label};
 pub use figures::{Figure, figures};
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
-pub use report::{complete, readme_figure, readme_table, write_report};
+pub use report::{complete, page_figure, page_table, write_report};
+pub use scaling::{SCALING_SCHEMA, Scaling, StepTime};
 pub use tables::{evaluation_table, tables};
 
 /// What writing a report can fail for.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::claims::{claims, verdict_label};
-use crate::figures::{FIGURE_STYLE, Figure, figures, strip};
+use crate::figures::{FIGURE_STYLE, Figure, figures};
 use crate::reference::References;
 use crate::render;
 use crate::tables::{made_from, tables};
@@ -93,13 +93,13 @@ fn set_readable(_file: &std::fs::File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The main table as Markdown for the README, with one line saying where it comes from.
+/// One table as Markdown for a page of documentation, with one line saying where it comes from.
 ///
-/// `None` when the results hold no finished run.
-pub fn readme_table(results: &Results) -> Option<String> {
+/// `None` when the results do not make the table.
+pub fn page_table(results: &Results, id: &str) -> Option<String> {
     let table = tables(results, &References::default())
         .into_iter()
-        .find(|t| t.id == "main")?;
+        .find(|table| table.id == id)?;
     Some(format!(
         "{}\n{}\n",
         render::markdown_rows(&table),
@@ -107,11 +107,14 @@ pub fn readme_table(results: &Results) -> Option<String> {
     ))
 }
 
-/// The AUROC of every seed as one standalone SVG for the README.
+/// One figure as a standalone SVG for a page of documentation.
 ///
-/// `None` when the results hold no finished run.
-pub fn readme_figure(results: &Results) -> Option<String> {
-    strip(results).map(|figure| figure.standalone())
+/// `None` when the results do not make the figure.
+pub fn page_figure(results: &Results, id: &str) -> Option<String> {
+    figures(results)
+        .into_iter()
+        .find(|figure| figure.id == id)
+        .map(|figure| figure.standalone())
 }
 
 #[derive(Serialize)]

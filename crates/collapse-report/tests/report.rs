@@ -6,8 +6,8 @@ mod common;
 use std::path::Path;
 
 use collapse_report::{
-    References, TerminalStyle, claims, complete, figures, readme_figure, readme_table, render,
-    tables, write_report,
+    References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete, figures,
+    page_figure, page_table, render, tables, write_report,
 };
 use collapse_results::{Cell, Results, Verdict};
 use common::synthetic;
@@ -31,6 +31,7 @@ fn every_table_of_the_paper_is_there_and_rectangular() {
         "over-training",
         "nc-end",
         "nc-epochs",
+        "history",
         "ablation",
         "training",
         "scores-mnist",
@@ -285,8 +286,119 @@ fn results_without_runs_still_make_a_report() {
         folder.path(),
     )
     .unwrap();
-    assert!(readme_table(&Results::new("quick")).is_none());
-    assert!(readme_figure(&synthetic(2)).unwrap().starts_with("<svg"));
+    assert!(page_table(&Results::new("quick"), "main").is_none());
+    assert!(
+        page_figure(&synthetic(2), "auroc-by-group")
+            .unwrap()
+            .starts_with("<svg")
+    );
+}
+
+#[test]
+fn precisions_are_compared_seed_by_seed() {
+    let mut results = synthetic(3);
+    assert!(page_table(&results, "precision").is_none());
+    let single = results
+        .groups
+        .iter()
+        .find(|g| g.id == "r18-l2")
+        .unwrap()
+        .clone();
+    let mut mixed = single.clone();
+    mixed.id = "r18-l2-bf16".into();
+    mixed.precision = Some("bf16".into());
+    mixed.ablation = true;
+    // In another order, and without the last seed: pairs are found by seed.
+    let mut runs: Vec<_> = results.runs_of("r18-l2").take(2).cloned().collect();
+    runs.reverse();
+    for run in &mut runs {
+        run.group = mixed.id.clone();
+        for evaluation in &mut run.evaluations {
+            evaluation.accuracy -= 0.01 * run.seed as f64;
+        }
+    }
+    results.groups.push(mixed);
+    results.runs.extend(runs);
+    let all = tables(&results, &References::default());
+    let table = all.iter().find(|t| t.id == "precision").unwrap();
+    let row = table
+        .row_keys
+        .iter()
+        .position(|key| key == "r18-l2:accuracy")
+        .unwrap();
+    let number = |key: &str| {
+        let column = table.columns.iter().position(|c| c.key == key).unwrap();
+        match &table.rows[row][column] {
+            Cell::Number { value, .. } => *value,
+            other => panic!("{key} is {other:?}"),
+        }
+    };
+    assert_eq!(number("seeds"), 2.0);
+    // Minus one and minus two points.
+    assert!((number("difference") + 1.5).abs() < 1e-9);
+    // t(0.975, 1 degree) = 12.7062, standard error 0.5.
+    assert!((number("low") + 1.5 + 12.7062 * 0.5).abs() < 1e-3);
+    assert!(
+        page_table(&results, "precision")
+            .unwrap()
+            .contains("| accuracy |")
+    );
+}
+
+#[test]
+fn step_times_become_a_table_and_a_figure() {
+    let mut scaling = Scaling {
+        schema: SCALING_SCHEMA.to_owned(),
+        machine: "a machine, 2 cores".to_owned(),
+        kernel_path: "portable".to_owned(),
+        precision: "f32".to_owned(),
+        steps: 3,
+        command: "cargo xtask bench scale".to_owned(),
+        points: Vec::new(),
+    };
+    assert!(scaling.figure().is_none());
+    for (net, width, batch) in [
+        ("resnet18", 8, 128),
+        ("resnet18", 64, 128),
+        ("resnet18", 64, 512),
+        ("resnet50", 64, 128),
+    ] {
+        for threads in [1, 2] {
+            let seconds = (width * batch) as f64 / 4096.0 / threads as f64;
+            scaling.points.push(StepTime {
+                net: net.to_owned(),
+                width,
+                batch,
+                threads,
+                median_s: seconds,
+                min_s: seconds,
+                max_s: seconds,
+                gflops: 100.0,
+                share_of_peak: 0.7,
+            });
+        }
+    }
+    assert!(scaling.contains("resnet50", 64, 128, 2));
+    assert!(!scaling.contains("resnet50", 64, 128, 4));
+    let text = scaling.markdown();
+    // 64 · 128 / 4096 = 2 s for 128 images on one thread.
+    assert!(
+        text.contains("| resnet18 | 64 | 128 | 1 | 2000 | 64 | 100 | 70 |"),
+        "{text}"
+    );
+    assert!(text.contains("cargo xtask bench scale"), "{text}");
+    let figure = scaling.figure().unwrap();
+    for words in [
+        "Width",
+        "Batch",
+        "Threads",
+        "resnet50, 2 threads",
+        "seconds a step",
+        "2.000 s",
+    ] {
+        assert!(figure.contains(words), "{words} missing");
+    }
+    assert!(!figure.contains("NaN"));
 }
 
 /// Writes the synthetic report where `COLLAPSE_REPORT_PREVIEW` says, for looking at it.

@@ -62,7 +62,7 @@ pub struct Provenance {
     pub code_version: String,
     /// Kernel path the training used, e.g. `amx-bf16`.
     pub kernel_path: String,
-    /// Precision of training, `f32` or `bf16`. Statistics are always f64.
+    /// Precision of training, `f32`, `bf16`, or both where groups differ. Statistics are always f64.
     pub precision: String,
     /// Operating system and architecture, e.g. `linux x86_64`.
     pub platform: String,

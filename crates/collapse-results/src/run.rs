@@ -60,6 +60,9 @@ pub struct Group {
     pub modified: bool,
     /// Whether the group belongs to the ablation table only.
     pub ablation: bool,
+    /// Precision of training, `f32` or `bf16`, where groups differ in it; else the provenance's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// Seeds planned.
     pub seeds: Vec<u64>,
 }

@@ -16,6 +16,16 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// Name in records: `f32` or `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
 /// Stochastic gradient descent in PyTorch's form: g ← g + λw; v ← μv + g; w ← w − ηv
 /// (Nesterov: w ← w − η(g + μv)).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,9 +12,13 @@ impl Timings {
         Self(seconds)
     }
 
-    /// The middle one.
+    /// The middle one; the mean of the middle two of an even number.
     pub fn median(&self) -> f64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+        let n = self.0.len();
+        match (self.0.get(n.saturating_sub(1) / 2), self.0.get(n / 2)) {
+            (Some(below), Some(above)) => 0.5 * (below + above),
+            _ => f64::NAN,
+        }
     }
 
     /// The fastest.
@@ -49,4 +53,34 @@ pub fn peak_rss_bytes() -> Option<u64> {
 #[cfg(not(unix))]
 pub fn peak_rss_bytes() -> Option<u64> {
     None
+}
+
+/// Resident memory of this process now; `None` where the system does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kilobytes)
+}
+
+/// The processor and its number of cores, as far as they can be found.
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let unit = if cores == 1 { "core" } else { "cores" };
+    format!("{}, {cores} {unit}", processor())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn processor() -> String {
+    raw_cpuid::CpuId::new()
+        .get_processor_brand_string()
+        .map_or_else(
+            || "x86_64".to_owned(),
+            |brand| brand.as_str().trim().to_owned(),
+        )
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn processor() -> String {
+    std::env::consts::ARCH.to_owned()
 }

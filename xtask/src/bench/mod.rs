@@ -2,6 +2,7 @@
 
 mod data;
 mod measure;
+mod scale;
 mod statistics;
 mod step;
 
@@ -13,6 +14,7 @@ use anyhow::Result;
 #[derive(clap::Subcommand)]
 pub enum Command {
     Step(step::Args),
+    Scale(scale::Args),
     Load(data::LoadArgs),
     Loader(data::LoaderArgs),
     /// Time fitting and scoring of one Gaussian per class.
@@ -26,6 +28,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Step(args) => step::run(args),
+        Command::Scale(args) => scale::run(args),
         Command::Load(args) => data::load(args),
         Command::Loader(args) => data::loader(args),
         Command::Density(args) => statistics::run(statistics::What::Density, args),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use collapse_kernels::{PoolStatistics, kernel_path, peak_gflops_register_loop, pool_statistics};
 use collapse_models::rng::Stream;
@@ -11,7 +11,7 @@ use collapse_train::loss::HeadView;
 use collapse_train::{LossConfig, Precision, Sgd, SgdConfig, load_model};
 use serde::Serialize;
 
-use super::measure::{Timings, peak_rss_bytes, seconds};
+use super::measure::{Timings, peak_rss_bytes, resident_bytes, seconds};
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum PrecisionArg {
@@ -32,6 +32,36 @@ impl PrecisionArg {
 enum Opponent {
     /// The same network on candle's own operations.
     Candle,
+    /// The same network here without spectral normalisation.
+    NoSpectralNorm,
+}
+
+impl Opponent {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Candle => "stock candle",
+            Self::NoSpectralNorm => "without spectral normalisation",
+        }
+    }
+
+    fn worker(self, config: &NetConfig, precision: Precision, batch: usize) -> Result<Worker> {
+        let mut config = config.clone();
+        let model: Box<dyn Model> = match self {
+            Self::Candle => Box::new(CandleNet::new(
+                &config,
+                Parameters::initialise(&config, 1)?,
+                candle_core::Device::Cpu,
+            )?),
+            Self::NoSpectralNorm => {
+                ensure!(
+                    config.spectral_norm.take().is_some(),
+                    "--against no-spectral-norm needs --spectral-norm"
+                );
+                load_model(&config, precision, Parameters::initialise(&config, 1)?)?
+            }
+        };
+        Worker::new(&config, model, batch)
+    }
 }
 
 /// Time training steps: forward, loss, backward and SGD on a batch that is in memory.
@@ -97,6 +127,10 @@ struct Figures {
     share_of_peak: f64,
     bytes_allocated_per_step: f64,
     peak_rss_bytes: Option<u64>,
+    /// Resident memory after the timed steps less that before them.
+    resident_growth_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against_median_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,15 +168,7 @@ fn measure(args: &Args) -> Result<Figures> {
     let model = load_model(&config, precision, Parameters::initialise(&config, 1)?)?;
     let mut worker = Worker::new(&config, model, args.batch)?;
     let mut opponent = match args.against {
-        Some(Opponent::Candle) => Some(Worker::new(
-            &config,
-            Box::new(CandleNet::new(
-                &config,
-                Parameters::initialise(&config, 1)?,
-                candle_core::Device::Cpu,
-            )?),
-            args.batch,
-        )?),
+        Some(opponent) => Some(opponent.worker(&config, precision, args.batch)?),
         None => None,
     };
     let passes = if args.eval {
@@ -155,7 +181,11 @@ fn measure(args: &Args) -> Result<Figures> {
     for _ in 0..args.warm_up {
         worker.work(args.eval, passes)?;
     }
+    if let Some(opponent) = &mut opponent {
+        opponent.work(args.eval, passes)?;
+    }
     let before = pool_statistics();
+    let resident = resident_bytes();
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     for _ in 0..args.steps {
@@ -164,22 +194,21 @@ fn measure(args: &Args) -> Result<Figures> {
             theirs.push(seconds(|| opponent.work(args.eval, passes))?);
         }
     }
+    let growth = resident
+        .zip(resident_bytes())
+        .map(|(a, b)| b as i64 - a as i64);
     let allocated = allocated_between(before, pool_statistics()) as f64 / args.steps.max(1) as f64;
 
     let ours = Timings::new(ours);
     let against = (!theirs.is_empty()).then(|| Timings::new(theirs).median());
-    // A training step costs a forward pass and twice as much again for both gradients.
-    let passes_per_image = if args.eval { 1.0 } else { 3.0 };
-    let work = config.summary()?.flops as f64 * images as f64 * passes_per_image;
+    let forward = config.summary()?.flops as f64 * images as f64;
+    let work = if args.eval {
+        forward
+    } else {
+        PASSES_PER_STEP * forward
+    };
     let gflops = work / ours.median() / 1e9;
-    let path = kernel_path()?;
-    let peak = peak_gflops_register_loop(
-        path,
-        match precision {
-            Precision::F32 => collapse_kernels::Precision::F32,
-            Precision::Bf16 => collapse_kernels::Precision::Bf16,
-        },
-    )?;
+    let peak = peak(precision)?;
     Ok(Figures {
         what: if args.eval {
             "features"
@@ -189,12 +218,9 @@ fn measure(args: &Args) -> Result<Figures> {
         net: args.net.to_string(),
         width: config.width,
         batch: args.batch,
-        precision: match precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        },
+        precision: precision.name(),
         threads: rayon::current_num_threads(),
-        kernel_path: path.name(),
+        kernel_path: kernel_path()?.name(),
         median_s: ours.median(),
         min_s: ours.min(),
         max_s: ours.max(),
@@ -204,9 +230,60 @@ fn measure(args: &Args) -> Result<Figures> {
         share_of_peak: gflops / peak,
         bytes_allocated_per_step: allocated,
         peak_rss_bytes: peak_rss_bytes(),
+        resident_growth_bytes: growth,
+        against: args.against.map(Opponent::name),
         against_median_s: against,
         times_faster: against.map(|seconds| seconds / ours.median()),
     })
+}
+
+/// A training step costs a forward pass and twice as much again for both gradients.
+const PASSES_PER_STEP: f64 = 3.0;
+
+/// GFLOP/s of a loop on registers alone, on the current threads.
+fn peak(precision: Precision) -> Result<f64> {
+    let operands = match precision {
+        Precision::F32 => collapse_kernels::Precision::F32,
+        Precision::Bf16 => collapse_kernels::Precision::Bf16,
+    };
+    Ok(peak_gflops_register_loop(kernel_path()?, operands)?)
+}
+
+/// A training step to be timed on the current threads, after one that is not.
+pub(super) struct Job {
+    pub(super) config: NetConfig,
+    pub(super) precision: Precision,
+    pub(super) batch: usize,
+    pub(super) steps: usize,
+}
+
+/// What timing a [`Job`] found.
+pub(super) struct StepFigures {
+    pub(super) timings: Timings,
+    pub(super) gflops: f64,
+    pub(super) share_of_peak: f64,
+}
+
+impl Job {
+    pub(super) fn measure(&self) -> Result<StepFigures> {
+        let model = load_model(
+            &self.config,
+            self.precision,
+            Parameters::initialise(&self.config, 1)?,
+        )?;
+        let mut worker = Worker::new(&self.config, model, self.batch)?;
+        worker.step()?;
+        let seconds: Result<Vec<f64>> =
+            (0..self.steps).map(|_| seconds(|| worker.step())).collect();
+        let timings = Timings::new(seconds?);
+        let work = PASSES_PER_STEP * self.config.summary()?.flops as f64 * self.batch as f64;
+        let gflops = work / timings.median() / 1e9;
+        Ok(StepFigures {
+            timings,
+            gflops,
+            share_of_peak: gflops / peak(self.precision)?,
+        })
+    }
 }
 
 fn allocated_between(before: PoolStatistics, after: PoolStatistics) -> usize {
@@ -249,11 +326,18 @@ fn print(figures: &Figures) {
     if let Some(bytes) = figures.peak_rss_bytes {
         println!("  peak memory {:.0} MB", bytes as f64 / 1e6);
     }
-    if let (Some(theirs), Some(ratio)) = (figures.against_median_s, figures.times_faster) {
+    if let Some(bytes) = figures.resident_growth_bytes {
         println!(
-            "  stock candle in turn: median {:.2} s, {ratio:.1} times as long",
-            theirs
+            "  memory grew by {:.1} MB over the timed steps",
+            bytes as f64 / 1e6
         );
+    }
+    if let (Some(name), Some(theirs), Some(ratio)) = (
+        figures.against,
+        figures.against_median_s,
+        figures.times_faster,
+    ) {
+        println!("  {name}, in turn: median {theirs:.3} s, {ratio:.3} times as long");
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
-use collapse_ood::metrics::{Bootstrap, calibration, temperature_optimum};
+use collapse_ood::metrics::{Bootstrap, calibration, correct, temperature_optimum};
 use collapse_ood::{
     AnyDetector, Error, Fitted, Intervals, Settings, Skipped, compare, detectors, fit_all,
     fit_named, risk_coverage,
@@ -267,13 +267,6 @@ fn calibrate(sets: &Sets) -> Result<Option<Calibrated>> {
             }
         }
     };
-    let best = |row: ndarray::ArrayView1<f64>| {
-        let larger = |best: usize, (class, value): (usize, &f64)| {
-            if *value > row[best] { class } else { best }
-        };
-        row.iter().enumerate().fold(0, larger)
-    };
-    let decided = logits.rows().into_iter().map(best);
     Ok(Some(Calibrated {
         plain: calibration(logits.view(), labels, 1.0)?,
         temperature,
@@ -282,10 +275,7 @@ fn calibrate(sets: &Sets) -> Result<Option<Calibrated>> {
             Some(temperature) => Some(calibration(logits.view(), labels, temperature)?),
             None => None,
         },
-        correct: decided
-            .zip(labels)
-            .map(|(class, label)| class == *label)
-            .collect(),
+        correct: correct(logits.view(), labels)?,
     }))
 }
 

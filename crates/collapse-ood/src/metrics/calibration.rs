@@ -61,19 +61,24 @@ pub fn calibration(
     })
 }
 
-/// Share of rows whose largest logit (the first among equals) is the label.
+/// For every row whether its largest logit, the first among equals, is the label's.
+///
+/// # Errors
+/// As [`calibration`].
+pub fn correct(logits: ArrayView2<f64>, labels: &[usize]) -> Result<Vec<bool>> {
+    check(logits, labels)?;
+    let rows = logits.rows().into_iter().zip(labels);
+    Ok(rows.map(|(row, &label)| argmax(row) == label).collect())
+}
+
+/// Share of rows that are [`correct`].
 ///
 /// # Errors
 /// As [`calibration`].
 pub fn accuracy(logits: ArrayView2<f64>, labels: &[usize]) -> Result<f64> {
-    check(logits, labels)?;
-    let hits = logits
-        .rows()
-        .into_iter()
-        .zip(labels)
-        .filter(|(row, label)| argmax(*row) == **label)
-        .count();
-    Ok(hits as f64 / labels.len() as f64)
+    let correct = correct(logits, labels)?;
+    let hits = correct.iter().filter(|hit| **hit).count();
+    Ok(hits as f64 / correct.len() as f64)
 }
 
 /// Mean negative log-likelihood of the labels, nats.

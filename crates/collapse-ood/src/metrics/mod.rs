@@ -11,7 +11,7 @@ mod ranking;
 mod selective;
 
 pub use calibration::{
-    Calibration, TemperatureGrid, accuracy, calibration, expected_calibration_error, nll,
+    Calibration, TemperatureGrid, accuracy, calibration, correct, expected_calibration_error, nll,
     temperature_grid, temperature_optimum,
 };
 pub use detection::{Detection, Positive, auroc, detection};

@@ -3,11 +3,12 @@
 mod curves;
 mod histograms;
 mod points;
+mod scaling;
 mod svg;
 
 use collapse_results::Results;
 
-pub(crate) use points::strip;
+pub(crate) use scaling::step_times;
 use svg::{Canvas, WIDTH};
 
 use crate::render::escape;
@@ -78,7 +79,7 @@ impl Figure {
 /// Every figure that the results have numbers for: NC over epochs, AUROC against NC1, AUROC of
 /// every seed, and a histogram figure for each score that has counts.
 pub fn figures(results: &Results) -> Vec<Figure> {
-    let mut drawn: Vec<Figure> = [strip(results), curves::nc_over_epochs(results)]
+    let mut drawn: Vec<Figure> = [points::strip(results), curves::nc_over_epochs(results)]
         .into_iter()
         .flatten()
         .collect();

@@ -17,6 +17,14 @@ pub(crate) enum Kind {
     Log,
     /// log(1 + x), for epochs that start at 0.
     LogOnePlus,
+    /// log₂ x with powers of two as ticks, for widths and batches.
+    LogTwo,
+}
+
+impl Kind {
+    fn needs_positive(self) -> bool {
+        matches!(self, Kind::Log | Kind::LogTwo)
+    }
 }
 
 /// A scale over `low..=high`.
@@ -31,7 +39,7 @@ impl Scale {
     /// A scale around `values`, with a little room; `None` when there is no usable value.
     pub(crate) fn around(kind: Kind, values: impl Iterator<Item = f64>) -> Option<Self> {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values.filter(|v| v.is_finite() && (kind != Kind::Log || *v > 0.0)) {
+        for value in values.filter(|v| v.is_finite() && (!kind.needs_positive() || *v > 0.0)) {
             low = low.min(value);
             high = high.max(value);
         }
@@ -43,6 +51,7 @@ impl Scale {
         let room = match kind {
             Kind::Linear => ((b - a) * 0.06).max(1e-9 + 0.001 * a.abs()),
             Kind::Log => ((b - a) * 0.06).max(0.08),
+            Kind::LogTwo => ((b - a) * 0.06).max(0.2),
             Kind::LogOnePlus => ((b - a) * 0.03).max(0.02),
         };
         Some(Self {
@@ -56,6 +65,7 @@ impl Scale {
         match self.kind {
             Kind::Linear => value,
             Kind::Log => value.log10(),
+            Kind::LogTwo => value.log2(),
             Kind::LogOnePlus => value.ln_1p(),
         }
     }
@@ -64,13 +74,14 @@ impl Scale {
         match self.kind {
             Kind::Linear => position,
             Kind::Log => 10f64.powf(position),
+            Kind::LogTwo => position.exp2(),
             Kind::LogOnePlus => position.exp_m1(),
         }
     }
 
     /// Position in 0..=1; values beyond the ends are put on them.
     pub(crate) fn unit(&self, value: f64) -> f64 {
-        if self.kind == Kind::Log && value <= 0.0 {
+        if self.kind.needs_positive() && value <= 0.0 {
             return 0.0;
         }
         let (a, b) = (self.transform(self.low), self.transform(self.high));
@@ -82,6 +93,7 @@ impl Scale {
         match self.kind {
             Kind::Linear => self.linear_ticks(most),
             Kind::Log => self.log_ticks(most),
+            Kind::LogTwo => self.power_of_two_ticks(most),
             Kind::LogOnePlus => self.epoch_ticks(most),
         }
     }
@@ -137,6 +149,26 @@ impl Scale {
                     false => text,
                 };
                 (value, text)
+            })
+            .collect()
+    }
+
+    fn power_of_two_ticks(&self, most: usize) -> Vec<(f64, String)> {
+        let (low, high) = (
+            self.low.log2().ceil() as i32,
+            self.high.log2().floor() as i32,
+        );
+        let stride = usize::try_from(high - low + 1)
+            .unwrap_or(0)
+            .div_ceil(most.max(1))
+            .max(1);
+        (low..=high)
+            .step_by(stride)
+            .map(|exponent| {
+                (
+                    f64::from(exponent).exp2(),
+                    format!("{}", f64::from(exponent).exp2()),
+                )
             })
             .collect()
     }

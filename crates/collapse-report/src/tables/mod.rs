@@ -4,6 +4,7 @@ mod collapse;
 mod detection;
 mod draft;
 mod evaluation;
+mod precision;
 mod setup;
 
 use collapse_results::{Results, Table};
@@ -16,7 +17,7 @@ pub use evaluation::evaluation_table;
 ///
 /// The paper's sections in miniature: main (4.1), worst seed, softmax, entropy and energy (A.2),
 /// logit Gaussians (A.3), over-training (A.4), neural collapse at the end and over epochs
-/// (4.2, A.5, A.6), ablation and training details (A.1); then all scores, all detection figures,
+/// (4.2, A.5, A.6), ablation, precisions and training details and loss over epochs (A.1); then all scores, all detection figures,
 /// calibration and published neighbours. AUROC, accuracy and their like are in percent.
 pub fn tables(results: &Results, references: &References) -> Vec<Table> {
     let mut drafts = vec![detection::main(results), detection::worst_seed(results)];
@@ -25,7 +26,9 @@ pub fn tables(results: &Results, references: &References) -> Vec<Table> {
     drafts.push(detection::over_training(results));
     drafts.push(collapse::at_the_end(results));
     drafts.push(collapse::over_epochs(results));
+    drafts.push(setup::history(results));
     drafts.push(setup::ablation(results));
+    drafts.push(precision::compared(results));
     drafts.push(setup::training(results));
     drafts.extend(detection::all_scores(results));
     drafts.push(detection::all_figures(results));

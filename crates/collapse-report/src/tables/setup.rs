@@ -1,6 +1,6 @@
 //! Tables about the runs themselves: training details, ablation, calibration, neighbours.
 
-use collapse_results::{Cell, Evaluation, Loss, Results, ScheduleLength};
+use collapse_results::{Cell, EpochRecord, Evaluation, Loss, Results, ScheduleLength};
 
 use super::draft::{Draft, count, magnitude, missing, number, spread, text};
 use crate::cast::{Cast, MAIN_SCORE, View, casts, group_label, last_views, ood_sets};
@@ -130,6 +130,63 @@ pub(super) fn training(results: &Results) -> Draft {
                 spread(&percent(last(|record| record.validation_accuracy)), 2),
             ],
         );
+    }
+    draft
+}
+
+pub(super) fn history(results: &Results) -> Draft {
+    let mut draft = Draft::new(
+        results,
+        "history",
+        "Loss and accuracy over epochs",
+        "Mean over an epoch's augmented images as the weights moved; AUROC by Gaussians on the \
+         features, where measured.",
+    );
+    draft.text_column("group", "Group");
+    draft.number_column("epoch", "Epoch");
+    draft.number_column("rate", "Learning rate");
+    draft.number_column("train_loss", "Train loss");
+    draft.number_column("train_accuracy", "Train accuracy (%)");
+    draft.number_column("validation_accuracy", "Validation accuracy (%)");
+    let sets = ood_sets(results);
+    for set in &sets {
+        draft.number_column(&format!("auroc:{set}"), &format!("AUROC {set} (%)"));
+    }
+    for view in last_views(results)
+        .iter()
+        .filter(|view| !view.group.ablation)
+    {
+        for epoch in 1..=view.group.epochs {
+            let records: Vec<&EpochRecord> = results
+                .runs_of(&view.group.id)
+                .flat_map(|run| &run.history)
+                .filter(|record| record.epoch == epoch)
+                .collect();
+            let Some(first) = records.first() else {
+                continue;
+            };
+            let all = |pick: &dyn Fn(&EpochRecord) -> Option<f64>, scale: f64| -> Vec<f64> {
+                let found = records.iter().filter_map(|record| pick(record));
+                found.map(|value| scale * value).collect()
+            };
+            let mut cells = vec![
+                text(group_label(view.group)),
+                count(epoch),
+                // Tenfold steps leave 0.010000000000000002.
+                text(format!("{}", (1e9 * first.learning_rate).round() / 1e9)),
+                spread(&all(&|r| r.train_loss, 1.0), 3),
+                spread(&all(&|r| r.train_accuracy, 100.0), 2),
+                spread(&all(&|r| r.validation_accuracy, 100.0), 2),
+            ];
+            cells.extend(sets.iter().map(|set| {
+                let auroc = |r: &EpochRecord| {
+                    let found = r.auroc.iter().find(|(name, _)| name == set);
+                    found.map(|(_, value)| *value)
+                };
+                spread(&all(&auroc, 100.0), 2)
+            }));
+            draft.row(format!("{}@{epoch}", view.group.id), cells);
+        }
     }
     draft
 }

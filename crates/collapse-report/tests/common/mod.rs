@@ -163,6 +163,7 @@ pub(crate) fn synthetic(seeds: u64) -> Results {
             spectral_norm: sn.then_some(3.0),
             modified,
             ablation,
+            precision: None,
             seeds: (1..=seeds).collect(),
         });
     }
