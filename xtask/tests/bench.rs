@@ -48,6 +48,21 @@ fn a_step_is_timed_in_either_precision() {
 }
 
 #[test]
+fn a_steady_state_takes_no_memory() {
+    // More tensors than the pool keeps without a reason.
+    let found = figures(&[
+        "step",
+        "--width=16",
+        "--batch=64",
+        "--steps=3",
+        "--warm-up=3",
+        "--json",
+    ]);
+    assert!(found["peak_rss_bytes"].as_f64().unwrap() > 100e6);
+    assert_eq!(found["bytes_allocated_per_step"], 0.0);
+}
+
+#[test]
 fn a_step_is_compared_in_turn() {
     let against = |extra: &[&str]| figures(&[&SMALL[..], extra].concat());
     let candle = against(&["--against", "candle"]);

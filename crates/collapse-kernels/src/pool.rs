@@ -122,7 +122,9 @@ fn take(size: usize) -> NonNull<u8> {
 fn give_back(pointer: NonNull<u8>, size: usize) {
     let mut pool = pool();
     pool.statistics.live -= size;
-    if pool.statistics.idle + size <= pool.statistics.peak.max(ALWAYS_KEPT) {
+    let peak = pool.statistics.peak;
+    // A cycle of work needs more than its peak where blocks of one size cannot serve for another.
+    if pool.statistics.idle + size <= (peak + peak / 2).max(ALWAYS_KEPT) {
         pool.statistics.idle += size;
         pool.idle.entry(size).or_default().push(Block(pointer));
     } else {
