@@ -21,7 +21,7 @@ const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../reference");
 /// Finished runs are kept: the same command goes on where it was interrupted.
 #[derive(clap::Args)]
 pub struct Args {
-    /// quick, small, paper, or a manifest file (experiments/*.toml show how one looks).
+    /// quick, precision, small, paper, or a manifest file (experiments/*.toml show how one looks).
     #[arg(long, default_value = "quick")]
     scale: String,
     /// Where runs, tables and the report go [default: target/reproduce/SCALE].
