@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use collapse_density::{Covariance, Jitter, LabelledGaussianMixture};
 use common::relative;
@@ -11,16 +11,26 @@ use ndarray::Array2;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-fn fixtures() -> Option<PathBuf> {
+/// The tensors' file and the numbers; says so where they are missing.
+fn fixtures() -> Option<(Vec<u8>, Value)> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let places = [
         "../collapse-verify/fixtures/public",
         "../../../shared/fixtures/public",
     ];
-    places
+    let found = places
         .map(|place| here.join(place))
         .into_iter()
-        .find(|dir| dir.join("gmm.json").exists())
+        .find(|dir| dir.join("gmm.json").exists());
+    let Some(dir) = found else {
+        eprintln!("skipped: no gmm.json under collapse-verify/fixtures or ../shared/fixtures");
+        return None;
+    };
+    let text = std::fs::read_to_string(dir.join("gmm.json")).unwrap();
+    Some((
+        std::fs::read(dir.join("gmm.safetensors")).unwrap(),
+        serde_json::from_str(&text).unwrap(),
+    ))
 }
 
 fn matrix(tensors: &SafeTensors, name: &str) -> Array2<f64> {
@@ -56,14 +66,10 @@ fn tolerance(case: &str, jitter: f64) -> Option<f64> {
 
 #[test]
 fn densities_agree_with_the_reference() {
-    let Some(dir) = fixtures() else {
-        eprintln!("skipped: no gmm.json under collapse-verify/fixtures or ../shared/fixtures");
+    let Some((bytes, json)) = fixtures() else {
         return;
     };
-    let bytes = std::fs::read(dir.join("gmm.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let text = std::fs::read_to_string(dir.join("gmm.json")).unwrap();
-    let json: Value = serde_json::from_str(&text).unwrap();
     for case in json["cases"].as_array().unwrap() {
         let name = case["case"].as_str().unwrap();
         let n_classes = case["classes"].as_u64().unwrap() as usize;
@@ -129,14 +135,10 @@ fn exact_densities(tensors: &SafeTensors, case: &str, jitter: f64) -> Option<Arr
 /// every digit: down to the jitter of 1e-21 that DDU's ladder stops at, where PyTorch is seven per cent off.
 #[test]
 fn low_rank_agrees_with_60_digits_at_every_ridge() {
-    let Some(dir) = fixtures() else {
-        eprintln!("skipped: no gmm.json under collapse-verify/fixtures or ../shared/fixtures");
+    let Some((bytes, json)) = fixtures() else {
         return;
     };
-    let bytes = std::fs::read(dir.join("gmm.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let text = std::fs::read_to_string(dir.join("gmm.json")).unwrap();
-    let json: Value = serde_json::from_str(&text).unwrap();
     let cases = json["cases"].as_array().unwrap();
     let deficient = cases
         .iter()

@@ -80,6 +80,14 @@ pub fn resolve_precision(precision: Precision, path: KernelPath) -> collapse_tra
     }
 }
 
+fn group_precision(
+    manifest: &Manifest,
+    group: &GroupSpec,
+    path: KernelPath,
+) -> collapse_train::Precision {
+    resolve_precision(group.precision.unwrap_or(manifest.precision), path)
+}
+
 /// The runs of a manifest, group by group, seed by seed.
 pub fn plan(
     manifest: &Manifest,
@@ -134,7 +142,7 @@ fn plan_run(
                 weights: CollapseWeights::default(),
             },
         },
-        precision: resolve_precision(group.precision.unwrap_or(manifest.precision), path),
+        precision: group_precision(manifest, group, path),
         ..TrainConfig::default()
     };
     train.check()?;
@@ -183,10 +191,7 @@ pub fn describe_group(manifest: &Manifest, group: &GroupSpec, path: KernelPath) 
             .groups
             .iter()
             .any(|group| group.precision.is_some())
-            .then(|| {
-                let own = group.precision.unwrap_or(manifest.precision);
-                resolve_precision(own, path).name().to_owned()
-            }),
+            .then(|| group_precision(manifest, group, path).name().to_owned()),
         seeds: manifest.seeds.clone(),
     }
 }

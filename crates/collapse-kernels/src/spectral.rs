@@ -15,7 +15,7 @@ use crate::error::{Result, check_len};
 const EPSILON: f64 = 1e-12;
 
 /// Order of the values of a patch.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Order {
     /// That of packed weights.
     TapChannel,

@@ -17,7 +17,8 @@
 //! - [`figures`]: SVG figures that follow the reader's light or dark theme
 //! - [`render`]: a table as terminal text, Markdown, CSV, LaTeX or HTML
 //! - [`statistics`]: summaries, intervals and tests over seeds
-//! - [`write_report`]: all of it as files
+//! - [`write_report`]: all of it as files; [`page_table`] and [`page_figure`]: one part for a page of documentation
+//! - [`Scaling`]: how the time of a training step grows, as a table and a figure
 //!
 //! Everything is a pure function of the [`Results`](collapse_results::Results); only
 //! [`write_report`] and [`References::load`] touch files. The crate knows nothing of how a run is

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use collapse_experiment::write_json;
 use collapse_kernels::{kernel_path, release_idle_memory};
 use collapse_models::{Net, NetConfig};
 use collapse_report::{SCALING_SCHEMA, Scaling, StepTime};
@@ -56,6 +57,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if let Some(found) = earlier(&args.out, &scaling)? {
         scaling.points = found;
     }
+    if let Some(folder) = args.out.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
+    }
     let work = points(&args)?;
     for (index, (config, batch, threads)) in work.iter().enumerate() {
         let job = Job {
@@ -72,17 +77,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .num_threads(*threads)
             .build()
             .with_context(|| format!("starting {threads} threads"))?;
-        let found = pool.install(|| job.measure())?;
+        let (timings, rate) = pool.install(|| job.measure())?;
         let measured = StepTime {
             net,
             width: config.width,
             batch: *batch,
             threads: *threads,
-            median_s: found.timings.median(),
-            min_s: found.timings.min(),
-            max_s: found.timings.max(),
-            gflops: found.gflops,
-            share_of_peak: found.share_of_peak,
+            median_s: timings.median(),
+            min_s: timings.min(),
+            max_s: timings.max(),
+            gflops: rate.gflops,
+            share_of_peak: rate.share_of_peak(),
         };
         release_idle_memory();
         eprintln!(
@@ -96,7 +101,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             measured.median_s
         );
         scaling.points.push(measured);
-        write(&args.out, &scaling)?;
+        write_json(&args.out, &scaling)?;
     }
     print!("{}", scaling.markdown());
     println!("written to {}", args.out.display());
@@ -186,19 +191,4 @@ fn command(args: &Args) -> String {
         words.push_str(&format!(" --threads {threads}"));
     }
     words
-}
-
-fn write(path: &Path, scaling: &Scaling) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("writing into {}", folder.display()))?;
-    serde_json::to_writer_pretty(&mut file, scaling)?;
-    std::io::Write::write_all(&mut file, b"\n")?;
-    file.persist(path)
-        .with_context(|| format!("writing {}", path.display()))?;
-    Ok(())
 }

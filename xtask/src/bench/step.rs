@@ -201,14 +201,13 @@ fn measure(args: &Args) -> Result<Figures> {
 
     let ours = Timings::new(ours);
     let against = (!theirs.is_empty()).then(|| Timings::new(theirs).median());
-    let forward = config.summary()?.flops as f64 * images as f64;
-    let work = if args.eval {
-        forward
-    } else {
-        PASSES_PER_STEP * forward
-    };
-    let gflops = work / ours.median() / 1e9;
-    let peak = peak(precision)?;
+    let passes_per_image = if args.eval { 1.0 } else { PASSES_PER_STEP };
+    let rate = Rate::of(
+        &config,
+        precision,
+        passes_per_image * images as f64,
+        ours.median(),
+    )?;
     Ok(Figures {
         what: if args.eval {
             "features"
@@ -225,9 +224,9 @@ fn measure(args: &Args) -> Result<Figures> {
         min_s: ours.min(),
         max_s: ours.max(),
         images_per_s: images as f64 / ours.median(),
-        gflops,
-        peak_gflops: peak,
-        share_of_peak: gflops / peak,
+        gflops: rate.gflops,
+        peak_gflops: rate.peak_gflops,
+        share_of_peak: rate.share_of_peak(),
         bytes_allocated_per_step: allocated,
         peak_rss_bytes: peak_rss_bytes(),
         resident_growth_bytes: growth,
@@ -240,13 +239,28 @@ fn measure(args: &Args) -> Result<Figures> {
 /// A training step costs a forward pass and twice as much again for both gradients.
 const PASSES_PER_STEP: f64 = 3.0;
 
-/// GFLOP/s of a loop on registers alone, on the current threads.
-fn peak(precision: Precision) -> Result<f64> {
-    let operands = match precision {
-        Precision::F32 => collapse_kernels::Precision::F32,
-        Precision::Bf16 => collapse_kernels::Precision::Bf16,
-    };
-    Ok(peak_gflops_register_loop(kernel_path()?, operands)?)
+/// How fast work was done, and a loop on registers alone, on the current threads.
+pub(super) struct Rate {
+    pub(super) gflops: f64,
+    peak_gflops: f64,
+}
+
+impl Rate {
+    /// Of so many forward passes of one image in `seconds`.
+    fn of(config: &NetConfig, precision: Precision, passes: f64, seconds: f64) -> Result<Self> {
+        let operands = match precision {
+            Precision::F32 => collapse_kernels::Precision::F32,
+            Precision::Bf16 => collapse_kernels::Precision::Bf16,
+        };
+        Ok(Self {
+            gflops: config.summary()?.flops as f64 * passes / seconds / 1e9,
+            peak_gflops: peak_gflops_register_loop(kernel_path()?, operands)?,
+        })
+    }
+
+    pub(super) fn share_of_peak(&self) -> f64 {
+        self.gflops / self.peak_gflops
+    }
 }
 
 /// A training step to be timed on the current threads, after one that is not.
@@ -257,15 +271,8 @@ pub(super) struct Job {
     pub(super) steps: usize,
 }
 
-/// What timing a [`Job`] found.
-pub(super) struct StepFigures {
-    pub(super) timings: Timings,
-    pub(super) gflops: f64,
-    pub(super) share_of_peak: f64,
-}
-
 impl Job {
-    pub(super) fn measure(&self) -> Result<StepFigures> {
+    pub(super) fn measure(&self) -> Result<(Timings, Rate)> {
         let model = load_model(
             &self.config,
             self.precision,
@@ -276,13 +283,9 @@ impl Job {
         let seconds: Result<Vec<f64>> =
             (0..self.steps).map(|_| seconds(|| worker.step())).collect();
         let timings = Timings::new(seconds?);
-        let work = PASSES_PER_STEP * self.config.summary()?.flops as f64 * self.batch as f64;
-        let gflops = work / timings.median() / 1e9;
-        Ok(StepFigures {
-            timings,
-            gflops,
-            share_of_peak: gflops / peak(self.precision)?,
-        })
+        let passes = PASSES_PER_STEP * self.batch as f64;
+        let rate = Rate::of(&self.config, self.precision, passes, timings.median())?;
+        Ok((timings, rate))
     }
 }
 
