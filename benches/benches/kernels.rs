@@ -44,7 +44,7 @@ fn convolutions<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> 
         // Once outside the clock, where an error stops the benchmark instead of being timed.
         conv_forward(&x, &weights, true)?;
         conv_backward_data(&dy, &weights, input, None)?;
-        conv_backward_weights(&x, &dy, conv, &mut dw)?;
+        conv_backward_weights(&x, &dy, conv, 1.0, &mut dw)?;
 
         let mut group = c.benchmark_group(format!(
             "conv_{precision}/{kernel}x{kernel}s{stride}_{c_in}to{c_out}_at_{side}"
@@ -55,7 +55,7 @@ fn convolutions<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> 
             b.iter(|| conv_backward_data(&dy, &weights, input, None))
         });
         group.bench_function("backward_weights", |b| {
-            b.iter(|| conv_backward_weights(&x, &dy, conv, &mut dw))
+            b.iter(|| conv_backward_weights(&x, &dy, conv, 1.0, &mut dw))
         });
         group.finish();
     }

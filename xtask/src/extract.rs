@@ -34,9 +34,9 @@ pub struct Args {
     /// Decides which images are the training split.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Arithmetic of the forward pass; files hold f32.
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: PrecisionArg,
+    /// Arithmetic of the forward pass [default: that of the run's training; f32 for PyTorch's weights]; files hold f32.
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionArg>,
     /// cpu (this project's kernels), candle, cuda, cuda:N, metal.
     #[arg(long, default_value = "cpu")]
     device: Device,
@@ -50,11 +50,12 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let benchmark = args.images.open()?;
-    let (parameters, net, epoch) = if read_state(&args.weights).is_ok() {
+    let (parameters, net, epoch, trained) = if read_state(&args.weights).is_ok() {
         let checkpoint = Checkpoint::read(&args.weights)?;
         let parameters = checkpoint.average.unwrap_or(checkpoint.parameters);
         let epoch = Some(checkpoint.state.epoch);
-        (parameters, checkpoint.state.net, epoch)
+        let trained = checkpoint.state.train.precision;
+        (parameters, checkpoint.state.net, epoch, trained)
     } else {
         let images = benchmark.id().train_set();
         let net = NetConfig {
@@ -65,11 +66,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let mut parameters = Parameters::initialise(&net, 0)?;
         weights::load(&args.weights, &mut parameters)
             .with_context(|| format!("reading {} as {}", args.weights.display(), net.net))?;
-        (parameters, net, None)
+        (parameters, net, None, Precision::F32)
     };
     let precision = match args.precision {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::Bf16 => Precision::Bf16,
+        None => trained,
+        Some(PrecisionArg::F32) => Precision::F32,
+        Some(PrecisionArg::Bf16) => Precision::Bf16,
     };
     let mut model = load_model_on(args.device, &net, precision, parameters)?;
     std::fs::create_dir_all(&args.out)

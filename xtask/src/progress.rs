@@ -8,16 +8,24 @@ use collapse_experiment::{EpochProgress, Observer, RunId};
 use collapse_results::Run;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Plain lines come at most this often, except at the end of a run.
+/// Plain lines of a kind come at most this often, except at the end of a run.
 const QUIET: Duration = Duration::from_secs(10);
-/// And within an epoch when none has come for so long.
+/// And one of progress when none of any kind has come for so long.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Kinds of plain lines.
+#[derive(Clone, Copy)]
+enum Line {
+    Epoch,
+    Measuring,
+    Progress,
+}
 
 /// Draws the progress of a set of runs.
 pub struct Board {
     bar: ProgressBar,
     terminal: bool,
-    last_line: Mutex<Instant>,
+    last_lines: Mutex<[Option<Instant>; 3]>,
 }
 
 impl Board {
@@ -38,7 +46,7 @@ impl Board {
         Self {
             bar,
             terminal,
-            last_line: Mutex::new(Instant::now()),
+            last_lines: Mutex::new([None, None, Some(Instant::now())]),
         }
     }
 
@@ -51,14 +59,16 @@ impl Board {
         }
     }
 
-    /// Whether the last plain line is so long ago; a yes counts as a line.
-    fn due(&self, after: Duration) -> bool {
-        let Ok(mut last) = self.last_line.lock() else {
+    /// Whether the last plain line of this kind is so long ago; a yes counts as a line.
+    fn due(&self, line: Line, after: Duration) -> bool {
+        let Ok(mut last) = self.last_lines.lock() else {
             return false;
         };
-        let due = last.elapsed() >= after;
+        let due = last[line as usize].is_none_or(|at| at.elapsed() >= after);
         if due {
-            *last = Instant::now();
+            let now = Some(Instant::now());
+            last[line as usize] = now;
+            last[Line::Progress as usize] = now;
         }
         due
     }
@@ -117,7 +127,7 @@ impl Observer for Board {
 
     fn trained(&self, images: u64) {
         self.bar.inc(images);
-        if !self.terminal && self.due(SILENCE) {
+        if !self.terminal && self.due(Line::Progress, SILENCE) {
             let of = self.bar.length().unwrap_or(0);
             eprintln!("{} of {of} images ({})", self.bar.position(), self.eta());
         }
@@ -136,7 +146,7 @@ impl Observer for Board {
         );
         if self.terminal {
             self.bar.set_message(line);
-        } else if self.due(QUIET) {
+        } else if self.due(Line::Epoch, QUIET) {
             eprintln!("{line} ({})", self.eta());
         }
     }
@@ -145,7 +155,7 @@ impl Observer for Board {
         let line = format!("{run}: measuring after epoch {epoch}");
         if self.terminal {
             self.bar.set_message(line);
-        } else if self.due(QUIET) {
+        } else if self.due(Line::Measuring, QUIET) {
             eprintln!("{line}");
         }
     }

@@ -328,6 +328,8 @@ fn one_run_from_flags() {
         "1",
         "--spectral-norm",
         "0",
+        "--precision",
+        "bf16",
         "--out",
         out.to_str().unwrap(),
     ];
@@ -348,14 +350,15 @@ fn one_run_from_flags() {
     use_the_weights(&out, folder.path());
 }
 
-/// A checkpoint converts to weights that give the run's features again.
+/// A checkpoint converts to weights that give the run's features again; it knows the precision, the weights do not.
 fn use_the_weights(run: &Path, folder: &Path) {
     let text = |path: PathBuf| path.display().to_string();
     let checkpoint = text(run.join("checkpoint.safetensors"));
     let weights = text(folder.join("weights.safetensors"));
     let found = text(folder.join("extracted"));
     succeed(&["convert", &checkpoint, &weights]);
-    let flags = ["--l2", "--width", "4", "--spectral-norm", "0"];
+    let network = ["--l2", "--width", "4", "--spectral-norm", "0"];
+    let flags = [&network[..], &["--precision", "bf16"]].concat();
     let from_flags = ["extract", &weights, "--out", &found];
     for arguments in [
         ["extract", &checkpoint, "--out", &found].to_vec(),

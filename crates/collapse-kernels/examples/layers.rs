@@ -94,7 +94,7 @@ fn layers<T: Element>(
         if c_in != in_channels {
             seconds[1] = least(|| conv_backward_data(&dy, &weights, input, None));
         }
-        seconds[2] = least(|| conv_backward_weights(&x, &dy, conv, &mut dw));
+        seconds[2] = least(|| conv_backward_weights(&x, &dy, conv, T::Param::ONE, &mut dw));
         seconds[3] = least(|| bn_act_forward(&dy, &bn, act, Residual::None));
         seconds[4] = least(|| {
             let back = bn_act_backward(gradient.take()?, &out, &dy, &bn, act, false).ok()?;

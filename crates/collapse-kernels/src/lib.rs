@@ -25,7 +25,7 @@
 //! // Backward, with the output itself as its gradient.
 //! let gradients = bn_act_backward(out.duplicate(), &out, &y, &bn, act, false)?;
 //! let mut dw = vec![0.0; conv.weight_len()];
-//! conv_backward_weights(&x, &gradients.dy, conv, &mut dw)?;
+//! conv_backward_weights(&x, &gradients.dy, conv, 1.0, &mut dw)?;
 //! assert!(dw.iter().all(|g| g.is_finite()));
 //! # Ok(())
 //! # }
@@ -82,4 +82,4 @@ pub use pooling::{
     pool_pad_backward,
 };
 pub use sgd::{Sgd, sgd_step};
-pub use spectral::{conv_power_iteration, conv_sigma, conv_sigma_gradient};
+pub use spectral::{add_conv_sigma_gradient, conv_power_iteration, conv_sigma};

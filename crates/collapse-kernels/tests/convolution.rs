@@ -65,7 +65,10 @@ fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
     let dx = conv_backward_data(&dy, &weights, input, Some(base)).unwrap();
     assert_within::<T>("dx + base", &dx.to_nchw(), &added, 1);
     let mut dw = vec![T::Param::ONE; conv.weight_len()];
-    conv_backward_weights(&x, &dy, conv, &mut dw).unwrap();
+    // A scale that rounds nothing, and is undone.
+    let (scale, back) = (T::Param::from_f64(-0.5), T::Param::from_f64(-2.0));
+    conv_backward_weights(&x, &dy, conv, scale, &mut dw).unwrap();
+    dw.iter_mut().for_each(|d| *d = *d * back);
     assert_within::<T::Param>("dw", &dw, &to_weights, 32);
 
     let statistics = statistics.expect("asked for");
@@ -159,7 +162,7 @@ fn the_number_of_threads_does_not_show() {
             let (y, statistics) = conv_forward(&x, &weights, true).unwrap();
             let dx = conv_backward_data(&y, &weights, input, None).unwrap();
             let mut dw = vec![T::Param::ZERO; conv.weight_len()];
-            conv_backward_weights(&x, &y, conv, &mut dw).unwrap();
+            conv_backward_weights(&x, &y, conv, T::Param::ONE, &mut dw).unwrap();
             let statistics = statistics.unwrap();
             let all = [
                 y.to_nchw(),

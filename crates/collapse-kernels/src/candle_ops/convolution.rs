@@ -56,7 +56,7 @@ fn backward<T: CandleElement>(
     };
     let dw = if w.track_op() {
         let mut dw = vec![T::Param::ZERO; conv.weight_len()];
-        conv_backward_weights(&xa, &dy, conv, &mut dw).map_err(Error::wrap)?;
+        conv_backward_weights(&xa, &dy, conv, T::Param::ONE, &mut dw).map_err(Error::wrap)?;
         Some(to_tensor::<T>(dw, w.shape().clone())?)
     } else {
         None

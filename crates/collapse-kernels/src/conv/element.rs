@@ -2,7 +2,7 @@
 
 use super::geometry::{Direction, Geometry};
 use super::kernel::Store;
-use super::pack::{PanelLayout, pack};
+use super::pack::{Exact, Paired, PanelLayout, Rounded, pack};
 use super::portable::Portable;
 use super::{Conv, gather::gather, outer::weight_gradient};
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +17,7 @@ use crate::norm::{ChannelStatistics, channel_statistics_on};
 use crate::path::{KernelPath, Level};
 use crate::pool::Buffer;
 use half::bf16;
+use std::marker::PhantomData;
 
 /// Convolution of an element type: implemented for the three types of [`Element`], called by the functions of this module.
 #[doc(hidden)]
@@ -27,13 +28,14 @@ pub trait ConvElement: Sized {
     /// Memory for packed weights.
     fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Self::Panels;
 
-    /// Packs scaled master weights.
+    /// Packs scaled master weights into the panels of both directions.
     fn pack(
+        path: KernelPath,
         conv: Conv,
-        direction: Direction,
         oihw: &[<Self as Element>::Param],
         scale: <Self as Element>::Param,
-        panels: &mut Self::Panels,
+        forward: &mut Self::Panels,
+        to_input: &mut Self::Panels,
     ) where
         Self: Element;
 
@@ -49,12 +51,13 @@ pub trait ConvElement: Sized {
     where
         Self: Element;
 
-    /// Gradient to the weights, added to zeros.
+    /// Gradient to the weights times `scale`.
     fn weight_gradient(
         path: KernelPath,
         conv: Conv,
         x: &Act<Self>,
         dy: &Act<Self>,
+        scale: <Self as Element>::Param,
         dw: &mut [<Self as Element>::Param],
     ) where
         Self: Element;
@@ -91,20 +94,21 @@ macro_rules! real_convolution {
             }
 
             fn pack(
+                path: KernelPath,
                 conv: Conv,
-                direction: Direction,
                 oihw: &[$type],
                 scale: $type,
-                panels: &mut Self::Panels,
+                forward: &mut Self::Panels,
+                to_input: &mut Self::Panels,
             ) {
                 pack(
+                    Exact(PhantomData),
+                    path.level(),
                     conv,
-                    direction,
-                    PanelLayout::new(conv, direction, 1),
                     oihw,
-                    panels,
-                    |w| w,
                     scale,
+                    forward,
+                    to_input,
                 );
             }
 
@@ -127,9 +131,10 @@ macro_rules! real_convolution {
                 conv: Conv,
                 x: &Act<$type>,
                 dy: &Act<$type>,
+                scale: $type,
                 dw: &mut [$type],
             ) {
-                $dispatch!(path, weight_gradient(conv, x, dy, dw));
+                $dispatch!(path, weight_gradient(conv, x, dy, scale, dw));
             }
         }
     };
@@ -159,32 +164,25 @@ impl ConvElement for bf16 {
         }
     }
 
-    fn pack(conv: Conv, direction: Direction, oihw: &[f32], scale: f32, panels: &mut Bf16Panels) {
-        match panels {
-            Bf16Panels::Wide(panels) => {
-                let layout = PanelLayout::new(conv, direction, 1);
-                pack(
-                    conv,
-                    direction,
-                    layout,
-                    oihw,
-                    panels,
-                    |w| bf16::narrow(w).widen(),
-                    scale,
-                );
+    fn pack(
+        path: KernelPath,
+        conv: Conv,
+        oihw: &[f32],
+        scale: f32,
+        forward: &mut Bf16Panels,
+        to_input: &mut Bf16Panels,
+    ) {
+        let level = path.level();
+        match (forward, to_input) {
+            (Bf16Panels::Wide(forward), Bf16Panels::Wide(to_input)) => {
+                pack(Rounded, level, conv, oihw, scale, forward, to_input);
             }
             #[cfg(target_arch = "x86_64")]
-            Bf16Panels::Pairs(panels) => {
-                pack(
-                    conv,
-                    direction,
-                    PanelLayout::new(conv, direction, 2),
-                    oihw,
-                    panels,
-                    bf16::narrow,
-                    scale,
-                );
+            (Bf16Panels::Pairs(forward), Bf16Panels::Pairs(to_input)) => {
+                pack(Paired, level, conv, oihw, scale, forward, to_input);
             }
+            #[cfg(target_arch = "x86_64")]
+            _ => unreachable!("both directions are packed for one path"),
         }
     }
 
@@ -245,14 +243,19 @@ impl ConvElement for bf16 {
         conv: Conv,
         x: &Act<bf16>,
         dy: &Act<bf16>,
+        scale: f32,
         dw: &mut [f32],
     ) {
         match path {
             #[cfg(target_arch = "x86_64")]
-            KernelPath::AmxBf16 => weight_gradient(Amx::<Hardware>::for_images(), conv, x, dy, dw),
+            KernelPath::AmxBf16 => {
+                weight_gradient(Amx::<Hardware>::for_images(), conv, x, dy, scale, dw)
+            }
             #[cfg(target_arch = "x86_64")]
-            KernelPath::Avx512Bf16 => weight_gradient(Avx512::<Pairs>::new(), conv, x, dy, dw),
-            _ => f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), dw),
+            KernelPath::Avx512Bf16 => {
+                weight_gradient(Avx512::<Pairs>::new(), conv, x, dy, scale, dw)
+            }
+            _ => f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), scale, dw),
         }
     }
 }

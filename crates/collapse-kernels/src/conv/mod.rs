@@ -24,13 +24,16 @@ mod portable;
 pub(crate) use amx::hardware::{TileSession, tile_products};
 pub(crate) use element::ConvElement;
 
-use crate::act::{Act, Shape};
+use crate::act::{Act, LANES, Shape};
 use crate::element::{Element, Float};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::norm::ChannelStatistics;
 use crate::path::{KernelPath, kernel_path};
+use crate::pool::Buffer;
 use geometry::{Direction, Geometry};
 use kernel::Store;
+use pack::{Exact, PanelLayout, pack_panel};
+use std::marker::PhantomData;
 
 /// A convolution without bias, zero-padded by `kernel / 2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +71,7 @@ impl Conv {
     }
 
     /// Public fields may have been changed since `new`.
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let Self {
             in_channels,
             out_channels,
@@ -159,40 +162,14 @@ impl<T: Element> ConvWeights<T> {
             self.conv.weight_len(),
         )?;
         T::pack(
+            self.path,
             self.conv,
-            Direction::Forward,
             oihw,
             scale,
             &mut self.forward,
-        );
-        T::pack(
-            self.conv,
-            Direction::ToInput,
-            oihw,
-            scale,
             &mut self.backward,
         );
         Ok(())
-    }
-
-    /// Rows of patches, [(tap, source channel)] each, times the weights of a direction: what the convolution gathers, for callers
-    /// that have gathered already.
-    pub(crate) fn times_patches(&self, direction: Direction, patches: &Act<T>) -> Result<Act<T>>
-    where
-        T: Float,
-    {
-        let path = self.check_path()?;
-        let (panels, channels) = match direction {
-            Direction::Forward => (&self.forward, self.conv.out_channels),
-            Direction::ToInput => (&self.backward, self.conv.in_channels),
-        };
-        // Real weights are packed without padding between taps, so that all taps together are the channels of a 1×1 convolution.
-        let product = Conv::new(patches.shape().c, channels, 1, 1)?;
-        let target = patches.shape().with_channels(channels);
-        let geometry = Geometry::new(product, Direction::Forward, patches.shape(), target);
-        let mut out = Act::dirty(target);
-        T::multiply(path, &geometry, patches, panels, &mut out, Store::Write);
-        Ok(out)
     }
 
     /// The convolution they belong to.
@@ -211,6 +188,36 @@ impl<T: Element> ConvWeights<T> {
             })
         }
     }
+}
+
+/// Rows of patches, [(tap, source channel)] each, times sixteen target channels of the weights, those of a panel: what the
+/// convolution gathers, for callers that have gathered already. The panel is packed and used while it is in cache.
+pub(crate) fn patches_times_panel<P: Float>(
+    path: KernelPath,
+    conv: Conv,
+    direction: Direction,
+    panel: usize,
+    oihw: &[P],
+    patches: &Act<P>,
+) -> Result<Act<P>> {
+    let mut weights = Buffer::dirty(PanelLayout::new(conv, direction, 1).panel_len());
+    let exact = Exact(PhantomData);
+    pack_panel(
+        exact,
+        path.level(),
+        conv,
+        direction,
+        panel,
+        oihw,
+        &mut weights,
+    );
+    // Real weights are packed without padding between taps, so that all taps together are the channels of a 1×1 convolution.
+    let product = Conv::new(patches.shape().c, LANES, 1, 1)?;
+    let target = patches.shape().with_channels(LANES);
+    let geometry = Geometry::new(product, Direction::Forward, patches.shape(), target);
+    let mut out = Act::dirty(target);
+    P::multiply(path, &geometry, patches, &weights, &mut out, Store::Write);
+    Ok(out)
 }
 
 /// The output of a convolution, and its statistics if they were asked for.
@@ -269,7 +276,8 @@ pub fn conv_backward_data<T: Element>(
     Ok(dx)
 }
 
-/// Gradient of the loss to the weights, written over `dw` (row-major [out, in, kernel, kernel]).
+/// Gradient of the loss to the weights times `scale` (1, or the factor of spectral normalisation), written over `dw`
+/// (row-major [out, in, kernel, kernel]).
 ///
 /// # Errors
 /// If a shape or the length of `dw` does not belong to this convolution, or the path variable is wrong.
@@ -277,6 +285,7 @@ pub fn conv_backward_weights<T: Element>(
     x: &Act<T>,
     dy: &Act<T>,
     conv: Conv,
+    scale: T::Param,
     dw: &mut [T::Param],
 ) -> Result<()> {
     conv.check()?;
@@ -287,9 +296,10 @@ pub fn conv_backward_weights<T: Element>(
         conv.output_shape(x.shape()),
     )?;
     check_len("the weight gradient", dw.len(), conv.weight_len())?;
-    dw.fill(T::Param::ZERO);
-    if !x.shape().is_empty() {
-        T::weight_gradient(kernel_path()?, conv, x, dy, dw);
+    if x.shape().is_empty() {
+        dw.fill(T::Param::ZERO);
+    } else {
+        T::weight_gradient(kernel_path()?, conv, x, dy, scale, dw);
     }
     Ok(())
 }

@@ -73,6 +73,7 @@ pub(crate) fn weight_gradient<K: Microkernel>(
     conv: Conv,
     x: &Act<K::E>,
     dy: &Act<K::E>,
+    scale: <K::E as Element>::Param,
     dw: &mut [<K::E as Element>::Param],
 ) {
     let division = Division::new::<K>(conv, x, dy);
@@ -87,7 +88,7 @@ pub(crate) fn weight_gradient<K: Microkernel>(
             acc.fill(<K::E as Element>::Param::ZERO);
             sum_job(kernel, conv, &division, job, x, dy, acc);
         });
-    scatter(conv, &division, job_len, &partial, dw);
+    scatter(conv, &division, job_len, &partial, scale, dw);
 }
 
 fn sum_job<K: Microkernel>(
@@ -262,8 +263,15 @@ impl<E: Element> Operands<'_, E> {
     }
 }
 
-/// Adds the partial sums in order and writes them as [out, in, kernel, kernel], sixteen outputs a task.
-fn scatter<P: Float>(conv: Conv, division: &Division, job_len: usize, partial: &[P], dw: &mut [P]) {
+/// Adds the partial sums in order and writes them, scaled, as [out, in, kernel, kernel], sixteen outputs a task.
+fn scatter<P: Float>(
+    conv: Conv,
+    division: &Division,
+    job_len: usize,
+    partial: &[P],
+    scale: P,
+    dw: &mut [P],
+) {
     let taps = conv.taps();
     let row = conv.in_channels * taps;
     dw.par_chunks_mut(LANES * row)
@@ -283,7 +291,7 @@ fn scatter<P: Float>(conv: Conv, division: &Division, job_len: usize, partial: &
                     }
                     for (i, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
                         for (o, &sum) in sums.iter().enumerate() {
-                            block[(o * LANES + i) * taps + tap] = sum;
+                            block[(o * LANES + i) * taps + tap] = sum * scale;
                         }
                     }
                 }

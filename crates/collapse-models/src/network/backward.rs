@@ -1,8 +1,8 @@
 //! The backward pass: gradients of every parameter from the gradient at the head.
 
 use collapse_kernels::{
-    Act, Activation, Element, Shape, bn_act_backward, conv_backward_data, conv_backward_weights,
-    global_avg_pool_backward, max_pool2_backward, pool_pad_backward,
+    Act, Activation, Element, Float, Shape, bn_act_backward, conv_backward_data,
+    conv_backward_weights, global_avg_pool_backward, max_pool2_backward, pool_pad_backward,
 };
 
 use super::forward::{BlockTape, Tape, UnitTape};
@@ -226,7 +226,8 @@ impl<T: Element> Network<T> {
     ) -> Result<()> {
         let spec = &self.plan.convs[conv];
         let gradient = &mut gradients.values[spec.weight];
-        conv_backward_weights(input, d_y, spec.conv, gradient)?;
+        let scale = T::Param::from_f64(self.scalings[conv].scale);
+        conv_backward_weights(input, d_y, spec.conv, scale, gradient)?;
         self.spectral_backward(conv, gradient)
     }
 

@@ -5,14 +5,18 @@
 //! Source: DDU, `spectral_norm_conv_inplace.py` and `spectral_norm_fc.py`.
 
 use collapse_kernels::{
-    ConvWeights, Element, Float, conv_power_iteration, conv_sigma, conv_sigma_gradient,
+    ConvWeights, Element, Float, add_conv_sigma_gradient, conv_power_iteration, conv_sigma,
 };
+
+use rayon::prelude::*;
 
 use super::{Network, Packed};
 use crate::{ConvSpec, Parameters, Result, SpectralSpec};
 
 const NORM_EPSILON: f64 = 1e-12;
 const CONV_EPSILON: f64 = 1e-5;
+/// Weights a task takes; decides the order of summation.
+const PER_TASK: usize = 1 << 16;
 
 /// How one convolution's weights are scaled, and whether σ takes part in the gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,23 +65,22 @@ impl<T: Element> Network<T> {
         self.prepare(Packed::Train)
     }
 
-    /// Turns the gradient of W_used into that of W, in place.
+    /// Turns the gradient of W_used, scaled already as the weights are, into that of W, in place.
     pub(super) fn spectral_backward(&self, conv: usize, gradient: &mut [T::Param]) -> Result<()> {
         let spec = &self.plan.convs[conv];
-        let Some(spectral) = spec.spectral else {
+        let Some(spectral) = spec.spectral.filter(|_| self.scalings[conv].bound) else {
             return Ok(());
         };
-        let Scaling { scale, bound } = self.scalings[conv];
-        let weights = self.parameters.get(spec.weight);
-        if !bound {
-            let scale = T::Param::from_f64(scale);
-            gradient.iter_mut().for_each(|g| *g = *g * scale);
-            return Ok(());
-        }
-        // d(s·W)/dW with s = 1/(σ/c + e): s·G − s²/c · ⟨G, W⟩ · dσ/dW, u and v constant.
-        let inner = dot(gradient, weights);
-        let factor = T::Param::from_f64(-scale * scale / spectral.coefficient * inner);
-        let scale = T::Param::from_f64(scale);
+        // d(s·W)/dW with s = 1/(σ/c + e): s·G − s/c · ⟨s·G, W⟩ · dσ/dW, u and v constant.
+        let inner: f64 = gradient
+            .par_chunks(PER_TASK)
+            .zip(self.parameters.get(spec.weight).par_chunks(PER_TASK))
+            .map(|(g, w)| dot(g, w))
+            .collect::<Vec<f64>>()
+            .iter()
+            .sum();
+        let factor = -self.scalings[conv].scale / spectral.coefficient * inner;
+        let factor = T::Param::from_f64(factor);
         let (u, v) = (
             self.parameters.get(spectral.u),
             self.parameters.get(spectral.v),
@@ -85,14 +88,12 @@ impl<T: Element> Network<T> {
         if spec.conv.kernel == 1 {
             for (row, &u) in gradient.chunks_exact_mut(v.len()).zip(u) {
                 for (g, &v) in row.iter_mut().zip(v) {
-                    *g = *g * scale + factor * u * v;
+                    *g += factor * u * v;
                 }
             }
         } else {
-            let sigma_gradient = conv_sigma_gradient(spec.conv, spec.input, spec.input, u, v)?;
-            for (g, &s) in gradient.iter_mut().zip(&sigma_gradient) {
-                *g = *g * scale + factor * s;
-            }
+            let side = spec.input;
+            add_conv_sigma_gradient(spec.conv, side, side, u, v, factor, gradient)?;
         }
         Ok(())
     }

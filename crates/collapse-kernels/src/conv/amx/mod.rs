@@ -255,6 +255,7 @@ mod tests {
     use crate::conv::geometry::{Direction, Geometry};
     use crate::conv::kernel::Store;
     use crate::conv::outer::weight_gradient;
+    use crate::conv::pack::{Paired, PanelLayout, pack};
     use crate::conv::portable::Portable;
     use crate::conv::{Conv, ConvElement};
     use crate::element::Element;
@@ -271,19 +272,20 @@ mod tests {
         (0..len).map(next).collect()
     }
 
-    fn pairs(conv: Conv, direction: Direction, oihw: &[f32]) -> Vec<bf16> {
-        let layout = crate::conv::pack::PanelLayout::new(conv, direction, 2);
-        let mut panels = vec![bf16::ZERO; layout.len()];
-        crate::conv::pack::pack(
+    /// Weights of both directions.
+    fn pairs(conv: Conv, oihw: &[f32]) -> [Vec<bf16>; 2] {
+        let [mut forward, mut to_input] = [Direction::Forward, Direction::ToInput]
+            .map(|direction| vec![bf16::ZERO; PanelLayout::new(conv, direction, 2).len()]);
+        pack(
+            Paired,
+            Level::Base,
             conv,
-            direction,
-            layout,
             oihw,
-            &mut panels,
-            bf16::narrow,
             1.0,
+            &mut forward,
+            &mut to_input,
         );
-        panels
+        [forward, to_input]
     }
 
     fn assert_close(what: &str, found: &[f32], expected: &[f32], unit: f32) {
@@ -306,19 +308,46 @@ mod tests {
             Act::<bf16>::from_hwnc(output, &dy).unwrap(),
         );
         let (xf, dyf) = (xb.convert::<f32>(), dyb.convert::<f32>());
-        for (direction, source, wide, target, channels) in [
-            (Direction::Forward, &xb, &xf, output, conv.in_channels),
-            (Direction::ToInput, &dyb, &dyf, input, conv.out_channels),
+        let [forward, to_input] = pairs(conv, &oihw);
+        let path = KernelPath::Portable;
+        let mut wide_forward = f32::panels(path, conv, Direction::Forward);
+        let mut wide_to_input = f32::panels(path, conv, Direction::ToInput);
+        <f32 as ConvElement>::pack(
+            path,
+            conv,
+            &oihw,
+            2.0,
+            &mut wide_forward,
+            &mut wide_to_input,
+        );
+        for (direction, source, wide, target, channels, panels, wide_panels) in [
+            (
+                Direction::Forward,
+                &xb,
+                &xf,
+                output,
+                conv.in_channels,
+                &forward,
+                &wide_forward,
+            ),
+            (
+                Direction::ToInput,
+                &dyb,
+                &dyf,
+                input,
+                conv.out_channels,
+                &to_input,
+                &wide_to_input,
+            ),
         ] {
             let geometry = Geometry::new(conv, direction, source.shape(), target);
-            let panels = pairs(conv, direction, &oihw);
             let mut found = Act::<bf16>::dirty(target);
             gather(
                 Amx::<U>::for_channels(channels),
                 U::LEVEL,
                 &geometry,
                 source,
-                &panels,
+                panels,
                 &mut found,
                 Store::WriteAndMeasure,
             );
@@ -327,19 +356,17 @@ mod tests {
                 U::LEVEL,
                 &geometry,
                 source,
-                &panels,
+                panels,
                 &mut found,
                 Store::Add,
             );
-            let mut panels = f32::panels(KernelPath::Portable, conv, direction);
-            <f32 as ConvElement>::pack(conv, direction, &oihw, 2.0, &mut panels);
             let mut expected = Act::<f32>::dirty(target);
             gather(
                 Portable::<f32>::new(Level::Base),
                 Level::Base,
                 &geometry,
                 wide,
-                &panels,
+                wide_panels,
                 &mut expected,
                 Store::Write,
             );
@@ -347,12 +374,13 @@ mod tests {
         }
         let (mut found, mut expected) =
             (vec![0.0; conv.weight_len()], vec![0.0; conv.weight_len()]);
-        weight_gradient(Amx::<U>::for_images(), conv, &xb, &dyb, &mut found);
+        weight_gradient(Amx::<U>::for_images(), conv, &xb, &dyb, 1.0, &mut found);
         weight_gradient(
             Portable::<f32>::new(Level::Base),
             conv,
             &xf,
             &dyf,
+            1.0,
             &mut expected,
         );
         assert_close("weight gradient", &found, &expected, 1e-5);
