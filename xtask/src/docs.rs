@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use collapse_report::{Scaling, page_figure, page_table};
+use collapse_report::{Scaling, group_label, page_figure, page_table};
 use collapse_results::Results;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -15,13 +15,12 @@ const QUICK_FIGURE: &str = "docs/quick/auroc.svg";
 const SCALING: &str = "docs/performance/scaling.json";
 const SCALING_FIGURE: &str = "docs/performance/scaling.svg";
 const PRECISION: &str = "docs/performance/precision.json";
-/// What docs/c4 shows.
-const C4: &str = "docs/c4/results.json";
-const C4_FIGURE: &str = "docs/c4/nc-epochs.svg";
-/// Lines of `benches/peers/train_cifar.py --json`.
-const C4_PEER: &str = "docs/c4/pytorch.jsonl";
+/// Folders of docs that show one training experiment each: its results, its page, and lines of
+/// `benches/peers/train_cifar.py --json` to hold it against.
+const C4: &str = "docs/c4";
+const CIFAR10: &str = "docs/cifar10";
 
-/// Write the tables and pictures of README, docs/performance.md and docs/c4 from the measurements committed beside them.
+/// Write the tables and pictures of README, docs/performance.md, docs/c4 and docs/cifar10 from the measurements committed beside them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Results of `cargo xtask reproduce` to take, and keep, for README.
@@ -33,6 +32,9 @@ pub struct Args {
     /// Results of `cargo xtask reproduce --scale experiments/c4.toml` to take, and keep, for docs/c4.
     #[arg(long, value_name = "RESULTS.JSON")]
     c4: Option<PathBuf>,
+    /// Results of `cargo xtask reproduce --scale experiments/cifar10.toml` to take, and keep, for docs/cifar10.
+    #[arg(long, value_name = "RESULTS.JSON")]
+    cifar10: Option<PathBuf>,
     /// File of `cargo xtask bench scale` to take, and keep, for docs/performance.md.
     #[arg(long, value_name = "SCALING.JSON")]
     scaling: Option<PathBuf>,
@@ -49,17 +51,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     let quick = shortened(&source(&args.from, QUICK))?;
     let precision = shortened(&source(&args.precision, PRECISION))?;
-    let c4 = shortened(&source(&args.c4, C4))?;
     let scaling_source = source(&args.scaling, SCALING);
     let scaling: Scaling = serde_json::from_str(&read(&scaling_source)?)
         .with_context(|| format!("reading {}", scaling_source.display()))?;
 
-    let table = |results: &Results, id: &str, origin: &str| {
-        page_table(results, id).with_context(|| format!("{origin} does not make table {id:?}"))
-    };
-    let figure = |results: &Results, id: &str, origin: &str| {
-        page_figure(results, id).with_context(|| format!("{origin} does not make figure {id:?}"))
-    };
     let scaling_figure = scaling
         .figure()
         .with_context(|| format!("{SCALING} holds no point"))?;
@@ -81,24 +76,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
             scaling.markdown()
         ),
     )?;
-    let mut collapse = Page::open(root.join("docs/c4/README.md"))?;
-    for id in ["history", "nc-epochs", "main"] {
-        collapse.fill(id, &table(&c4, id, C4)?)?;
-    }
-    let sets: Vec<String> = c4
-        .data
-        .iter()
-        .filter(|set| set.role == "ood")
-        .map(|set| {
-            let scores = table(&c4, &format!("scores-{}", set.name), C4)?;
-            Ok(format!("Against {}:\n\n{scores}", set.name))
-        })
-        .collect::<Result<_>>()?;
-    collapse.fill("pytorch", &peer_table(&root.join(C4_PEER))?)?;
-    collapse.fill("scores", &sets.join("\n"))?;
     let mut scaling_text = serde_json::to_string_pretty(&scaling)?;
     scaling_text.push('\n');
-    for (path, content) in [
+    let mut files = vec![
         (readme.path, readme.text),
         (performance.path, performance.text),
         (root.join(QUICK), quick.to_json()?),
@@ -106,13 +86,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
             root.join(QUICK_FIGURE),
             figure(&quick, "auroc-by-group", QUICK)?,
         ),
-        (collapse.path, collapse.text),
-        (root.join(C4), c4.to_json()?),
-        (root.join(C4_FIGURE), figure(&c4, "nc-epochs", C4)?),
         (root.join(PRECISION), precision.to_json()?),
         (root.join(SCALING), scaling_text),
         (root.join(SCALING_FIGURE), scaling_figure),
-    ] {
+    ];
+    files.extend(experiment(root, C4, &args.c4)?);
+    files.extend(experiment(root, CIFAR10, &args.cifar10)?);
+    for (path, content) in files {
         if args.check {
             if read(&path)? != content {
                 bail!(
@@ -125,6 +105,74 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn table(results: &Results, id: &str, origin: &str) -> Result<String> {
+    page_table(results, id).with_context(|| format!("{origin} does not make table {id:?}"))
+}
+
+fn figure(results: &Results, id: &str, origin: &str) -> Result<String> {
+    page_figure(results, id).with_context(|| format!("{origin} does not make figure {id:?}"))
+}
+
+/// The files of a folder that shows a training experiment, from new results or from those it holds.
+fn experiment(root: &Path, folder: &str, new: &Option<PathBuf>) -> Result<[(PathBuf, String); 3]> {
+    let inside = |name: &str| root.join(folder).join(name);
+    let kept = inside("results.json");
+    let results = shortened(new.as_ref().unwrap_or(&kept))?;
+    let mut page = Page::open(inside("README.md"))?;
+    for id in ["history", "nc-epochs", "main"] {
+        page.fill(id, &table(&results, id, folder)?)?;
+    }
+    let sets: Vec<String> = results
+        .data
+        .iter()
+        .filter(|set| set.role == "ood")
+        .map(|set| {
+            let scores = table(&results, &format!("scores-{}", set.name), folder)?;
+            Ok(format!("Against {}:\n\n{scores}", set.name))
+        })
+        .collect::<Result<_>>()?;
+    page.fill("scores", &sets.join("\n"))?;
+    // Times are shown where the machine was left to the runs.
+    let timed = page.has("seconds");
+    page.fill("pytorch", &peer_table(&inside("pytorch.jsonl"), timed)?)?;
+    if timed {
+        page.fill("seconds", &seconds_table(&results))?;
+    }
+    let curves = figure(&results, "nc-epochs", folder)?;
+    Ok([
+        (page.path, page.text),
+        (kept, results.to_json()?),
+        (inside("nc-epochs.svg"), curves),
+    ])
+}
+
+/// Wall-clock time of every run; kept out of the report's tables, which are the same for the same seeds.
+fn seconds_table(results: &Results) -> String {
+    let mut table = String::from(
+        "| Group | Seed | Epochs | Seconds an epoch, mean | Seconds measuring |\n\
+         | :--- | ---: | ---: | ---: | ---: |\n",
+    );
+    for run in &results.runs {
+        let epochs = run
+            .history
+            .iter()
+            .filter(|r| r.train_loss.is_some())
+            .count();
+        let label = results
+            .groups
+            .iter()
+            .find(|group| group.id == run.group)
+            .map_or_else(|| run.group.clone(), group_label);
+        table.push_str(&format!(
+            "| {label} | {} | {epochs} | {:.0} | {:.0} |\n",
+            run.seed,
+            run.times.train_seconds / epochs.max(1) as f64,
+            run.times.evaluate_seconds,
+        ));
+    }
+    table
 }
 
 /// Results without what follows from the rest or is not shown in the documentation.
@@ -147,20 +195,23 @@ struct PeerEpoch {
     train_accuracy: f64,
     validation_accuracy: f64,
     test_accuracy: f64,
+    seconds: f64,
     l2: bool,
     seed: u64,
 }
 
-fn peer_table(path: &Path) -> Result<String> {
+fn peer_table(path: &Path, timed: bool) -> Result<String> {
     let mut table = String::from(
-        "| PyTorch | Seed | Epoch | Train loss | Train accuracy (%) | Validation accuracy (%) | Test accuracy (%) |\n\
-         | :--- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| PyTorch | Seed | Epoch | Train loss | Train accuracy (%) | Validation accuracy (%) | Test accuracy (%) |",
     );
+    table.push_str(if timed { " Seconds |\n" } else { "\n" });
+    table.push_str("| :--- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    table.push_str(if timed { " ---: |\n" } else { "\n" });
     for line in read(path)?.lines() {
         let e: PeerEpoch =
             serde_json::from_str(line).with_context(|| format!("reading {}", path.display()))?;
         table.push_str(&format!(
-            "| {} | {} | {} | {:.3} | {:.2} | {:.2} | {:.2} |\n",
+            "| {} | {} | {} | {:.3} | {:.2} | {:.2} | {:.2} |",
             if e.l2 { "L2" } else { "no L2" },
             e.seed,
             e.epoch,
@@ -169,6 +220,10 @@ fn peer_table(path: &Path) -> Result<String> {
             100.0 * e.validation_accuracy,
             100.0 * e.test_accuracy
         ));
+        if timed {
+            table.push_str(&format!(" {:.0} |", e.seconds));
+        }
+        table.push('\n');
     }
     Ok(table)
 }
@@ -185,9 +240,13 @@ impl Page {
         Ok(Self { path, text })
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.text.contains(&begin_mark(name))
+    }
+
     /// Puts `content` between the marks of the part `name`.
     fn fill(&mut self, name: &str, content: &str) -> Result<()> {
-        let begin = format!("<!-- generated: cargo xtask docs, {name} -->\n");
+        let begin = begin_mark(name);
         let end = "<!-- /generated -->";
         let found = self.text.find(&begin).and_then(|at| {
             let start = at + begin.len();
@@ -203,6 +262,10 @@ impl Page {
         self.text.replace_range(range, &format!("\n{content}\n"));
         Ok(())
     }
+}
+
+fn begin_mark(name: &str) -> String {
+    format!("<!-- generated: cargo xtask docs, {name} -->\n")
 }
 
 fn read(path: &Path) -> Result<String> {

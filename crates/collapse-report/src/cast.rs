@@ -192,7 +192,7 @@ pub(crate) fn net_label(net: &str) -> String {
 }
 
 /// A group in words, e.g. `ResNet18 · L2 · short`.
-pub(crate) fn group_label(group: &Group) -> String {
+pub fn group_label(group: &Group) -> String {
     let mut words = vec![net_label(&group.net)];
     words.push(if group.l2 {
         "L2".into()

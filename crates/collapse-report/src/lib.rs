@@ -37,6 +37,7 @@ mod tables;
 
 use std::path::PathBuf;
 
+pub use cast::group_label;
 pub use claims::{COMPARABLE_MARGIN, WORST_CASE_SEEDS, claims, verdict_label};
 pub use figures::{Figure, figures};
 pub use reference::{Neighbour, PaperValue, References};
