@@ -82,4 +82,4 @@ pub use pooling::{
     pool_pad_backward,
 };
 pub use sgd::{Sgd, sgd_step};
-pub use spectral::{add_conv_sigma_gradient, conv_power_iteration, conv_sigma};
+pub use spectral::{add_conv_sigma_gradient, conv_power_iteration, conv_sigma, inner_product};

@@ -149,8 +149,8 @@ fn channels_last<P: Float>(image: &[P], shape: Shape) -> Buffer<P> {
     out
 }
 
-/// Inner product in f64, sixteen interleaved sums so that it vectorises in a fixed order.
-fn inner<P: Float>(a: &[P], b: &[P]) -> f64 {
+/// Inner product of two vectors of one length, summed in f64: sixteen interleaved sums, so that it vectorises in a fixed order.
+pub fn inner_product<P: Float>(a: &[P], b: &[P]) -> f64 {
     let mut sums = [0.0; LANES];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in a.iter().zip(b) {
@@ -165,7 +165,7 @@ fn inner<P: Float>(a: &[P], b: &[P]) -> f64 {
 }
 
 fn normalise<P: Float>(x: &mut [P]) {
-    let scale = P::from_f64(1.0 / inner(x, x).sqrt().max(EPSILON));
+    let scale = P::from_f64(1.0 / inner_product(x, x).sqrt().max(EPSILON));
     x.iter_mut().for_each(|v| *v = *v * scale);
 }
 
@@ -197,7 +197,7 @@ pub fn conv_power_iteration<P: Float>(
         Some(image) => image,
         None => operator.apply(Direction::Forward, oihw, v)?,
     };
-    Ok(P::from_f64(inner(u, &image)))
+    Ok(P::from_f64(inner_product(u, &image)))
 }
 
 /// σ = ⟨u, conv(v)⟩ with `u` and `v` as they are.
@@ -214,7 +214,7 @@ pub fn conv_sigma<P: Float>(
 ) -> Result<P> {
     let operator = Operator::new(conv, h, w, u, v)?;
     let image = operator.apply(Direction::Forward, oihw, v)?;
-    Ok(P::from_f64(inner(u, &image)))
+    Ok(P::from_f64(inner_product(u, &image)))
 }
 
 /// Adds `factor · dσ/dW` to `gradient` [out, in, kernel, kernel], with `u` and `v` held constant.

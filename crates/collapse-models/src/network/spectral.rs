@@ -6,6 +6,7 @@
 
 use collapse_kernels::{
     ConvWeights, Element, Float, add_conv_sigma_gradient, conv_power_iteration, conv_sigma,
+    inner_product,
 };
 
 use rayon::prelude::*;
@@ -75,7 +76,7 @@ impl<T: Element> Network<T> {
         let inner: f64 = gradient
             .par_chunks(PER_TASK)
             .zip(self.parameters.get(spec.weight).par_chunks(PER_TASK))
-            .map(|(g, w)| dot(g, w))
+            .map(|(g, w)| inner_product(g, w))
             .collect::<Vec<f64>>()
             .iter()
             .sum();
@@ -154,7 +155,7 @@ fn matrix_sigma<P: Float>(weights: &[P], u: &mut [P], v: &mut [P], iterate: bool
     }
     let product: Vec<f64> = weights
         .chunks_exact(columns)
-        .map(|row| dot(row, v))
+        .map(|row| inner_product(row, v))
         .collect();
     if iterate {
         normalize(&product, u);
@@ -173,24 +174,6 @@ fn normalize<P: Float>(from: &[f64], to: &mut [P]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = P::from_f64(from / norm);
     }
-}
-
-/// Inner product in f64, eight partial sums so that it vectorises with a fixed order.
-fn dot<P: Float>(a: &[P], b: &[P]) -> f64 {
-    let mut partial = [0.0; 8];
-    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(a, b)| a.to_f64() * b.to_f64())
-        .sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for i in 0..8 {
-            partial[i] += a[i].to_f64() * b[i].to_f64();
-        }
-    }
-    partial.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
