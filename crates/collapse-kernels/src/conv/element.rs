@@ -2,7 +2,7 @@
 
 use super::geometry::{Direction, Geometry};
 use super::kernel::Store;
-use super::pack::{Exact, Paired, PanelLayout, Rounded, pack};
+use super::pack::{Exact, PanelLayout, Rounded, pack};
 use super::portable::Portable;
 use super::{Conv, gather::gather, outer::weight_gradient};
 #[cfg(target_arch = "x86_64")]
@@ -10,6 +10,7 @@ use super::{
     amx::{Amx, hardware::Hardware},
     avx2::Avx2,
     avx512::{Avx512, Pairs, Singles},
+    pack::Paired,
 };
 use crate::act::Act;
 use crate::element::Element;

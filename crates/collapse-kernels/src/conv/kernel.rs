@@ -33,6 +33,10 @@ pub(crate) struct Tile<'a, E> {
     /// 1 or 2.
     pub(crate) n_panels: usize,
     /// Real columns among the 16 · `n_panels`; the rest is zero, to be written but not multiplied.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX2 multiplies half panels")
+    )]
     pub(crate) columns: usize,
     /// First element of the target; rows at distance `out_stride`.
     pub(crate) out: *mut E,
@@ -55,6 +59,10 @@ pub(crate) struct OuterTile<'a, E, P> {
     pub(crate) dy_panel: usize,
     pub(crate) n_dy: usize,
     /// The same for the 16 · `n_dy`.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX2 multiplies half panels")
+    )]
     pub(crate) dy_channels: usize,
     /// Segments: depth-contiguous in both operands.
     pub(crate) segments: usize,

@@ -74,6 +74,7 @@ pub(crate) struct Exact<P>(pub(crate) PhantomData<P>);
 pub(crate) struct Rounded;
 
 /// Rounded to bf16, in pairs.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(crate) struct Paired;
 
@@ -99,6 +100,7 @@ impl Packed for Rounded {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Packed for Paired {
     type Master = f32;
     type Stored = bf16;

@@ -130,9 +130,11 @@ unsafe fn gather<P: Float, const R: usize>(tile: &Tile<'_, P>) {
 #[inline(always)]
 fn outer<P: Float, const R: usize>(tile: OuterTile<'_, P, P>) {
     for a in 0..tile.n_x {
+        let channels = LANES.min(tile.x_channels - a * LANES);
         for b in 0..tile.n_dy {
             let acc = &mut tile.acc[a * tile.acc_panel + b * TILE..][..TILE];
-            for (i, acc) in acc.chunks_exact_mut(LANES * R).enumerate() {
+            let rows = acc.chunks_exact_mut(LANES * R).take(channels.div_ceil(R));
+            for (i, acc) in rows.enumerate() {
                 let mut sums = zero_sums::<P, R>();
                 for segment in 0..tile.segments {
                     let x =
@@ -153,9 +155,10 @@ fn outer<P: Float, const R: usize>(tile: OuterTile<'_, P, P>) {
                         }
                     }
                 }
-                acc.iter_mut()
-                    .zip(sums.as_flattened())
-                    .for_each(|(a, &s)| *a += s);
+                // Row by row: over all sums at once, compilers for AArch64 leave the loops above scalar.
+                for (acc, sums) in acc.as_chunks_mut::<LANES>().0.iter_mut().zip(&sums) {
+                    acc.iter_mut().zip(sums).for_each(|(a, &s)| *a += s);
+                }
             }
         }
     }

@@ -34,6 +34,27 @@ struct Combination<P> {
     shift: Vec<[P; LANES]>,
 }
 
+impl<P: Float> Combination<P> {
+    #[inline(always)]
+    fn lanes<T: Element<Param = P>>(
+        &self,
+        block: usize,
+        g: &[T; LANES],
+        y: &[T; LANES],
+    ) -> [T; LANES] {
+        let (y_scale, g_scale, shift) = (
+            &self.y_scale[block],
+            &self.g_scale[block],
+            &self.shift[block],
+        );
+        let mut sum = [P::ZERO; LANES];
+        for j in 0..LANES {
+            sum[j] = g[j].widen() * g_scale[j] + (y[j].widen() * y_scale[j] + shift[j]);
+        }
+        sum.map(T::narrow)
+    }
+}
+
 /// Backward of `out = act(bn(y) + residual)` where the batch norm used the batch's own statistics.
 ///
 /// With x̂ = (y − mean)/√(variance + eps) and g = dout · act′, over the m values of a channel:
@@ -168,10 +189,10 @@ multiversion! {
                 if let Some(slope) = slope {
                     for j in 0..LANES {
                         let factor = if out[at][j].widen() > T::Param::ZERO { T::Param::ONE } else { slope };
-                        let narrow = T::narrow(gradient[j] * factor);
-                        g[at][j] = narrow;
-                        gradient[j] = narrow.widen();
+                        gradient[j] = gradient[j] * factor;
                     }
+                    g[at] = gradient.map(T::narrow);
+                    gradient = g[at].map(T::widen);
                 }
                 for j in 0..LANES {
                     total[j] += gradient[j];
@@ -190,10 +211,7 @@ multiversion! {
         let (g, y, dy) = (g.as_chunks::<LANES>().0, y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
         for ((g, y), dy) in g.chunks_exact(blocks).zip(y.chunks_exact(blocks)).zip(dy.chunks_exact_mut(blocks)) {
             for b in 0..blocks {
-                for j in 0..LANES {
-                    let sum = g[b][j].widen() * by.g_scale[b][j] + (y[b][j].widen() * by.y_scale[b][j] + by.shift[b][j]);
-                    dy[b][j] = T::narrow(sum);
-                }
+                dy[b] = by.lanes(b, &g[b], &y[b]);
             }
         }
     }
@@ -205,10 +223,7 @@ multiversion! {
         let (g, y) = (g.as_chunks_mut::<LANES>().0, y.as_chunks::<LANES>().0);
         for (g, y) in g.chunks_exact_mut(blocks).zip(y.chunks_exact(blocks)) {
             for b in 0..blocks {
-                for j in 0..LANES {
-                    let sum = g[b][j].widen() * by.g_scale[b][j] + (y[b][j].widen() * by.y_scale[b][j] + by.shift[b][j]);
-                    g[b][j] = T::narrow(sum);
-                }
+                g[b] = by.lanes(b, &g[b], &y[b]);
             }
         }
     }

@@ -223,6 +223,8 @@ fn each_block<T: Element>(
     {
         for b in 0..blocks {
             let (v, scale, shift, added) = (&y[b], &affine.scale[b], &affine.shift[b], added(n, b));
+            // Written once all lanes are known: stores between the loads keep some compilers from using vectors.
+            let mut lanes = [T::Param::ZERO; LANES];
             for j in 0..LANES {
                 let sum = v[j].widen() * scale[j] + shift[j] + added[j];
                 let factor = if sum > T::Param::ZERO {
@@ -230,8 +232,9 @@ fn each_block<T: Element>(
                 } else {
                     slope
                 };
-                out[b][j] = T::narrow(sum * factor);
+                lanes[j] = sum * factor;
             }
+            out[b] = lanes.map(T::narrow);
         }
     }
 }
