@@ -180,9 +180,11 @@ multiversion! {
             }
         }
         for j in 0..LANES {
-            mean[j] = centre[j] + rest[j] * scale;
-            squares[j] = square[j] - rest[j] * rest[j] * scale;
+            square[j] = square[j] - rest[j] * rest[j] * scale;
+            rest[j] = centre[j] + rest[j] * scale;
         }
+        mean.copy_from_slice(&rest);
+        squares.copy_from_slice(&square);
     }
 }
 
