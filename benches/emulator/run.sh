@@ -37,9 +37,11 @@ if [ -z "${KERNEL:-}" ]; then
 fi
 
 # What Bochs 3.0 lacks for AMX under Linux: extended feature disable (XFD), without which Linux refuses the tiles, and a right
-# XSAVE of them: it swaps a tile's rows and bytes, saves half of the rows, and takes tiles in use for idle ones.
-mend_amx() (
+# XSAVE of them: it swaps a tile's rows and bytes, saves half of the rows, and takes tiles in use for idle ones. And it refuses
+# gathers by index registers from zmm16 on, whose fifth bit it takes for that of an operand they do not have.
+mend() (
     cd "$work/bochs-3.0/cpu"
+    sed -i '/i->setSibIndex(i->sibIndex() | (vvv & 0x10));/a vvv \&= 0xf;' decoder/fetchdecode32.cc
     sed -i -e '/tilecfg\.vmm16u(8+n) *=/s/\.rows;/.bytes_per_row;/' \
         -e '/tilecfg\.vmmubyte(48+n) *=/s/\.bytes_per_row;/.rows;/' \
         -e 's/row < BX_TILE_REGISTERS; row++/row < BX_TILE_MAX_ROWS; row++/' \
@@ -76,7 +78,7 @@ if [ ! -x "$work/bochs" ]; then
     echo "building the emulator" >&2
     rm -rf "$work/bochs-3.0"
     tar -xf "$work/$BOCHS" -C "$work"
-    mend_amx
+    mend
     (
         cd "$work/bochs-3.0"
         CXXFLAGS=-O3 CFLAGS=-O3 ./configure --enable-cpu-level=6 --enable-x86-64 --enable-avx --enable-evex --enable-amx \

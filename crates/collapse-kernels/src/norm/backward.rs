@@ -1,6 +1,6 @@
 //! Gradient through activation and training-mode batch norm.
 
-use super::{Activation, BatchNorm, lanes};
+use super::{Activation, BatchNorm, Place, lanes};
 use crate::act::{Act, LANES};
 use crate::element::{Element, Float};
 use crate::error::{Result, check_shape};
@@ -51,7 +51,11 @@ impl<P: Float> Combination<P> {
         for j in 0..LANES {
             sum[j] = g[j].widen() * g_scale[j] + (y[j].widen() * y_scale[j] + shift[j]);
         }
-        sum.map(T::narrow)
+        let mut narrow = [T::zeroed(); LANES];
+        for j in 0..LANES {
+            narrow[j] = T::narrow(sum[j]);
+        }
+        narrow
     }
 }
 
@@ -207,24 +211,22 @@ multiversion! {
 
 multiversion! {
     fn combine_pixel<'a, T: Element>(g: &[T], y: &[T], by: &Combination<T::Param>, dy: &'a mut [T]) {
-        let blocks = by.shift.len();
         let (g, y, dy) = (g.as_chunks::<LANES>().0, y.as_chunks::<LANES>().0, dy.as_chunks_mut::<LANES>().0);
-        for ((g, y), dy) in g.chunks_exact(blocks).zip(y.chunks_exact(blocks)).zip(dy.chunks_exact_mut(blocks)) {
-            for b in 0..blocks {
-                dy[b] = by.lanes(b, &g[b], &y[b]);
-            }
+        let mut place = Place::default();
+        for ((g, y), dy) in g.iter().zip(y).zip(dy) {
+            *dy = by.lanes(place.block, g, y);
+            place.advance(by.shift.len());
         }
     }
 }
 
 multiversion! {
     fn combine_in_place<'a, T: Element>(g: &'a mut [T], y: &[T], by: &Combination<T::Param>) {
-        let blocks = by.shift.len();
         let (g, y) = (g.as_chunks_mut::<LANES>().0, y.as_chunks::<LANES>().0);
-        for (g, y) in g.chunks_exact_mut(blocks).zip(y.chunks_exact(blocks)) {
-            for b in 0..blocks {
-                g[b] = by.lanes(b, &g[b], &y[b]);
-            }
+        let mut place = Place::default();
+        for (g, y) in g.iter_mut().zip(y) {
+            *g = by.lanes(place.block, g, y);
+            place.advance(by.shift.len());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `out = act(bn(y) + residual)` in one pass.
 
-use super::{Activation, Affine, BatchNorm};
+use super::{Activation, Affine, BatchNorm, Place};
 use crate::act::{Act, LANES, Shape};
 use crate::element::{Element, Float};
 use crate::error::{Error, Result, check_shape};
@@ -213,28 +213,27 @@ fn each_block<T: Element>(
     out: &mut [T],
     added: impl Fn(usize, usize) -> [T::Param; LANES],
 ) {
-    let blocks = affine.scale.len();
     let (y, _) = y.as_chunks::<LANES>();
     let (out, _) = out.as_chunks_mut::<LANES>();
-    for (n, (y, out)) in y
-        .chunks_exact(blocks)
-        .zip(out.chunks_exact_mut(blocks))
-        .enumerate()
-    {
-        for b in 0..blocks {
-            let (v, scale, shift, added) = (&y[b], &affine.scale[b], &affine.shift[b], added(n, b));
-            // Written once all lanes are known: stores between the loads keep some compilers from using vectors.
-            let mut lanes = [T::Param::ZERO; LANES];
-            for j in 0..LANES {
-                let sum = v[j].widen() * scale[j] + shift[j] + added[j];
-                let factor = if sum > T::Param::ZERO {
-                    T::Param::ONE
-                } else {
-                    slope
-                };
-                lanes[j] = sum * factor;
-            }
-            out[b] = lanes.map(T::narrow);
+    let mut place = Place::default();
+    for (v, out) in y.iter().zip(out) {
+        let Place { image, block } = place;
+        let (scale, shift) = (&affine.scale[block], &affine.shift[block]);
+        let added = added(image, block);
+        // Written once all lanes are known: stores between the loads keep some compilers from using vectors.
+        let mut lanes = [T::Param::ZERO; LANES];
+        for j in 0..LANES {
+            let sum = v[j].widen() * scale[j] + shift[j] + added[j];
+            let factor = if sum > T::Param::ZERO {
+                T::Param::ONE
+            } else {
+                slope
+            };
+            lanes[j] = sum * factor;
         }
+        for j in 0..LANES {
+            out[j] = T::narrow(lanes[j]);
+        }
+        place.advance(affine.scale.len());
     }
 }

@@ -83,3 +83,22 @@ struct Affine<P> {
 fn lanes<P: Float>(channels: usize) -> Vec<[P; LANES]> {
     vec![[P::ZERO; LANES]; channels.div_ceil(LANES)]
 }
+
+/// Where a walk over the blocks of sixteen channels of a pixel's images stands. One loop that counts so, because compilers
+/// turn a loop over the blocks inside one over the images into gathers across blocks.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    image: usize,
+    block: usize,
+}
+
+impl Place {
+    #[inline(always)]
+    fn advance(&mut self, blocks: usize) {
+        self.block += 1;
+        if self.block == blocks {
+            self.block = 0;
+            self.image += 1;
+        }
+    }
+}

@@ -180,7 +180,7 @@ multiversion! {
             }
         }
         for j in 0..LANES {
-            square[j] = square[j] - rest[j] * rest[j] * scale;
+            square[j] -= rest[j] * rest[j] * scale;
             rest[j] = centre[j] + rest[j] * scale;
         }
         mean.copy_from_slice(&rest);
