@@ -1,17 +1,7 @@
-//! The project's command line: `cargo xtask <command>`.
+//! The repository's command line: the commands of `collapse` and chores of its own.
 
 mod bench;
-mod convert;
-mod data;
 mod docs;
-mod extract;
-mod network;
-mod progress;
-mod reproduce;
-mod score;
-mod stop;
-mod train;
-mod verify;
 
 use std::process::ExitCode;
 
@@ -19,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 /// Neural collapse and out-of-distribution detection: reproduce, train, score, measure.
 #[derive(Parser)]
-#[command(name = "cargo xtask", version = CODE_VERSION, propagate_version = true)]
+#[command(name = "cargo xtask", version = collapse_cli::CODE_VERSION, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,41 +17,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Reproduce(reproduce::Args),
-    Train(train::Args),
-    Extract(extract::Args),
-    Score(score::Args),
-    Verify(verify::Args),
-    Convert(convert::Args),
-    Summary(network::Args),
+    #[command(flatten)]
+    Product(collapse_cli::Command),
     Docs(docs::Args),
-    #[command(subcommand)]
-    Data(data::Command),
     #[command(subcommand)]
     Bench(bench::Command),
 }
 
-/// Version of this build, with the commit where it is known.
-pub const CODE_VERSION: &str = env!("COLLAPSE_CODE_VERSION");
-
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Reproduce(args) => reproduce::run(args),
-        Command::Train(args) => train::run(args),
-        Command::Extract(args) => extract::run(args),
-        Command::Score(args) => score::run(args),
-        Command::Verify(args) => verify::run(args),
-        Command::Convert(args) => convert::run(args),
-        Command::Summary(args) => network::run(args),
+    collapse_cli::exit(match Cli::parse().command {
+        Command::Product(command) => command.run(),
         Command::Docs(args) => docs::run(args),
-        Command::Data(command) => data::run(command),
         Command::Bench(command) => bench::run(command),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

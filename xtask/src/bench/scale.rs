@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use collapse_experiment::write_json;
+use collapse_files::replace_json;
 use collapse_kernels::{kernel_path, release_idle_memory};
 use collapse_models::{Net, NetConfig};
 use collapse_report::{SCALING_SCHEMA, Scaling, StepTime};
@@ -101,7 +101,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             measured.median_s
         );
         scaling.points.push(measured);
-        write_json(&args.out, &scaling)?;
+        replace_json(&args.out, &scaling)?;
     }
     print!("{}", scaling.markdown());
     println!("written to {}", args.out.display());

@@ -14,7 +14,7 @@ use crate::progress::Board;
 use crate::{CODE_VERSION, stop};
 
 /// The published numbers, as TOML files that a reader may complete.
-const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../reference");
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../reference");
 
 /// Make every table and figure of the paper at one scale.
 ///

@@ -1,12 +1,11 @@
 //! The table, the files and the kept detectors.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use collapse_density::Agreement;
-use collapse_experiment::write_json;
+use collapse_files::{replace, replace_json, replace_with};
 use collapse_ood::metrics::Calibration;
 use collapse_ood::{Comparison, Fitted, Scored, Skipped};
 use collapse_report::{TerminalStyle, render};
@@ -212,7 +211,7 @@ pub fn write(
             out.display()
         )
     })?;
-    write_json(
+    replace_json(
         &out.join("scores.json"),
         &Scores {
             schema: "collapse.scores/2",
@@ -232,10 +231,8 @@ pub fn write(
         },
     )?;
     let csv = report.openood_csv();
-    replace(&out.join("scores.csv"), |file| {
-        file.write_all(csv.as_bytes())
-    })?;
-    replace(&out.join("samples.csv"), |file| {
+    replace(&out.join("scores.csv"), csv.as_bytes())?;
+    let samples = replace_with(&out.join("samples.csv"), |file| {
         writeln!(file, "set,score,sample,confidence")?;
         for set in scored {
             for (score, values) in &set.scores {
@@ -245,7 +242,8 @@ pub fn write(
             }
         }
         Ok(())
-    })
+    });
+    Ok(samples?)
 }
 
 /// Keeps fitted detectors for `--load`.
@@ -258,27 +256,9 @@ pub fn save(path: &Path, sets: &Sets, fitted: &Fitted) -> Result<()> {
         fitted,
     };
     if path.extension().is_some_and(|ending| ending == "json") {
-        return Ok(write_json(path, &kept)?);
+        return Ok(replace_json(path, &kept)?);
     }
-    replace(path, |file| {
+    Ok(replace_with(path, |file| {
         rmp_serde::encode::write_named(file, &kept).map_err(std::io::Error::other)
-    })
-}
-
-/// Writes beside `path` first, then renames.
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    let failed = || format!("cannot write {}; name a writable folder", path.display());
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-    let mut file = BufWriter::new(file.with_context(failed)?);
-    write(&mut file).with_context(failed)?;
-    let file = file
-        .into_inner()
-        .map_err(std::io::IntoInnerError::into_error);
-    file.with_context(failed)?
-        .persist(path)
-        .with_context(failed)?;
-    Ok(())
+    })?)
 }

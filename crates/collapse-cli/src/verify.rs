@@ -9,7 +9,7 @@ use collapse_verify::{Extent, Options, known_files, verify_dir};
 /// The reference numbers that come with the project.
 const PUBLIC: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../crates/collapse-verify/fixtures/public"
+    "/../collapse-verify/fixtures/public"
 );
 
 /// Check this implementation against folders of independent reference numbers.

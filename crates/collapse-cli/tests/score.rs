@@ -41,7 +41,7 @@ fn labels(n: usize) -> Vec<usize> {
 }
 
 fn score(arguments: &[&str]) -> (Output, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+    let output = Command::new(env!("CARGO_BIN_EXE_collapse"))
         .arg("score")
         .args(arguments)
         .output()

@@ -17,7 +17,7 @@ use collapse_ood::{
 
 use self::input::{Sets, Split};
 use self::output::{Calibrated, Report};
-use crate::data::NamedPath;
+use crate::named_path::NamedPath;
 
 /// Score feature files of any framework by every detector; no training, no images.
 ///

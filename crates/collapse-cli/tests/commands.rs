@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2};
 use tempfile::TempDir;
 
 fn xtask(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_collapse"));
     // The user's own caches are out of bounds for tests.
     let nowhere = std::env::temp_dir().join("collapse-tests-without-cache");
     command

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use collapse_models::rng::Stream;
+use collapse_random::Stream;
 use collapse_train::{Event, read_events};
 
 fn start(folder: &Path, threads: usize) -> Child {
     let arguments = "train --l2 --width 4 --epochs 2 --batch 64 --ema 0.9 --measure --checkpoint-seconds 0.2 --keep-last 1";
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    Command::new(env!("CARGO_BIN_EXE_collapse"))
         .args(arguments.split(' '))
         .args([Path::new("--out"), folder])
         .env("RAYON_NUM_THREADS", threads.to_string())

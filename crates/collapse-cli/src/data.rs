@@ -17,6 +17,8 @@ use collapse_data::{
 use collapse_experiment::DataSpec;
 use serde::Serialize;
 
+use crate::named_path::NamedPath;
+
 /// List, fetch, check and show image sets.
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -488,27 +490,6 @@ fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// A file or folder with a name of the user's choice: `NAME=PATH`.
-#[derive(Clone, Debug)]
-pub struct NamedPath {
-    pub name: String,
-    pub path: PathBuf,
-}
-
-impl FromStr for NamedPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self {
-                name: name.to_owned(),
-                path: PathBuf::from(path),
-            }),
-            _ => Err(format!("{text:?} is not NAME=PATH, e.g. mine=pictures/")),
-        }
-    }
 }
 
 /// The images of one network.
