@@ -3,15 +3,18 @@
 use collapse_features::FeatureSet;
 use collapse_ood::metrics::{calibration, detection, temperature_optimum};
 use collapse_ood::{AnyDetector, Fitted, Inputs, Settings, TrainInputs, fit_all, fit_named};
-use collapse_results::{Detection, Evaluation, Geometry, Histogram, OodResult, Skipped};
+use collapse_results::{
+    Defined, Detection, Evaluation, Geometry, Histogram, OodResult, ScoreId, SetId, Skipped,
+    TemperatureScaling,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
 /// The density that the claims are about.
-const MAIN_SCORE: &str = "gmm_features";
+const MAIN_SCORE: ScoreId = ScoreId::GMM_FEATURES;
 /// Scores whose histograms are kept.
-const DRAWN_SCORES: [&str; 2] = [MAIN_SCORE, "max_softmax"];
+const DRAWN_SCORES: [ScoreId; 2] = [MAIN_SCORE, ScoreId::MAX_SOFTMAX];
 /// Bins of a histogram.
 const BINS: usize = 48;
 /// How far below the test scores a histogram begins, in ranges of the test scores.
@@ -44,7 +47,7 @@ pub struct Measurement {
     /// Accuracy on the validation split.
     pub validation_accuracy: Option<f64>,
     /// AUROC of the feature density per OoD set.
-    pub auroc: Vec<(String, f64)>,
+    pub auroc: Vec<(SetId, f64)>,
 }
 
 /// Every score and metric, with detectors fitted on the training split.
@@ -61,9 +64,9 @@ pub fn evaluate(splits: &Splits, epoch: usize) -> Result<Evaluation, Error> {
 pub fn measure(splits: &Splits) -> Result<Measurement, Error> {
     let prepared = Prepared::new(splits)?;
     let train = prepared.train(splits)?;
-    let fitted = fit_named(&train, &Settings::default(), [MAIN_SCORE])?;
+    let fitted = fit_named(&train, &Settings::default(), [MAIN_SCORE.as_str()])?;
     let scores = score_sets(&prepared, &fitted)?;
-    let (geometry, geometry_undefined) = geometry_where_defined(splits)?;
+    let (geometry, geometry_undefined) = geometry_where_defined(splits)?.into_fields();
     let validation_accuracy = match &splits.validation {
         Some(validation) => Some(accuracy_of(validation)?),
         None => None,
@@ -71,10 +74,13 @@ pub fn measure(splits: &Splits) -> Result<Measurement, Error> {
     let mut auroc = Vec::new();
     for set in &scores.ood {
         if let (Some(id), Some(ood)) = (
-            find(&scores.test, MAIN_SCORE),
-            find(&set.scores, MAIN_SCORE),
+            find(&scores.test, MAIN_SCORE.as_str()),
+            find(&set.scores, MAIN_SCORE.as_str()),
         ) {
-            auroc.push((set.name.clone(), collapse_ood::metrics::auroc(id, ood)?));
+            auroc.push((
+                SetId::from(set.name.clone()),
+                collapse_ood::metrics::auroc(id, ood)?,
+            ));
         }
     }
     Ok(Measurement {
@@ -162,7 +168,7 @@ fn score_sets(prepared: &Prepared<'_>, fitted: &Fitted) -> Result<SetScores, Err
             match outcome {
                 Ok(values) => scores.push((name, values.to_vec())),
                 Err(error) => failed.push(Skipped {
-                    score: name.to_owned(),
+                    score: ScoreId::from(name),
                     reason: error.to_string(),
                 }),
             }
@@ -200,27 +206,28 @@ fn evaluate_fitted(
     };
     let labels = splits.test.labels_below(logits.ncols())?;
     let plain = calibration(logits, labels, 1.0)?;
-    let (temperature, temperature_undefined) = best_temperature(splits)?;
-    let ece_scaled = match temperature {
-        Some(temperature) => Some(calibration(logits, labels, temperature)?.ece),
-        None => None,
+    let scaling = match best_temperature(splits)? {
+        Defined::Value(temperature) => Defined::Value(TemperatureScaling {
+            temperature,
+            ece: calibration(logits, labels, temperature)?.ece,
+        }),
+        Defined::Undefined(reason) => Defined::Undefined(reason),
     };
-    let (geometry, geometry_undefined) = geometry_where_defined(splits)?;
 
     let mut ood = Vec::new();
     for set in &scores.ood {
         for (name, values) in &set.scores {
             if let Some(id) = find(&scores.test, name) {
                 ood.push(OodResult {
-                    set: set.name.clone(),
-                    score: (*name).to_owned(),
+                    set: SetId::from(set.name.clone()),
+                    score: ScoreId::from(*name),
                     detection: detect(id, values)?,
                 });
             }
         }
     }
     let unfitted = fitted.skipped.iter().map(|skipped| Skipped {
-        score: skipped.name.clone(),
+        score: ScoreId::from(skipped.name.clone()),
         reason: skipped.reason.clone(),
     });
     let mut skipped: Vec<Skipped> = unfitted.collect();
@@ -230,14 +237,11 @@ fn evaluate_fitted(
         epoch,
         accuracy: plain.accuracy,
         ece: plain.ece,
-        ece_scaled,
-        temperature,
-        temperature_undefined,
+        scaling,
         nll: plain.nll,
-        jitter_features: jitter(fitted, MAIN_SCORE),
-        jitter_logits: jitter(fitted, "gmm_logits"),
-        geometry,
-        geometry_undefined,
+        jitter_features: jitter(fitted, &MAIN_SCORE),
+        jitter_logits: jitter(fitted, &ScoreId::GMM_LOGITS),
+        geometry: geometry_where_defined(splits)?,
         histograms: DRAWN_SCORES
             .iter()
             .flat_map(|score| histograms(&scores, score))
@@ -247,19 +251,18 @@ fn evaluate_fitted(
     })
 }
 
-/// A figure, or why it is undefined: that costs the figure, never the run.
-type Defined<T> = (Option<T>, Option<String>);
-
 fn best_temperature(splits: &Splits) -> Result<Defined<f64>, Error> {
     let Some(validation) = &splits.validation else {
-        return Ok((None, Some("there is no validation split".to_owned())));
+        return Ok(Defined::Undefined(
+            "there is no validation split".to_owned(),
+        ));
     };
     let logits = validation.logits()?;
     let labels = validation.labels_below(logits.ncols())?;
     match temperature_optimum(logits.view(), labels) {
-        Ok(temperature) => Ok((Some(temperature), None)),
+        Ok(temperature) => Ok(Defined::Value(temperature)),
         Err(undefined @ collapse_ood::Error::Undefined { .. }) => {
-            Ok((None, Some(undefined.to_string())))
+            Ok(Defined::Undefined(undefined.to_string()))
         }
         Err(error) => Err(error.into()),
     }
@@ -267,9 +270,9 @@ fn best_temperature(splits: &Splits) -> Result<Defined<f64>, Error> {
 
 fn geometry_where_defined(splits: &Splits) -> Result<Defined<Geometry>, Error> {
     match geometry(splits) {
-        Ok(geometry) => Ok((Some(geometry), None)),
+        Ok(geometry) => Ok(Defined::Value(geometry)),
         Err(undefined @ (Error::Geometry(_) | Error::HeadMissing)) => {
-            Ok((None, Some(undefined.to_string())))
+            Ok(Defined::Undefined(undefined.to_string()))
         }
         Err(error) => Err(error),
     }
@@ -287,8 +290,8 @@ fn detect(id: &[f64], ood: &[f64]) -> Result<Detection, Error> {
     })
 }
 
-fn jitter(fitted: &Fitted, name: &str) -> Option<f64> {
-    match fitted.get(name) {
+fn jitter(fitted: &Fitted, score: &ScoreId) -> Option<f64> {
+    match fitted.get(score.as_str()) {
         Some(AnyDetector::Gmm(gmm)) => Some(gmm.mixture().jitter()),
         _ => None,
     }
@@ -333,10 +336,10 @@ pub fn geometry(splits: &Splits) -> Result<Geometry, Error> {
 }
 
 /// Histograms of one score over a range common to all sets.
-fn histograms(scores: &SetScores, score: &'static str) -> Vec<Histogram> {
+fn histograms(scores: &SetScores, score: &ScoreId) -> Vec<Histogram> {
     let sets: Vec<(&str, &[f64])> = scores
         .iter()
-        .filter(|(_, name, _)| *name == score)
+        .filter(|(_, name, _)| *name == score.as_str())
         .map(|(set, _, values)| (set, values))
         .collect();
     let mut low = f64::INFINITY;
@@ -349,7 +352,7 @@ fn histograms(scores: &SetScores, score: &'static str) -> Vec<Histogram> {
         let (first, last) = (sorted[cut], sorted[sorted.len() - 1 - cut]);
         low = low.min(first);
         high = high.max(last);
-        if *set == "test" {
+        if *set == SetId::TEST.as_str() {
             // Far samples of a density may lie arbitrarily low and would squeeze all else into one bin.
             floor = first - FAR * (last - first);
         }
@@ -369,8 +372,8 @@ fn histograms(scores: &SetScores, score: &'static str) -> Vec<Histogram> {
                 counts[bin(value)] += 1;
             }
             Histogram {
-                score: score.to_owned(),
-                set: (*set).to_owned(),
+                score: score.clone(),
+                set: SetId::from(*set),
                 low,
                 high,
                 counts,

@@ -192,6 +192,7 @@ fn collect(
         parameters,
         evaluations: Vec::new(),
         history: Vec::new(),
+        made_by: Vec::new(),
         times: RunTimes::default(),
     };
     let untrained = EpochRecord {

@@ -3,6 +3,7 @@
 
 use collapse_experiment::{Splits, evaluate};
 use collapse_features::FeatureSet;
+use collapse_results::ScoreId;
 use ndarray::Array2;
 
 /// Three classes on the axes, a little noise; logits are `sign` times the features.
@@ -29,10 +30,13 @@ fn splits(sign: f64) -> Splits {
 #[test]
 fn a_network_worse_than_chance_has_no_temperature() {
     let found = evaluate(&splits(-1.0), 1).unwrap();
-    assert_eq!((found.temperature, found.ece_scaled), (None, None));
-    let reason = found.temperature_undefined.as_deref().unwrap();
+    let reason = found.scaling.reason().unwrap();
     assert!(reason.contains("chance"), "{reason}");
-    assert!(found.detection("gmm_features", "far").is_some());
+    assert!(
+        found
+            .detection(&ScoreId::GMM_FEATURES, &"far".into())
+            .is_some()
+    );
 }
 
 #[test]
@@ -45,16 +49,18 @@ fn without_a_validation_split_nothing_is_scaled() {
         1,
     )
     .unwrap();
-    assert_eq!(found.temperature, None);
-    let reason = found.temperature_undefined.as_deref().unwrap();
+    let reason = found.scaling.reason().unwrap();
     assert!(reason.contains("validation"), "{reason}");
 }
 
 #[test]
 fn without_a_head_there_is_no_geometry_but_every_score_that_needs_none() {
     let found = evaluate(&splits(1.0), 1).unwrap();
-    assert_eq!(found.geometry, None);
-    let reason = found.geometry_undefined.as_deref().unwrap();
+    let reason = found.geometry.reason().unwrap();
     assert!(reason.contains("head.weight"), "{reason}");
-    assert!(found.detection("max_softmax", "far").is_some());
+    assert!(
+        found
+            .detection(&ScoreId::MAX_SOFTMAX, &"far".into())
+            .is_some()
+    );
 }
