@@ -100,13 +100,13 @@ pub enum Error {
     Data(#[from] collapse_data::Error),
     /// A density.
     #[error(transparent)]
-    Density(#[from] collapse_density::DensityError),
+    Density(#[from] collapse_density::Error),
     /// A feature file.
     #[error(transparent)]
     Features(#[from] collapse_features::Error),
     /// Geometry.
     #[error(transparent)]
-    Geometry(#[from] collapse_geometry::GeometryError),
+    Geometry(#[from] collapse_geometry::Error),
     /// Kernels.
     #[error(transparent)]
     Kernels(#[from] collapse_kernels::Error),

@@ -56,8 +56,9 @@ mod stream;
 mod tensors;
 mod write;
 
+pub use collapse_numeric::{NORM_FLOOR, normalize_rows};
 pub use error::{Error, Result};
 pub use read::read;
-pub use set::{FeatureSet, Head, NORM_FLOOR, check_agreement, normalize_rows};
+pub use set::{FeatureSet, Head, check_agreement};
 pub use stream::{FeatureWriter, Outline};
 pub use write::Precision;

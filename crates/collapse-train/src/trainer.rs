@@ -10,11 +10,13 @@ use collapse_kernels::bf16;
 use collapse_models::{
     Batch, CandleNet, Device, Gradients, Model, NetConfig, Network, Parameters, Plan,
 };
+use collapse_numeric::argmax;
+
+use ndarray::ArrayView1;
 
 use crate::checkpoint::{Checkpoint, EpochPart, KeepConfig, RunState, Snapshot, checkpoint_path};
 use crate::data::{Draw, TrainSet, batch_bounds, check_set, epoch_order, for_each_batch};
 use crate::events::{EpochRecord, Event, EventLog, read_events};
-use crate::extract::argmax;
 use crate::loss::HeadView;
 use crate::schedule::{log_spaced_epochs, warm_up};
 use crate::sgd::update_average;
@@ -345,7 +347,7 @@ impl Trainer {
             });
             value = loss.value;
             let rows = output.logits.chunks_exact(n_classes).zip(labels);
-            let hits = rows.filter(|(row, label)| argmax(row.iter().copied()) == **label);
+            let hits = rows.filter(|(row, label)| argmax(ArrayView1::from(*row)) == **label);
             part.add(labels.len(), hits.count(), loss.value, &loss.components);
             loss.gradient
         })?;
