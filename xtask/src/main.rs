@@ -10,7 +10,12 @@ use clap::{Parser, Subcommand};
 
 /// Neural collapse and out-of-distribution detection: reproduce, train, score, measure.
 #[derive(Parser)]
-#[command(name = "cargo xtask", version = collapse_cli::CODE_VERSION, propagate_version = true)]
+#[command(
+    name = "cargo xtask",
+    version = collapse_cli::CODE_VERSION,
+    propagate_version = true,
+    after_help = collapse_cli::EXIT_CODES
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,6 +32,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    collapse_cli::start();
     collapse_cli::exit(match Cli::parse().command {
         Command::Product(command) => command.run(),
         Command::Docs(args) => docs::run(args),

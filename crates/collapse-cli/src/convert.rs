@@ -8,6 +8,7 @@ use collapse_models::{Batch, NetConfig, Network, Parameters, weights};
 use collapse_train::{Checkpoint, read_state};
 
 use crate::network::SizedArgs;
+use crate::output::out;
 
 /// Write weights as safetensors that both this project and PyTorch load.
 ///
@@ -48,12 +49,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     weights::export(&args.output, &parameters)
         .with_context(|| format!("writing {}", args.output.display()))?;
-    println!(
+    out!(
         "{}: {} with {} parameters",
         args.output.display(),
         config.net,
         config.plan()?.n_parameters()
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,7 +92,7 @@ fn check(
         .map(|(a, b)| (f64::from(*a) - b).abs())
         .fold(0.0, f64::max)
         / scale;
-    println!("largest difference of a logit: {difference:.1e} (at most {tolerance:.0e})");
+    out!("largest difference of a logit: {difference:.1e} (at most {tolerance:.0e})")?;
     // A difference that is no number is no agreement either.
     if difference <= tolerance {
         Ok(())

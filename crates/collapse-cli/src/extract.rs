@@ -12,6 +12,8 @@ use collapse_train::{Checkpoint, Precision, extract_to, load_model_on, read_stat
 
 use crate::data::ImageArgs;
 use crate::network::NetworkArgs;
+use crate::output::out;
+use crate::stop;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum PrecisionArg {
@@ -77,6 +79,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("creating {}", args.out.display()))?;
 
+    let stop = stop::requested();
     let mut write = |name: &str, view: &View, split: &str| -> Result<()> {
         let path = args.out.join(format!("{name}.safetensors"));
         let mut metadata = vec![
@@ -86,9 +89,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         ];
         metadata.extend(epoch.map(|epoch| ("epoch", epoch.to_string())));
         let stored = collapse_features::Precision::F32;
-        let set = HeldOutImages(view);
+        let set = HeldOutImages::new(view).until(stop, &|_| {});
         extract_to(&path, stored, model.as_mut(), &set, args.batch, &metadata)?;
-        println!("{}: {} images", path.display(), view.len());
+        out!("{}: {} images", path.display(), view.len())?;
         Ok(())
     };
     let parts = benchmark.id().split(args.seed);

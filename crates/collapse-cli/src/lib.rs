@@ -16,6 +16,8 @@
 //! `hub` downloads image sets, `cuda` and `metal` train on candle's GPU devices.
 
 #[cfg(feature = "train")]
+mod command_line;
+#[cfg(feature = "train")]
 mod convert;
 #[cfg(feature = "train")]
 mod data;
@@ -24,17 +26,24 @@ mod extract;
 mod named_path;
 #[cfg(feature = "train")]
 mod network;
+mod output;
 #[cfg(feature = "train")]
 mod progress;
 #[cfg(feature = "train")]
+mod report;
+#[cfg(feature = "train")]
 mod reproduce;
 mod score;
+#[cfg(feature = "train")]
+mod status;
 #[cfg(feature = "train")]
 mod stop;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]
 mod verify;
+#[cfg(feature = "train")]
+mod verify_store;
 
 use std::process::ExitCode;
 
@@ -44,9 +53,13 @@ use clap::{Parser, Subcommand};
 /// Version of this build, with the commit where it is known.
 pub const CODE_VERSION: &str = env!("COLLAPSE_CODE_VERSION");
 
+/// What the exit code of every command says.
+pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, with one message on standard error; 2 arguments not understood; \
+    130 stopped by Ctrl-C (SIGINT), 143 by SIGTERM: the same command goes on.";
+
 /// Neural collapse and out-of-distribution detection: reproduce, train, score.
 #[derive(Parser)]
-#[command(name = "collapse", version = CODE_VERSION, propagate_version = true)]
+#[command(name = "collapse", version = CODE_VERSION, propagate_version = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -61,6 +74,12 @@ struct Cli {
 pub enum Command {
     #[cfg(feature = "train")]
     Reproduce(reproduce::Args),
+    #[cfg(feature = "train")]
+    Report(report::Args),
+    #[cfg(feature = "train")]
+    Status(status::Args),
+    #[cfg(feature = "train")]
+    VerifyStore(verify_store::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
     #[cfg(feature = "train")]
@@ -87,6 +106,12 @@ impl Command {
             #[cfg(feature = "train")]
             Self::Reproduce(args) => reproduce::run(args),
             #[cfg(feature = "train")]
+            Self::Report(args) => report::run(args),
+            #[cfg(feature = "train")]
+            Self::Status(args) => status::run(args),
+            #[cfg(feature = "train")]
+            Self::VerifyStore(args) => verify_store::run(args),
+            #[cfg(feature = "train")]
             Self::Train(args) => train::run(args),
             #[cfg(feature = "train")]
             Self::Extract(args) => extract::run(args),
@@ -106,17 +131,69 @@ impl Command {
 /// The program `collapse`: parses the arguments, runs the command, reports its error.
 #[must_use]
 pub fn main() -> ExitCode {
+    start();
     exit(Cli::parse().command.run())
 }
 
-/// The exit code of a command's outcome; an error is told on standard error.
+/// What a program does before it looks at its arguments: it takes over the signals that ask it to stop.
+pub fn start() {
+    #[cfg(feature = "train")]
+    stop::install();
+}
+
+/// The exit code of a command's outcome; an error is told on standard error, each of its causes once.
+///
+/// 0: done. 1: failed. 2: the arguments cannot be understood (clap ends the process itself). 130 and 143: stopped by
+/// SIGINT and SIGTERM.
 #[must_use]
 pub fn exit(outcome: Result<ExitCode>) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            output::note!("error: {}", message(&error));
+            stopped().unwrap_or(ExitCode::FAILURE)
         }
+    }
+}
+
+#[cfg(feature = "train")]
+fn stopped() -> Option<ExitCode> {
+    stop::exit_code().map(ExitCode::from)
+}
+
+#[cfg(not(feature = "train"))]
+fn stopped() -> Option<ExitCode> {
+    None
+}
+
+/// An error and its causes; a cause that the text above it has told already is left out.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        let told = format!("cannot read x: {missing}");
+        let error = anyhow::Error::new(missing)
+            .context(told)
+            .context("looking for y");
+        let text = message(&error);
+        assert_eq!(text.matches("os error 2").count(), 1, "{text}");
+        assert!(text.starts_with("looking for y: cannot read x: "), "{text}");
     }
 }

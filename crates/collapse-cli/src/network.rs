@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use collapse_models::{L2Mode, Net, NetConfig};
 
+use crate::output::out;
+
 /// What the network is, but for classes and image size.
 #[derive(clap::Args)]
 pub struct NetworkArgs {
@@ -85,6 +87,6 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    println!("{}", args.network.config().summary()?);
+    out!("{}", args.network.config().summary()?)?;
     Ok(ExitCode::SUCCESS)
 }

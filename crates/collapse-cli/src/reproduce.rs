@@ -1,32 +1,78 @@
 //! `cargo xtask reproduce`: every table and figure of one scale.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use collapse_experiment::{Manifest, RunStore, Setting};
+use collapse_experiment::{Manifest, RunStore, Setting, Shard, Work};
 use collapse_report::{References, TerminalStyle, render, verdict_label};
-use collapse_results::Results;
+use collapse_results::{Maker, Results};
 
-use crate::data::{OodSet, open_benchmark};
+use crate::data::{OodSet, check_names, open_benchmark};
+use crate::output::{note, out};
 use crate::progress::Board;
-use crate::{CODE_VERSION, stop};
+use crate::{CODE_VERSION, command_line, stop};
 
 /// The published numbers, as TOML files that a reader may complete.
-const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../reference");
+pub const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../reference");
 
-/// Make every table and figure of the paper at one scale.
-///
-/// Finished runs are kept: the same command goes on where it was interrupted.
+/// The scale and which of its runs; the same for `reproduce`, `report` and `status`.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct ScaleArgs {
     /// quick, precision, small, paper, or a manifest file (experiments/*.toml show how one looks).
     #[arg(long, default_value = "quick")]
     scale: String,
     /// Where runs, tables and the report go [default: target/reproduce/SCALE].
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Only these groups (repeatable).
+    #[arg(long = "group", value_name = "ID")]
+    groups: Vec<String>,
+    /// Only these seeds (repeatable).
+    #[arg(long = "seed", value_name = "SEED", conflicts_with = "seeds")]
+    seed: Vec<u64>,
+    /// Only the first so many seeds.
+    #[arg(long)]
+    seeds: Option<usize>,
+    /// Cut every schedule to so many epochs; for a quick check of the whole way.
+    #[arg(long)]
+    epochs_at_most: Option<usize>,
+}
+
+impl ScaleArgs {
+    /// The manifest, cut to what was asked for.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let mut manifest = Manifest::scale_named(&self.scale)?;
+        manifest.select_groups(&self.groups)?;
+        manifest.select_seeds(&self.seed)?;
+        manifest.shorten(self.seeds, self.epochs_at_most)?;
+        Ok(manifest)
+    }
+
+    /// The folder of tables and report.
+    pub fn out(&self, manifest: &Manifest) -> PathBuf {
+        let default = || Path::new("target/reproduce").join(manifest.scale());
+        self.out.clone().unwrap_or_else(default)
+    }
+
+    /// The folder of the runs.
+    pub fn runs(&self, manifest: &Manifest) -> PathBuf {
+        self.out(manifest).join("runs").join(manifest.scale())
+    }
+}
+
+/// Make every table and figure of the paper at one scale.
+///
+/// Finished runs are kept: the same command goes on where it was interrupted. Several processes, on one machine or
+/// on many with one file system, may run it at the same time: each run is made by one of them, and one that dies is
+/// replaced by another.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    scale: ScaleArgs,
     /// Folder with the image sets [default: the hub's cache]; not needed by the quick scale.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -34,18 +80,15 @@ pub struct Args {
     /// registered set or generated control.
     #[arg(long = "ood", value_name = "NAME[=PATH]")]
     ood: Vec<OodSet>,
-    /// Only these groups (repeatable).
-    #[arg(long = "group", value_name = "ID")]
-    groups: Vec<String>,
-    /// Only the first so many seeds.
-    #[arg(long)]
-    seeds: Option<usize>,
-    /// Cut every schedule to so many epochs; for a quick check of the whole way.
-    #[arg(long)]
-    epochs_at_most: Option<usize>,
+    /// Make only part I of N of the runs, I from 1 (every part has short and long ones).
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Runs at a time [default: as the scale says].
     #[arg(long)]
-    jobs: Option<usize>,
+    jobs: Option<NonZeroUsize>,
+    /// Fail when a run was computed on another kernel path than this machine's.
+    #[arg(long)]
+    one_path: bool,
     /// Leave out OoD images whose pixels occur in the in-distribution set.
     #[arg(long)]
     drop_duplicates: bool,
@@ -53,59 +96,93 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let began = Instant::now();
-    let mut manifest = Manifest::scale(&args.scale)?;
-    manifest.select_groups(&args.groups)?;
-    manifest.shorten(args.seeds, args.epochs_at_most)?;
-    manifest.data.drop_duplicates |= args.drop_duplicates;
-
-    let out = args
-        .out
-        .unwrap_or_else(|| PathBuf::from("target/reproduce").join(&manifest.scale));
-    let store = RunStore::open(out.join("runs").join(&manifest.scale))?;
+    let mut manifest = args.scale.manifest()?;
+    if args.drop_duplicates {
+        manifest.drop_duplicates();
+    }
+    check_names(manifest.data(), &args.ood)?;
+    let out = args.scale.out(&manifest);
     let references = References::load(Path::new(REFERENCE))?;
-    let benchmark = open_benchmark(&manifest.data, args.data.as_deref(), &args.ood)?;
+    let store = RunStore::open(args.scale.runs(&manifest))?;
+    let benchmark = open_benchmark(manifest.data(), args.data.as_deref(), &args.ood)?;
 
-    let command = format!("cargo xtask reproduce --scale {}", args.scale);
-    let stop = stop::flag();
+    let command = command_line::typed();
+    let stop = stop::requested();
     let mut results = {
         let board = Board::new();
         collapse_experiment::reproduce(
             &manifest,
             &Setting {
-                benchmark: &benchmark,
+                work: Work {
+                    benchmark: &benchmark,
+                    observer: &board,
+                    stop,
+                    code_version: CODE_VERSION,
+                    one_path: args.one_path,
+                },
                 store: &store,
-                observer: &board,
-                stop: &stop,
-                code_version: CODE_VERSION,
                 command: &command,
-                jobs: args.jobs,
+                jobs: args.jobs.map(NonZeroUsize::get),
+                shard: args.shard,
             },
         )?
     };
     results
         .times
         .insert("total".to_owned(), began.elapsed().as_secs_f64());
-    let report = collapse_report::write_report(&results, &references, &out)
+    publish(&results, &references, &out)
+}
+
+/// Writes the report into `out` and tells what it says.
+pub fn publish(results: &Results, references: &References, out: &Path) -> Result<ExitCode> {
+    let report = collapse_report::write_report(results, references, out)
         .with_context(|| format!("writing the report to {}", out.display()))?;
-    print_summary(&collapse_report::complete(&results, &references));
-    println!("\nReport: {}", report.display());
-    println!("Numbers: {}", out.join("results.json").display());
+    let wanted: usize = results.groups.iter().map(|group| group.seeds.len()).sum();
+    if results.runs.len() < wanted {
+        let n = results.runs.len();
+        note!("note: {n} of {wanted} runs are finished; the tables show those");
+    }
+    for line in mixtures(results) {
+        note!("warning: {line}");
+    }
+    print_summary(&collapse_report::complete(results, references))?;
+    out!("\nReport: {}", report.display())?;
+    out!("Numbers: {}", out.join("results.json").display())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_summary(results: &Results) {
+/// What differs between the runs although nobody asked for it: code versions and kernel paths.
+fn mixtures(results: &Results) -> Vec<String> {
+    let count = |what: &str, of: fn(&Maker) -> &str| {
+        let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
+        for run in &results.runs {
+            let makers: BTreeSet<&str> = run.made_by.iter().map(|span| of(&span.maker)).collect();
+            for maker in makers {
+                *runs.entry(maker).or_default() += 1;
+            }
+        }
+        let listed: Vec<String> = runs.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+        (listed.len() > 1).then(|| format!("the runs were made by several {what}: {}", listed.join(", ")))
+    };
+    let versions = count("versions of the code", |maker| &maker.code_version);
+    let paths = count("kernel paths", |maker| &maker.kernel_path);
+    versions.into_iter().chain(paths).collect()
+}
+
+fn print_summary(results: &Results) -> Result<()> {
     let style = TerminalStyle::detect();
     for table in &results.tables {
-        println!("{}\n", render::terminal(table, style));
+        out!("{}\n", render::terminal(table, style))?;
     }
-    println!("The paper's claims at this scale ({}):", results.scale);
+    out!("The paper's claims at this scale ({}):", results.scale)?;
     for claim in &results.claims {
-        println!(
+        out!(
             "  {} {}: {}",
             claim.id,
             verdict_label(claim.verdict),
             claim.statement
-        );
-        println!("     {}", claim.evidence);
+        )?;
+        out!("     {}", claim.evidence)?;
     }
+    Ok(())
 }

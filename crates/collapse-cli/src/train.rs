@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use collapse_experiment::{RunPlan, make_run};
+use collapse_experiment::{RunPlan, Work, auto_precision, make_run, maker};
 use collapse_models::{Device, L2Mode, NetConfig};
 use collapse_report::{TerminalStyle, evaluation_table, render};
 use collapse_train::loss::CollapseWeights;
@@ -13,6 +13,7 @@ use collapse_train::{KeepConfig, LossConfig, Schedule, SgdConfig, TrainConfig, l
 
 use crate::data::ImageArgs;
 use crate::network::NetworkArgs;
+use crate::output::out;
 use crate::progress::Board;
 use crate::{CODE_VERSION, stop};
 
@@ -109,14 +110,25 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     keep_at: Vec<usize>,
     /// Seconds of work that a killed run may lose within an epoch.
-    #[arg(long, default_value_t = KeepConfig::default().interval_seconds)]
+    #[arg(long, value_parser = seconds, default_value_t = KeepConfig::default().interval_seconds)]
     checkpoint_seconds: f64,
     /// Measure geometry and detection at the log-spaced epochs too, not only at the end.
     #[arg(long)]
     measure: bool,
+    /// Fail when another kernel path than this machine's has had a part in the run.
+    #[arg(long)]
+    one_path: bool,
     /// The run's folder.
     #[arg(long)]
     out: PathBuf,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match seconds >= 0.0 {
+        true => Ok(seconds),
+        false => Err("give 0 or more seconds".to_owned()),
+    }
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -125,28 +137,29 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let benchmark = args.images.open()?;
     let plan = plan(&args, &benchmark)?;
 
-    let path = collapse_kernels::kernel_path()?;
-    let identity = plan.manifest(&benchmark, path, CODE_VERSION)?;
+    let maker = maker(plan.device, CODE_VERSION)?;
+    let manifest = plan.manifest(&benchmark, CODE_VERSION)?;
     let board = Board::new();
     board.say(&format!(
-        "{} width {}, {} training images, {}, {}",
+        "{} width {}, {} training images, {} {}, {}",
         plan.net.net,
         plan.net.width,
         benchmark.id().split(args.seed).train.len(),
         match plan.device {
-            Device::Cpu => format!("kernel path {}", path.name()),
-            other => format!("device {other}"),
+            Device::Cpu => "kernel path",
+            _ => "device",
         },
+        maker.kernel_path,
         plan.train.precision.name(),
     ));
-    let run = make_run(
-        &plan,
-        &identity,
-        &args.out,
-        &benchmark,
-        &board,
-        &stop::flag(),
-    )?;
+    let work = Work {
+        benchmark: &benchmark,
+        observer: &board,
+        stop: stop::requested(),
+        code_version: CODE_VERSION,
+        one_path: args.one_path,
+    };
+    let run = make_run(&plan, &manifest, &args.out, &work)?;
     drop(board);
     let Some(evaluation) = run.last_evaluation() else {
         bail!(
@@ -154,11 +167,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
             args.out.display()
         );
     };
-    println!(
+    out!(
         "{}",
         render::terminal(&evaluation_table(evaluation), TerminalStyle::detect())
-    );
-    println!("\nRun folder: {}", args.out.display());
+    )?;
+    out!("\nRun folder: {}", args.out.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -208,7 +221,7 @@ fn plan(args: &Args, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
         },
         precision: collapse_experiment::resolve_precision(
             precision,
-            collapse_kernels::kernel_path()?,
+            auto_precision(collapse_kernels::kernel_path()?),
         ),
         ..TrainConfig::default()
     };

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use collapse_verify::{Extent, Options, known_files, verify_dir};
 
+use crate::output::out;
+
 /// The reference numbers that come with the project.
 const PUBLIC: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -48,7 +50,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let report = verify_dir(folder, &Options { only, extent })
                 .with_context(|| format!("checking {}", folder.display()))?;
             for row in &report.rows {
-                println!("{row}");
+                out!("{row}")?;
             }
             quantities += report.rows.len();
             failed += report.failed().count();
@@ -59,7 +61,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             "nothing to check; name a folder with gmm.json, metrics.json, misc.json, nc.json, ood.json or model_*.json"
         );
     }
-    println!("{quantities} quantities, {failed} outside their tolerances");
+    out!("{quantities} quantities, {failed} outside their tolerances")?;
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {

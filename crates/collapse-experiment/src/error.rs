@@ -1,28 +1,52 @@
 //! What can go wrong between a manifest and its results.
 
-use std::io;
+use std::{fmt, io};
 use std::path::PathBuf;
+
+/// One mistake in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Line in the text, from 1; `None` when it is about the manifest as a whole.
+    pub line: Option<usize>,
+    /// The field with its value.
+    pub field: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        write!(f, "{}; {}", self.field, self.remedy)
+    }
+}
+
+fn counted(mistakes: usize) -> String {
+    match mistakes {
+        1 => "a mistake".to_owned(),
+        n => format!("{n} mistakes"),
+    }
+}
+
+fn listed(mistakes: &[Mistake]) -> String {
+    match mistakes {
+        [only] => format!(" {only}"),
+        several => several.iter().map(|mistake| format!("\n  {mistake}")).collect(),
+    }
+}
 
 /// An error of planning, running or evaluating, with its remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The manifest is not TOML of the expected form.
-    #[error("manifest {origin} cannot be read: {message}")]
-    ManifestSyntax {
-        /// File or built-in name.
-        origin: String,
-        /// The parser's message with line and column.
-        message: String,
-    },
-    /// The manifest asks for something impossible.
-    #[error("manifest {origin}: {field}; {remedy}")]
+    /// The manifest has mistakes: all of them.
+    #[error("manifest {origin} has {}:{}", counted(.mistakes.len()), listed(.mistakes))]
     Manifest {
         /// File or built-in name.
         origin: String,
-        /// The field with its value.
-        field: String,
-        /// What to write instead.
-        remedy: String,
+        /// The mistakes in the order of the text, at least one.
+        mistakes: Vec<Mistake>,
     },
     /// A group that the scale does not have.
     #[error("scale {scale} has no group {group:?}; it has {known}")]
@@ -34,6 +58,26 @@ pub enum Error {
         /// Its groups.
         known: String,
     },
+    /// A seed that the scale does not have.
+    #[error("scale {scale} has no seed {seed}; it has {known}")]
+    UnknownSeed {
+        /// The seed asked for.
+        seed: u64,
+        /// The scale.
+        scale: String,
+        /// Its seeds.
+        known: String,
+    },
+    /// An argument that cannot be meant.
+    #[error("{argument} = {value}: {remedy}")]
+    Argument {
+        /// Its name as on the command line.
+        argument: &'static str,
+        /// Its value.
+        value: String,
+        /// What to give instead.
+        remedy: String,
+    },
     /// A scale that does not exist.
     #[error("unknown scale {scale:?}; choose {known}, or name a manifest file ending in .toml")]
     UnknownScale {
@@ -43,32 +87,54 @@ pub enum Error {
         known: String,
     },
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A file or folder cannot be written.
-    #[error("cannot write {path}: {source}; name a writable folder with --out")]
+    /// The folder of a run or of the store cannot be made.
+    #[error("cannot make the folder {}; name a writable one with --out", path.display())]
     Unwritable {
-        /// The file or folder.
+        /// The folder.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A file of the run store is not what it should be.
-    #[error("{path} is damaged: {message}; delete its folder and the run is made again")]
+    /// A file of the run store is not what was written.
+    #[error("{} is damaged: {message}; move its folder away and the run is made again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         message: String,
     },
+    /// The folder of a run was removed, moved or replaced while the run was computed.
+    #[error(
+        "the folder {} was removed, moved or replaced while its run was computed; nothing more is written there, \
+         run the same command again to make it anew", folder.display()
+    )]
+    ClaimLost {
+        /// The folder as it was called.
+        folder: PathBuf,
+    },
+    /// Runs of one experiment were computed on different kernel paths although that was forbidden.
+    #[error(
+        "{run} was computed on {found}, this machine computes on {here}, and --one-path asks for one path throughout; \
+         set COLLAPSE_KERNEL_PATH={found} where that path exists, or leave --one-path out"
+    )]
+    MixedPaths {
+        /// The run.
+        run: String,
+        /// Its kernel path.
+        found: String,
+        /// This machine's.
+        here: String,
+    },
     /// The run is being made by another process.
     #[error(
-        "{run} is held by another process ({folder}); run the same command again when it is done"
+        "{run} is held by another process ({}); run the same command again when it is done", folder.display()
     )]
     HeldElsewhere {
         /// The run.
@@ -85,6 +151,9 @@ pub enum Error {
         /// The system's reason.
         message: String,
     },
+    /// A file that cannot be written, locked or set aside.
+    #[error(transparent)]
+    File(#[from] collapse_files::Error),
     /// Images.
     #[error(transparent)]
     Data(#[from] collapse_data::Error),

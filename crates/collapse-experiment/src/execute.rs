@@ -1,11 +1,9 @@
 //! One run from first step to `result.json`.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use collapse_data::{Benchmark, Parts};
+use collapse_data::{Benchmark, Parts, View};
 use collapse_evaluate::{FeatureSplits, Measurement, Split};
 use collapse_features::Precision as Stored;
 use collapse_models::Model;
@@ -16,8 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::images::{FittedImages, HeldOutImages};
-use crate::observer::{EpochProgress, Observer};
+use crate::machine::{Starts, maker};
+use crate::observer::EpochProgress;
 use crate::plan::RunPlan;
+use crate::stop::Training;
+use crate::store::ClaimedRun;
+use crate::work::Work;
 
 /// Images of one forward pass when features are extracted.
 const EXTRACTION_BATCH: usize = 256;
@@ -30,75 +32,86 @@ struct Hooked {
     evaluation: Option<Evaluation>,
 }
 
-/// Trains, extracts, evaluates; everything but `result.json` is in `folder` afterwards.
+/// Trains, extracts, evaluates; everything but `result.json` is in the claimed folder afterwards.
 pub(crate) fn execute(
     plan: &RunPlan,
-    benchmark: &Benchmark,
-    folder: &Path,
-    observer: &dyn Observer,
-    stop: &Arc<AtomicBool>,
+    claimed: &ClaimedRun,
+    work: &Work<'_>,
 ) -> Result<Run, Error> {
-    let parts = benchmark.id().split(plan.seed);
+    let parts = work.benchmark.id().split(plan.seed);
     let last = plan.train.epochs;
-    let before_last = |epochs: &[usize]| -> Vec<usize> {
-        epochs
-            .iter()
-            .copied()
-            .filter(|&epoch| epoch < last)
-            .collect()
-    };
-    let trainer = Trainer::new(plan.net.clone(), plan.train.clone(), folder)?
-        .data_hash(benchmark.id().train_set().content_hash().to_hex())
-        .measured_epochs(before_last(&plan.measure_at))
+    let trainer = Trainer::new(plan.net.clone(), plan.train.clone(), claimed.folder())?
+        .data_hash(work.benchmark.id().train_set().content_hash().to_hex())
+        .measured_epochs(plan.measured_before_last())
         .device(plan.device)
         .keep(plan.keep.clone())
-        .stop_flag(Arc::clone(stop));
+        .stop_flag(work.stop.flag());
 
-    let done = if trainer.checkpoint().exists() {
-        collapse_train::read_state(&trainer.checkpoint())?.epoch
-    } else {
-        0
-    };
+    let (done, within) = position(&trainer.checkpoint())?;
+    let maker = maker(plan.device, work.code_version)?;
+    let starts = Starts::record(claimed, done, within > 0, maker, work.one_path)?;
+    let measured = Images::new(work.benchmark, &parts);
     let id = plan.id();
-    observer.started(&id, (done * parts.train.len()) as u64);
+    let before = plan.measure_at.iter().filter(|&&epoch| epoch < done);
+    work.observer.started(
+        &id,
+        (done * parts.train.len() + within) as u64,
+        (before.count() * measured.total()) as u64,
+    );
     let mut watcher = Watcher {
         plan,
-        benchmark,
-        parts: &parts,
-        observer,
-        evaluate_at: before_last(&plan.evaluate_at),
+        claimed,
+        work,
+        images: &measured,
+        training: Some(work.stop.train()),
     };
     let mut trained = trainer.run(&FittedImages(&parts.train), &mut watcher)?;
+    drop(watcher);
 
     let began = Instant::now();
-    observer.measuring(&id, last);
-    let splits = extract_splits(trained.model.as_mut(), plan, benchmark, &parts, last)?;
-    write_features(&splits, &folder.join("features"))?;
+    work.observer.measuring(&id, last);
+    let splits = measured.extract(trained.model.as_mut(), plan, last, work)?;
+    write_features(&splits, claimed)?;
     let splits = splits.complete(None)?;
     let fitted = splits.fit_all(&Settings::default())?;
     let evaluation = splits.evaluate(fitted, &Intervals::default())?;
     let parameters = trained.model.plan().n_parameters();
     let mut run = collect(plan, parameters, &trained, &evaluation.measurement())?;
     run.evaluations.push(evaluation.record(last)?);
+    run.made_by = starts.spans(last);
     run.times.evaluate_seconds += began.elapsed().as_secs_f64();
     Ok(run)
 }
 
+/// Epochs finished in a checkpoint, and images trained on in the one after them; 0 without a checkpoint.
+fn position(checkpoint: &Path) -> Result<(usize, usize), Error> {
+    if !checkpoint.exists() {
+        return Ok((0, 0));
+    }
+    let state = collapse_train::read_state(checkpoint)?;
+    Ok((state.epoch, state.within.map_or(0, |part| part.images)))
+}
+
 struct Watcher<'a> {
     plan: &'a RunPlan,
-    benchmark: &'a Benchmark,
-    parts: &'a Parts,
-    observer: &'a dyn Observer,
-    evaluate_at: Vec<usize>,
+    claimed: &'a ClaimedRun,
+    work: &'a Work<'a>,
+    images: &'a Images<'a>,
+    /// Held while training, not while measuring.
+    training: Option<Training<'a>>,
 }
 
 impl collapse_train::Observer for Watcher<'_> {
     fn step(&mut self, _step: &Step) {
-        self.observer.trained(self.plan.train.batch_size as u64);
+        self.work.observer.trained(self.plan.train.batch_size as u64);
+    }
+
+    fn before_write(&mut self) -> Result<(), HookError> {
+        Ok(self.claimed.check()?)
     }
 
     fn epoch(&mut self, record: &collapse_train::EpochRecord) {
-        self.observer.epoch(
+        self.work.observer.epoch(
             &self.plan.id(),
             EpochProgress {
                 epoch: record.epoch,
@@ -114,10 +127,11 @@ impl collapse_train::Observer for Watcher<'_> {
         epoch: usize,
         model: &mut dyn Model,
     ) -> Result<Option<serde_json::Value>, HookError> {
-        self.observer.measuring(&self.plan.id(), epoch);
-        let splits = extract_splits(model, self.plan, self.benchmark, self.parts, epoch)?;
+        self.training = None;
+        self.work.observer.measuring(&self.plan.id(), epoch);
+        let splits = self.images.extract(model, self.plan, epoch, self.work)?;
         let splits = splits.complete(None)?;
-        let hooked = match self.evaluate_at.contains(&epoch) {
+        let hooked = match self.plan.evaluate_at.contains(&epoch) {
             true => {
                 let fitted = splits.fit_all(&Settings::default())?;
                 let evaluation = splits.evaluate(fitted, &Intervals::default())?;
@@ -131,49 +145,84 @@ impl collapse_train::Observer for Watcher<'_> {
                 evaluation: None,
             },
         };
+        self.training = Some(self.work.stop.train());
         Ok(Some(serde_json::to_value(hooked)?))
     }
 }
 
-fn extract_splits(
-    model: &mut dyn Model,
-    plan: &RunPlan,
-    benchmark: &Benchmark,
-    parts: &Parts,
-    epoch: usize,
-) -> Result<FeatureSplits, Error> {
-    let mut of = |name: &str, view: &collapse_data::View, split: &str| -> Result<Split, Error> {
-        let metadata = [
-            ("dataset", view.name().to_owned()),
-            ("split", split.to_owned()),
-            ("epoch", epoch.to_string()),
-            ("seed", plan.seed.to_string()),
-            ("group", plan.group.clone()),
-        ];
-        let images = HeldOutImages(view);
-        let features = extract(model, &images, EXTRACTION_BATCH, &metadata)?;
-        Ok(Split::new(name, features))
-    };
-    Ok(FeatureSplits {
-        train: Some(of("train", parts.train.view(), "train")?),
-        validation: Some(of("validation", &parts.validation, "validation")?),
-        test: of("test", &benchmark.id().test(), "test")?,
-        ood: benchmark
-            .ood()
-            .iter()
-            .map(|view| of(view.name(), view, "ood"))
-            .collect::<Result<_, Error>>()?,
-    })
+/// The images of every split.
+struct Images<'a> {
+    train: &'a View,
+    validation: &'a View,
+    test: View,
+    ood: &'a [View],
 }
 
-fn write_features(splits: &FeatureSplits, folder: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(folder).map_err(|source| Error::Unwritable {
-        path: folder.to_owned(),
+impl<'a> Images<'a> {
+    fn new(benchmark: &'a Benchmark, parts: &'a Parts) -> Self {
+        Self {
+            train: parts.train.view(),
+            validation: &parts.validation,
+            test: benchmark.id().test(),
+            ood: benchmark.ood(),
+        }
+    }
+
+    /// Images of one measurement.
+    fn total(&self) -> usize {
+        let held_out = [self.train, self.validation, &self.test];
+        held_out.into_iter().chain(self.ood).map(View::len).sum()
+    }
+
+    fn extract(
+        &self,
+        model: &mut dyn Model,
+        plan: &RunPlan,
+        epoch: usize,
+        work: &Work<'_>,
+    ) -> Result<FeatureSplits, Error> {
+        let given = |images: usize| work.observer.measured(images as u64);
+        let mut of = |name: &str, view: &View, split: &str| -> Result<Split, Error> {
+            let metadata = [
+                ("dataset", view.name().to_owned()),
+                ("split", split.to_owned()),
+                ("epoch", epoch.to_string()),
+                ("seed", plan.seed.to_string()),
+                ("group", plan.group.clone()),
+            ];
+            let images = HeldOutImages::new(view).until(work.stop, &given);
+            let features = extract(model, &images, EXTRACTION_BATCH, &metadata)?;
+            Ok(Split::new(name, features))
+        };
+        Ok(FeatureSplits {
+            train: Some(of("train", self.train, "train")?),
+            validation: Some(of("validation", self.validation, "validation")?),
+            test: of("test", &self.test, "test")?,
+            ood: self
+                .ood
+                .iter()
+                .map(|view| of(view.name(), view, "ood"))
+                .collect::<Result<_, Error>>()?,
+        })
+    }
+}
+
+/// Images of one measurement of a network of `seed`.
+pub(crate) fn measured_images(benchmark: &Benchmark, seed: u64) -> usize {
+    Images::new(benchmark, &benchmark.id().split(seed)).total()
+}
+
+fn write_features(splits: &FeatureSplits, claimed: &ClaimedRun) -> Result<(), Error> {
+    let folder = claimed.folder().join("features");
+    claimed.check()?;
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Unwritable {
+        path: folder.clone(),
         source,
     })?;
-    let write = |name: &str, split: &Split| {
+    let write = |name: &str, split: &Split| -> Result<(), Error> {
+        claimed.check()?;
         let path = folder.join(format!("{name}.safetensors"));
-        split.features.write(path, Stored::F32)
+        Ok(split.features.write(path, Stored::F32)?)
     };
     let own = splits.train.iter().chain(&splits.validation);
     for split in own.chain([&splits.test]) {

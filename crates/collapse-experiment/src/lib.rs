@@ -3,35 +3,51 @@
 //! ```
 //! use collapse_experiment::Manifest;
 //!
-//! let manifest = Manifest::scale("quick")?;
-//! let groups: Vec<&str> = manifest.groups.iter().map(|group| group.id.as_str()).collect();
+//! let manifest = Manifest::scale_named("quick")?;
+//! let groups: Vec<&str> = manifest.groups().iter().map(|group| group.id.as_str()).collect();
 //! assert!(groups.contains(&"r18-l2") && groups.contains(&"r18-base"));
 //! # Ok::<(), collapse_experiment::Error>(())
 //! ```
 //!
-//! * [`Manifest`]: a scale, i.e. groups × seeds on a benchmark; three are built in.
-//! * [`RunStore`]: one folder a run, claimed by one process at a time, written atomically.
-//! * [`plan()`], [`RunPlan`]: the manifest as single runs.
-//! * [`reproduce()`]: makes what is missing and collects everything as [`collapse_results::Results`].
+//! * [`Manifest`]: a scale, i.e. groups × seeds on a benchmark; four are built in.
+//! * [`plan()`], [`RunPlan`]: the manifest as single runs; [`Shard`]: a part of them.
+//! * [`RunStore`], [`ClaimedRun`]: one folder a run, claimed by one process at a time, every file sealed.
+//! * [`reproduce()`]: makes what is missing, beside any number of other processes, and collects everything as
+//!   [`collapse_results::Results`]; [`make_run`]: one run.
+//! * [`status()`], [`gather_store`], [`verify_store`]: what a store holds, without the image sets.
 //! * [`FittedImages`], [`HeldOutImages`]: image views as training and feature extraction read them.
 //!
 //! Test and OoD images never reach training, fitting or selection: densities, geometry and
 //! detectors are fitted on the training split, the temperature on the validation split, and the
 //! last epoch counts.
 
+mod choice;
 mod error;
 mod execute;
+mod gather;
 mod images;
+mod machine;
 mod manifest;
 mod observer;
 mod plan;
 mod reproduce;
+mod status;
+mod stop;
 mod store;
+mod verify;
+mod work;
 
-pub use error::Error;
+pub use choice::Shard;
+pub use error::{Error, Mistake};
+pub use gather::{Gathered, gather_store};
 pub use images::{FittedImages, HeldOutImages};
+pub use machine::maker;
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision};
 pub use observer::{EpochProgress, Observer, RunId, Silent};
-pub use plan::{RunPlan, describe_group, plan, resolve_precision};
-pub use reproduce::{Setting, make_run, reproduce};
-pub use store::{ClaimedRun, RunManifest, RunStore, finished_in, write_json};
+pub use plan::{ImageForm, RunPlan, auto_precision, plan, resolve_precision};
+pub use reproduce::{Setting, reproduce};
+pub use status::{RunState, RunStatus, status};
+pub use stop::Stop;
+pub use store::{ClaimedRun, Holder, RunManifest, RunStore, finished_in};
+pub use verify::{Finding, Verdict, verify_store};
+pub use work::{Work, make_run};

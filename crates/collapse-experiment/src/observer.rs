@@ -34,16 +34,20 @@ pub struct EpochProgress {
 
 /// Receives progress; called from the threads that train.
 pub trait Observer: Sync {
-    /// Work begins: `images` training images in all runs still to be made.
-    fn planned(&self, runs: usize, kept: usize, images: u64);
-    /// A run begins, or goes on after `resumed_images` training images were done before.
-    fn started(&self, run: &RunId, resumed_images: u64);
+    /// Work begins: in all runs still to be made, `trained` images to train on and `measured` to be measured.
+    fn planned(&self, runs: usize, kept: usize, trained: u64, measured: u64);
+    /// A run begins, or goes on after `trained` training images and `measured` measured ones were done before.
+    fn started(&self, run: &RunId, trained: u64, measured: u64);
     /// So many more images were trained on.
     fn trained(&self, images: u64);
+    /// So many images of held-out sets and of the training split were run through the network to be measured.
+    fn measured(&self, images: u64);
     /// An epoch ended.
     fn epoch(&self, run: &RunId, progress: EpochProgress);
     /// Features of every split are extracted after `epoch`, and measured.
     fn measuring(&self, run: &RunId, epoch: usize);
+    /// Something that the user should know, in one line: a folder set aside, a run that another process holds.
+    fn note(&self, message: &str);
     /// A run ended.
     fn finished(&self, run: &RunId, result: &Run);
 }
@@ -53,9 +57,11 @@ pub trait Observer: Sync {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn planned(&self, _runs: usize, _kept: usize, _images: u64) {}
-    fn started(&self, _run: &RunId, _resumed_images: u64) {}
+    fn planned(&self, _runs: usize, _kept: usize, _trained: u64, _measured: u64) {}
+    fn started(&self, _run: &RunId, _trained: u64, _measured: u64) {}
     fn trained(&self, _images: u64) {}
+    fn measured(&self, _images: u64) {}
+    fn note(&self, _message: &str) {}
     fn epoch(&self, _run: &RunId, _progress: EpochProgress) {}
     fn measuring(&self, _run: &RunId, _epoch: usize) {}
     fn finished(&self, _run: &RunId, _result: &Run) {}

@@ -3,7 +3,7 @@
 use collapse_data::Benchmark;
 use collapse_kernels::KernelPath;
 use collapse_models::{Device, L2Mode, Net, NetConfig};
-use collapse_results::{Group, Loss};
+use collapse_results::{DataSet, Group, Loss, Role, SetId};
 use collapse_train::loss::CollapseWeights;
 use collapse_train::{KeepConfig, LossConfig, SgdConfig, TrainConfig, log_spaced_epochs};
 use serde::Serialize;
@@ -14,7 +14,9 @@ use crate::observer::RunId;
 use crate::store::RunManifest;
 
 /// Changes when the computation of a run changes in a way that older results must not be mixed with.
-const RUN_FORMAT: u32 = 1;
+///
+/// 2: random numbers of images and of networks come from streams of one derivation.
+const RUN_FORMAT: u32 = 2;
 
 /// Everything that decides one run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,69 +54,132 @@ impl RunPlan {
         }
     }
 
+    /// The epochs before the last at which something is measured.
+    pub(crate) fn measured_before_last(&self) -> Vec<usize> {
+        let epochs = self.measure_at.iter().chain(&self.evaluate_at).copied();
+        let mut epochs: Vec<usize> = epochs.filter(|&e| e < self.train.epochs).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        epochs
+    }
+
     /// The manifest of the run's folder.
-    pub fn manifest(
-        &self,
-        benchmark: &Benchmark,
-        path: KernelPath,
-        code_version: &str,
-    ) -> Result<RunManifest, Error> {
+    ///
+    /// The machine is not part of the identity: kernel path and processor are recorded beside the result.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a setting has no form in JSON (an infinite number).
+    pub fn manifest(&self, benchmark: &Benchmark, code_version: &str) -> Result<RunManifest, Error> {
+        let run = serde_json::to_value(self).map_err(|error| Error::Argument {
+            argument: "run",
+            value: self.id().to_string(),
+            remedy: format!("it cannot be written as JSON ({error})"),
+        })?;
         let identity = serde_json::json!({
             "format": RUN_FORMAT,
-            "run": self,
+            "run": run,
             "data": benchmark.hashes(),
-            "kernel_path": path.name(),
         });
-        Ok(RunManifest::new(identity, code_version))
+        let mut manifest = RunManifest::new(&self.group, self.seed, identity, code_version);
+        manifest.data = describe_data(benchmark);
+        Ok(manifest)
     }
 }
 
-/// The precision a manifest means on this machine.
-pub fn resolve_precision(precision: Precision, path: KernelPath) -> collapse_train::Precision {
-    let hardware = matches!(path, KernelPath::AmxBf16 | KernelPath::Avx512Bf16);
+/// What a network must know of its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageForm {
+    /// Classes.
+    pub n_classes: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Side in pixels.
+    pub side: usize,
+}
+
+impl ImageForm {
+    /// The form of a benchmark's images.
+    #[must_use]
+    pub fn of(benchmark: &Benchmark) -> Self {
+        let images = benchmark.id().train_set();
+        Self {
+            n_classes: images.n_classes(),
+            channels: images.shape().channels,
+            side: images.shape().height,
+        }
+    }
+}
+
+/// What `auto` means on a kernel path: bf16 where it is multiplied in hardware.
+#[must_use]
+pub fn auto_precision(path: KernelPath) -> collapse_train::Precision {
+    match path {
+        KernelPath::AmxBf16 | KernelPath::Avx512Bf16 => collapse_train::Precision::Bf16,
+        _ => collapse_train::Precision::F32,
+    }
+}
+
+/// The precision a manifest means where `auto` is what is given.
+#[must_use]
+pub fn resolve_precision(
+    precision: Precision,
+    auto: collapse_train::Precision,
+) -> collapse_train::Precision {
     match precision {
         Precision::F32 => collapse_train::Precision::F32,
         Precision::Bf16 => collapse_train::Precision::Bf16,
-        Precision::Auto if hardware => collapse_train::Precision::Bf16,
-        Precision::Auto => collapse_train::Precision::F32,
+        Precision::Auto => auto,
     }
 }
 
 fn group_precision(
     manifest: &Manifest,
     group: &GroupSpec,
-    path: KernelPath,
+    auto: collapse_train::Precision,
 ) -> collapse_train::Precision {
-    resolve_precision(group.precision.unwrap_or(manifest.precision), path)
+    resolve_precision(group.precision.unwrap_or(manifest.precision), auto)
 }
 
-/// The runs of a manifest, group by group, seed by seed.
+/// The names of all precisions of a manifest, `f32` before `bf16`.
+pub(crate) fn precisions(manifest: &Manifest, auto: collapse_train::Precision) -> String {
+    let groups = manifest.groups().iter();
+    let mut names: Vec<&str> = groups
+        .map(|group| group_precision(manifest, group, auto).name())
+        .collect();
+    names.sort_unstable_by_key(|name| std::cmp::Reverse(*name));
+    names.dedup();
+    names.join(" and ")
+}
+
+/// The runs of a manifest, group by group, seed by seed; `auto` is what that precision means here.
+///
+/// # Errors
+/// [`Error::Models`] and [`Error::Train`] when these images do not fit a network.
 pub fn plan(
     manifest: &Manifest,
-    benchmark: &Benchmark,
-    path: KernelPath,
+    images: ImageForm,
+    auto: collapse_train::Precision,
 ) -> Result<Vec<RunPlan>, Error> {
     let mut plans = Vec::new();
-    for group in &manifest.groups {
-        for &seed in &manifest.seeds {
-            plans.push(plan_run(manifest, group, seed, benchmark, path)?);
+    for group in manifest.groups() {
+        for &seed in manifest.seeds() {
+            plans.push(plan_run(manifest, group, seed, images, auto)?);
         }
     }
     Ok(plans)
 }
 
-fn plan_run(
+pub(crate) fn plan_run(
     manifest: &Manifest,
     group: &GroupSpec,
     seed: u64,
-    benchmark: &Benchmark,
-    path: KernelPath,
+    images: ImageForm,
+    auto: collapse_train::Precision,
 ) -> Result<RunPlan, Error> {
-    let images = benchmark.id().train_set();
-    let mut net = NetConfig::new(group.net.parse::<Net>()?, images.n_classes());
+    let mut net = NetConfig::new(group.net.parse::<Net>()?, images.n_classes);
     net.width = manifest.width;
-    net.in_channels = images.shape().channels;
-    net.input_size = images.shape().height;
+    net.in_channels = images.channels;
+    net.input_size = images.side;
     net.modified = group.modified;
     net.spectral_norm = group
         .spectral_norm
@@ -142,7 +207,7 @@ fn plan_run(
                 weights: CollapseWeights::default(),
             },
         },
-        precision: group_precision(manifest, group, path),
+        precision: group_precision(manifest, group, auto),
         ..TrainConfig::default()
     };
     train.check()?;
@@ -173,7 +238,12 @@ fn plan_run(
 }
 
 /// The group as the result file describes it.
-pub fn describe_group(manifest: &Manifest, group: &GroupSpec, path: KernelPath) -> Group {
+pub(crate) fn describe_group(
+    manifest: &Manifest,
+    group: &GroupSpec,
+    auto: collapse_train::Precision,
+) -> Group {
+    let groups_differ = manifest.groups().iter().any(|group| group.precision.is_some());
     Group {
         id: group.id.clone(),
         net: group.net.clone(),
@@ -187,11 +257,38 @@ pub fn describe_group(manifest: &Manifest, group: &GroupSpec, path: KernelPath) 
             .then_some(manifest.spectral_norm_coefficient),
         modified: group.modified,
         ablation: group.ablation,
-        precision: manifest
-            .groups
-            .iter()
-            .any(|group| group.precision.is_some())
-            .then(|| group_precision(manifest, group, path).name().to_owned()),
-        seeds: manifest.seeds.clone(),
+        precision: groups_differ
+            .then(|| group_precision(manifest, group, auto).name().to_owned()),
+        seeds: manifest.seeds().to_vec(),
     }
+}
+
+/// The image sets as the result file describes them.
+pub(crate) fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
+    let describe = |set: &collapse_data::ImageSet, role: Role| DataSet {
+        name: SetId::from(set.name()),
+        role,
+        images: set.len(),
+        description: format!(
+            "{} of {}, {}{}",
+            set.part().name(),
+            benchmark.name(),
+            set.shape(),
+            benchmark
+                .note(set)
+                .map_or_else(String::new, |note| format!("; {note}"))
+        ),
+        sha256: set.content_hash().to_hex(),
+    };
+    let mut sets = vec![
+        describe(benchmark.id().train_set(), Role::Train),
+        describe(benchmark.id().test_set(), Role::Test),
+    ];
+    sets.extend(
+        benchmark
+            .ood()
+            .iter()
+            .map(|view| describe(view.set(), Role::Ood)),
+    );
+    sets
 }

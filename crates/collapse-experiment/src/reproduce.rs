@@ -1,243 +1,277 @@
-//! All runs of a manifest: those finished before are kept, the others are made.
+//! All runs of a manifest: those finished before are kept, the others are made, with whoever else is at it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use collapse_data::Benchmark;
-use collapse_kernels::KernelPath;
-use collapse_results::{DataSet, Provenance, Results, Role, Run, SetId};
+use collapse_results::{Results, Run};
+use collapse_train::Precision;
 
+use crate::choice::Shard;
 use crate::error::Error;
-use crate::execute::execute;
+use crate::execute::measured_images;
+use crate::gather::gather;
+use crate::machine::maker;
 use crate::manifest::{Manifest, Parallel};
-use crate::observer::Observer;
-use crate::plan::{RunPlan, describe_group, plan};
-use crate::store::{ClaimedRun, RunManifest, RunStore, finished_in};
+use crate::plan::{ImageForm, RunPlan, auto_precision, describe_data, plan};
+use crate::store::{RunManifest, RunStore};
+use crate::work::{Work, make_run};
+
+/// How often a run that another process holds is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where and how the runs are made.
+#[derive(Clone, Copy)]
 pub struct Setting<'a> {
-    /// The images.
-    pub benchmark: &'a Benchmark,
+    /// What every run is made with.
+    pub work: Work<'a>,
     /// Where runs are stored.
     pub store: &'a RunStore,
-    /// Receives progress.
-    pub observer: &'a dyn Observer,
-    /// Raised by Ctrl-C.
-    pub stop: &'a Arc<AtomicBool>,
-    /// Version of the code, recorded in every run.
-    pub code_version: &'a str,
     /// The command line, recorded in the results.
     pub command: &'a str,
-    /// Runs at a time; `None` = as the manifest says.
+    /// Runs at a time, from 1; `None` = as the manifest says.
     pub jobs: Option<usize>,
+    /// The part of the runs that is made here; `None` = all of them.
+    pub shard: Option<Shard>,
+}
+
+/// A run that the manifest asks for.
+struct Wanted {
+    plan: RunPlan,
+    manifest: RunManifest,
 }
 
 /// Makes all runs of `manifest` and collects them, tables not yet made.
 ///
-/// A run held by another process is left to it: then the result says [`Error::HeldElsewhere`], and the
-/// same call succeeds once the other has finished.
+/// Any number of processes may do so in one store at the same time. A run that another holds is left to it and
+/// looked at again when all others are done: finished, it is taken over as it is; given up, it is made here. So the
+/// call ends when everything is finished. With a shard, it ends when that part is, and the results hold what else
+/// is finished by then.
+///
+/// # Errors
+/// [`Error::Argument`] when `jobs` is 0; [`Error::MixedPaths`] when one path is asked for and a run was made on another;
+/// otherwise the first error of a run, after those under way were finished.
 pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, Error> {
     let began = Instant::now();
-    let path = collapse_kernels::kernel_path()?;
-    let plans = plan(manifest, setting.benchmark, path)?;
+    if setting.jobs == Some(0) {
+        return Err(Error::Argument {
+            argument: "--jobs",
+            value: "0".to_owned(),
+            remedy: "give at least one run at a time".to_owned(),
+        });
+    }
+    let auto = settle_precision(manifest, setting.store)?;
+    let wanted = wanted(manifest, auto, setting)?;
     let mut finished: BTreeMap<usize, Run> = BTreeMap::new();
     let mut pending = VecDeque::new();
-    for (index, plan) in plans.iter().enumerate() {
-        let identity = plan.manifest(setting.benchmark, path, setting.code_version)?;
-        match setting.store.finished(&plan.group, plan.seed, &identity)? {
+    for (index, run) in wanted.iter().enumerate() {
+        match setting.store.finished(&run.manifest)? {
             Some(run) => {
                 finished.insert(index, run);
             }
-            None => pending.push_back((index, identity)),
+            None if setting.shard.is_none_or(|shard| shard.has(index)) => pending.push_back(index),
+            None => {}
         }
     }
-    announce(&plans, &pending, finished.len(), setting);
-    finished.extend(make_all(&plans, pending, manifest.parallel, setting)?);
+    if setting.work.one_path {
+        check_paths(&wanted, &finished, setting)?;
+    }
+    announce(&wanted, &pending, finished.len(), setting);
+    finished.extend(make_all(&wanted, pending, manifest.parallel(), setting)?);
+    for (index, run) in wanted.iter().enumerate() {
+        if !finished.contains_key(&index)
+            && let Some(run) = setting.store.finished(&run.manifest)?
+        {
+            finished.insert(index, run);
+        }
+    }
 
-    let mut results = Results::new(manifest.scale.clone());
-    results.provenance = provenance(manifest, &plans, path, setting)?;
-    results.data = describe_data(setting.benchmark);
-    results.groups = manifest
-        .groups
-        .iter()
-        .map(|group| describe_group(manifest, group, path))
-        .collect();
-    results.runs = finished.into_values().collect();
+    let data = describe_data(setting.work.benchmark);
+    let mut results = gather(manifest, auto, data, finished.into_values().collect());
+    results.provenance.code_version = setting.work.code_version.to_owned();
+    results.provenance.command = setting.command.to_owned();
     results
         .times
         .insert("runs".to_owned(), began.elapsed().as_secs_f64());
     Ok(results)
 }
 
-fn announce(
-    plans: &[RunPlan],
-    pending: &VecDeque<(usize, RunManifest)>,
-    kept: usize,
-    setting: &Setting<'_>,
-) {
-    let images: u64 = pending
-        .iter()
-        .map(|(index, _)| {
-            let plan = &plans[*index];
-            let n = setting.benchmark.id().split(plan.seed).train.len();
-            (n * plan.train.epochs) as u64
+fn wanted(manifest: &Manifest, auto: Precision, setting: &Setting<'_>) -> Result<Vec<Wanted>, Error> {
+    plan(manifest, ImageForm::of(setting.work.benchmark), auto)?
+        .into_iter()
+        .map(|plan| {
+            let manifest = plan.manifest(setting.work.benchmark, setting.work.code_version)?;
+            Ok(Wanted { plan, manifest })
         })
-        .sum();
-    setting.observer.planned(pending.len(), kept, images);
+        .collect()
+}
+
+/// What `auto` means in this store: what it meant to the first process that worked there.
+fn settle_precision(manifest: &Manifest, store: &RunStore) -> Result<Precision, Error> {
+    let here = auto_precision(collapse_kernels::kernel_path()?);
+    match manifest.has_auto_precision() {
+        true => store.settle_precision(here),
+        false => Ok(here),
+    }
+}
+
+fn check_paths(
+    wanted: &[Wanted],
+    finished: &BTreeMap<usize, Run>,
+    setting: &Setting<'_>,
+) -> Result<(), Error> {
+    for (&index, run) in finished {
+        let plan = &wanted[index].plan;
+        let here = maker(plan.device, setting.work.code_version)?.kernel_path;
+        let mut paths = run.made_by.iter().map(|span| &span.maker.kernel_path);
+        if let Some(found) = paths.find(|found| **found != here) {
+            return Err(Error::MixedPaths {
+                run: plan.id().to_string(),
+                found: found.clone(),
+                here,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn announce(wanted: &[Wanted], pending: &VecDeque<usize>, kept: usize, setting: &Setting<'_>) {
+    let benchmark = setting.work.benchmark;
+    let (mut trained, mut measured) = (0, 0);
+    for &index in pending {
+        let plan = &wanted[index].plan;
+        let n = benchmark.id().split(plan.seed).train.len();
+        let times = plan.measured_before_last().len() + 1;
+        trained += (n * plan.train.epochs) as u64;
+        measured += (measured_images(benchmark, plan.seed) * times) as u64;
+    }
+    setting
+        .work
+        .observer
+        .planned(pending.len(), kept, trained, measured);
+}
+
+/// The runs still to be made, as all workers of a process see them.
+#[derive(Default)]
+struct Queue {
+    pending: VecDeque<usize>,
+    /// Held by other processes when last looked at.
+    held: VecDeque<usize>,
+    finished: BTreeMap<usize, Run>,
+    error: Option<Error>,
+    said: bool,
+}
+
+impl Queue {
+    /// The next run, and whether it was held by another process before.
+    fn next(&mut self) -> Option<(usize, bool)> {
+        if self.error.is_some() {
+            return None;
+        }
+        let fresh = self.pending.pop_front().map(|index| (index, false));
+        fresh.or_else(|| self.held.pop_front().map(|index| (index, true)))
+    }
 }
 
 /// Works the queue off on as many workers as jobs, each with its share of the cores.
 fn make_all(
-    plans: &[RunPlan],
-    pending: VecDeque<(usize, RunManifest)>,
+    wanted: &[Wanted],
+    pending: VecDeque<usize>,
     parallel: Parallel,
     setting: &Setting<'_>,
 ) -> Result<BTreeMap<usize, Run>, Error> {
     let cores = rayon::current_num_threads();
-    let jobs = setting
-        .jobs
-        .unwrap_or(match parallel {
-            Parallel::Threads => 1,
-            Parallel::Runs => cores,
-        })
-        .clamp(1, pending.len().max(1));
+    let jobs = setting.jobs.unwrap_or(match parallel {
+        Parallel::Threads => 1,
+        Parallel::Runs => cores,
+    });
+    let jobs = jobs.clamp(1, pending.len().max(1));
     let threads = (cores / jobs).max(1);
-    let queue = Mutex::new(pending);
-    let outcome = Mutex::new((BTreeMap::new(), None::<Error>));
-    let work = || -> Result<(), Error> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|error| Error::Threads {
-                message: error.to_string(),
-            })?;
-        while let Some((index, identity)) = take(&queue) {
-            let run = pool.install(|| make(&plans[index], &identity, setting))?;
-            if let Ok(mut outcome) = outcome.lock() {
-                outcome.0.insert(index, run);
-            }
-        }
-        Ok(())
-    };
+    let queue = Mutex::new(Queue {
+        pending,
+        ..Queue::default()
+    });
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                if let Err(error) = work()
-                    && let Ok(mut outcome) = outcome.lock()
-                {
+                if let Err(error) = work_off(wanted, &queue, threads, setting) {
                     // The others finish the run they are at; nothing new is begun.
-                    if let Ok(mut queue) = queue.lock() {
-                        queue.clear();
-                    }
-                    outcome.1.get_or_insert(error);
+                    lock(&queue).error.get_or_insert(error);
                 }
             });
         }
     });
-    let (runs, error) = outcome
+    let queue = queue
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    match error {
+    match queue.error {
         Some(error) => Err(error),
-        None => Ok(runs),
+        None => Ok(queue.finished),
     }
 }
 
-fn take(queue: &Mutex<VecDeque<(usize, RunManifest)>>) -> Option<(usize, RunManifest)> {
-    queue.lock().ok()?.pop_front()
-}
-
-fn make(plan: &RunPlan, identity: &RunManifest, setting: &Setting<'_>) -> Result<Run, Error> {
-    let folder = setting.store.folder(&plan.group, plan.seed);
-    make_run(
-        plan,
-        identity,
-        &folder,
-        setting.benchmark,
-        setting.observer,
-        setting.stop,
-    )
-}
-
-/// Makes one run in `folder`, or reads its result where it is finished.
-pub fn make_run(
-    plan: &RunPlan,
-    identity: &RunManifest,
-    folder: &Path,
-    benchmark: &Benchmark,
-    observer: &dyn Observer,
-    stop: &Arc<AtomicBool>,
-) -> Result<Run, Error> {
-    if stop.load(Ordering::Relaxed) {
-        return Err(Error::Interrupted);
-    }
-    let Some(claimed) = ClaimedRun::take(folder, identity)? else {
-        return Err(Error::HeldElsewhere {
-            run: plan.id().to_string(),
-            folder: folder.to_owned(),
-        });
-    };
-    if let Some(run) = finished_in(folder, identity)? {
-        return Ok(run);
-    }
-    let run = execute(plan, benchmark, folder, observer, stop)?;
-    observer.finished(&plan.id(), &run);
-    claimed.finish(&run)?;
-    Ok(run)
-}
-
-fn provenance(
-    manifest: &Manifest,
-    plans: &[RunPlan],
-    path: KernelPath,
+fn work_off(
+    wanted: &[Wanted],
+    queue: &Mutex<Queue>,
+    threads: usize,
     setting: &Setting<'_>,
-) -> Result<Provenance, Error> {
-    let mut precisions: Vec<&str> = plans.iter().map(|p| p.train.precision.name()).collect();
-    precisions.sort_unstable_by_key(|name| std::cmp::Reverse(*name));
-    precisions.dedup();
-    let manifest = serde_json::to_value(manifest).map_err(|source| Error::Manifest {
-        origin: manifest.scale.clone(),
-        field: source.to_string(),
-        remedy: "report this as a defect".to_owned(),
-    })?;
-    Ok(Provenance {
-        code_version: setting.code_version.to_owned(),
-        kernel_path: path.name().to_owned(),
-        precision: precisions.join(" and "),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        command: setting.command.to_owned(),
-        manifest_sha256: RunManifest::new(manifest, setting.code_version).identity_sha256,
-    })
+) -> Result<(), Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::Threads {
+            message: error.to_string(),
+        })?;
+    loop {
+        let next = lock(queue).next();
+        let Some((index, held_before)) = next else {
+            return Ok(());
+        };
+        if held_before {
+            wait(setting)?;
+        }
+        let Wanted { plan, manifest } = &wanted[index];
+        let folder = setting.store.folder(&plan.group, plan.seed);
+        match pool.install(|| make_run(plan, manifest, &folder, &setting.work)) {
+            Ok(run) => {
+                lock(queue).finished.insert(index, run);
+            }
+            Err(Error::HeldElsewhere { .. }) => put_back(index, queue, setting),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
-    let describe = |set: &collapse_data::ImageSet, role: Role| DataSet {
-        name: SetId::from(set.name()),
-        role,
-        images: set.len(),
-        description: format!(
-            "{} of {}, {}{}",
-            set.part().name(),
-            benchmark.name(),
-            set.shape(),
-            benchmark
-                .note(set)
-                .map_or_else(String::new, |note| format!("; {note}"))
-        ),
-        sha256: set.content_hash().to_hex(),
-    };
-    let mut sets = vec![
-        describe(benchmark.id().train_set(), Role::Train),
-        describe(benchmark.id().test_set(), Role::Test),
-    ];
-    sets.extend(
-        benchmark
-            .ood()
-            .iter()
-            .map(|view| describe(view.set(), Role::Ood)),
-    );
-    sets
+/// Puts a run that another process holds behind all others.
+fn put_back(index: usize, queue: &Mutex<Queue>, setting: &Setting<'_>) {
+    let mut queue = lock(queue);
+    queue.held.push_back(index);
+    if queue.pending.is_empty() && !queue.said {
+        queue.said = true;
+        setting.work.observer.note(&format!(
+            "waiting for {} that other processes hold; whatever one gives up is finished here",
+            match queue.held.len() {
+                1 => "a run".to_owned(),
+                n => format!("{n} runs"),
+            }
+        ));
+    }
+}
+
+/// Lets other processes work for a while.
+fn wait(setting: &Setting<'_>) -> Result<(), Error> {
+    let until = Instant::now() + LOOK_AGAIN;
+    while Instant::now() < until {
+        if setting.work.stop.is_raised() {
+            return Err(Error::Interrupted);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn lock(queue: &Mutex<Queue>) -> std::sync::MutexGuard<'_, Queue> {
+    queue
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

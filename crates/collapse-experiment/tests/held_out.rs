@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use collapse_data::{Benchmark, Constants, ImageSet, InDistribution};
-use collapse_experiment::{Manifest, Silent, make_run, plan};
+use collapse_experiment::{ImageForm, Manifest, Silent, Stop, Work, make_run, plan};
+use collapse_train::Precision;
 
 const MANIFEST: &str = r#"
     scale = "held-out"
@@ -47,11 +46,18 @@ fn inverted(set: &ImageSet) -> ImageSet {
 /// Trains in `folder` and returns the checkpoint, the training features and the temperature.
 fn train(benchmark: &Benchmark, folder: &Path) -> (Vec<u8>, Vec<u8>, f64) {
     let manifest = Manifest::parse(MANIFEST, "held_out.rs").unwrap();
-    let path = collapse_kernels::kernel_path().unwrap();
-    let plan = plan(&manifest, benchmark, path).unwrap().remove(0);
-    let identity = plan.manifest(benchmark, path, "test").unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let run = make_run(&plan, &identity, folder, benchmark, &Silent, &stop).unwrap();
+    let plan = plan(&manifest, ImageForm::of(benchmark), Precision::F32)
+        .unwrap()
+        .remove(0);
+    let work = Work {
+        benchmark,
+        observer: &Silent,
+        stop: &Stop::default(),
+        code_version: "test",
+        one_path: false,
+    };
+    let run_manifest = plan.manifest(benchmark, work.code_version).unwrap();
+    let run = make_run(&plan, &run_manifest, folder, &work).unwrap();
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     (
         read("checkpoint.safetensors"),

@@ -32,7 +32,7 @@ pub struct RunState {
     pub train: TrainConfig,
     /// Hash of the training data.
     pub data_hash: String,
-    /// Kernel path, or the device where it is not the CPU; another one gives other bytes.
+    /// Kernel path that wrote it, or the device where it is not the CPU; another one goes on with other bytes.
     pub kernel_path: String,
     /// Position within the epoch after `epoch`, in a checkpoint written before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,9 @@ impl RunState {
                 flatten("", &value, &mut fields);
             }
             fields.retain(|(name, _)| {
-                name != "epoch" && name != "step" && !name.starts_with("within")
+                // Position and machine are not part of the question.
+                !matches!(name.as_str(), "epoch" | "step" | "kernel_path")
+                    && !name.starts_with("within")
             });
             fields
         };

@@ -164,6 +164,12 @@ impl TrainConfig {
             "choose 0 up to, but not including, 1, or leave it out",
         )?;
         require(
+            self.warm_up_epochs <= self.epochs,
+            "warm_up_epochs",
+            self.warm_up_epochs.to_string(),
+            "choose 0 up to the number of epochs",
+        )?;
+        require(
             self.divergence_limit > 0.0,
             "divergence_limit",
             self.divergence_limit.to_string(),

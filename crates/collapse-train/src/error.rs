@@ -103,8 +103,11 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The observer forbade to write.
+    #[error(transparent)]
+    Forbidden(Box<dyn std::error::Error + Send + Sync>),
     /// The evaluation hook failed.
-    #[error("evaluation after epoch {epoch}: {source}")]
+    #[error("evaluation after epoch {epoch}")]
     Evaluation {
         /// Epoch.
         epoch: usize,

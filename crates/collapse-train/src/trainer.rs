@@ -46,6 +46,11 @@ pub trait Observer {
     /// After every epoch.
     fn epoch(&mut self, _record: &EpochRecord) {}
 
+    /// Before every write into the run's folder; an error stops the run with nothing written.
+    fn before_write(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+
     /// At the log-spaced epochs (0 = untrained): measure the network, e.g. through
     /// [`extract`](crate::extract). What is returned goes into the event log, so it must depend
     /// on the network and the data alone.
@@ -164,8 +169,11 @@ impl Trainer {
         let (mut model, mut average) = match resumed {
             Some(checkpoint) => {
                 state = checkpoint.state;
+                // Another machine may have begun it.
+                state.kernel_path = computed_by;
                 // The process may have ended between the checkpoint and its copy.
                 if state.within.is_none() {
+                    permitted(observer)?;
                     self.keep.apply(&path, state.epoch)?;
                 }
                 sgd.momentum = checkpoint.momentum;
@@ -184,6 +192,7 @@ impl Trainer {
                 .filter(|event| event.epoch() <= last)
                 .collect(),
         };
+        permitted(observer)?;
         let mut log = EventLog::rewrite(&self.events(), &events)?;
         let record = |log: &mut EventLog, events: &mut Vec<Event>, event: Event| {
             log.append(&event)?;
@@ -195,6 +204,7 @@ impl Trainer {
             && state.within.is_none()
             && let Some(event) = self.evaluate(0, model.as_mut(), &mut average, observer)?
         {
+            permitted(observer)?;
             record(&mut log, &mut events, event)?;
         }
         let mut run = Running {
@@ -207,9 +217,11 @@ impl Trainer {
         while run.state.epoch < self.config.epochs {
             let epoch = self.epoch(set, &mut run, observer)?;
             observer.epoch(&epoch);
+            permitted(observer)?;
             record(&mut log, &mut events, Event::Epoch(epoch))?;
             let model = run.model.as_mut();
             let evaluation = self.evaluate(run.state.epoch, model, &mut run.average, observer)?;
+            permitted(observer)?;
             if let Some(event) = evaluation {
                 record(&mut log, &mut events, event)?;
             }
@@ -269,6 +281,7 @@ impl Trainer {
                 if part.steps > 0 && run.check(epoch, part.loss, checkpoint).is_ok() {
                     part.time = before + began.elapsed().as_secs_f64();
                     run.state.within = Some(part.clone());
+                    permitted(observer)?;
                     run.write(&path)?;
                 }
                 return Err(Error::Interrupted {
@@ -311,12 +324,18 @@ impl Trainer {
             });
             if part.steps == steps {
                 // Losses can stay finite while a weight does not: no checkpoint may hold it.
-                return run.check(epoch, loss, checkpoint);
+                run.check(epoch, loss, checkpoint)?;
             }
-            if saved.elapsed().as_secs_f64() >= self.keep.interval_seconds {
+            // A measurement may be stopped: the epoch before it is not lost then.
+            let to_be_measured = part.steps == steps && self.measured.contains(&epoch);
+            if part.steps == steps && !to_be_measured {
+                return Ok(());
+            }
+            if to_be_measured || saved.elapsed().as_secs_f64() >= self.keep.interval_seconds {
                 run.check(epoch, loss, checkpoint)?;
                 part.time = before + began.elapsed().as_secs_f64();
                 run.state.within = Some(part.clone());
+                permitted(observer)?;
                 run.write(&path)?;
                 run.state.within = None;
                 saved = Instant::now();
@@ -381,6 +400,11 @@ impl Trainer {
             time: began.elapsed().as_secs_f64(),
         }))
     }
+}
+
+/// Fails when the observer forbids to write.
+fn permitted(observer: &mut dyn Observer) -> Result<()> {
+    observer.before_write().map_err(Error::Forbidden)
 }
 
 /// All that changes while a run goes on.

@@ -1,0 +1,120 @@
+//! Finished runs as one result file, for `reproduce` and for reports drawn from a store alone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use collapse_results::{DataSet, Results, Run};
+use collapse_train::Precision;
+
+use crate::error::Error;
+use crate::manifest::{GroupSpec, Manifest};
+use crate::plan::{describe_group, plan_run, precisions};
+use crate::store::{RunManifest, RunStore};
+
+/// The results of `runs`, ordered by group, then seed, without tables.
+pub(crate) fn gather(
+    manifest: &Manifest,
+    auto: Precision,
+    data: Vec<DataSet>,
+    runs: Vec<Run>,
+) -> Results {
+    let mut results = Results::new(manifest.scale());
+    results.data = data;
+    results.groups = manifest
+        .groups()
+        .iter()
+        .map(|group| describe_group(manifest, group, auto))
+        .collect();
+    let all = |of: &dyn Fn(&Run) -> Vec<String>| -> String {
+        let values: BTreeSet<String> = runs.iter().flat_map(of).collect();
+        values.into_iter().collect::<Vec<_>>().join(" and ")
+    };
+    results.provenance.kernel_path = all(&|run| {
+        let spans = run.made_by.iter();
+        spans.map(|span| span.maker.kernel_path.clone()).collect()
+    });
+    results.provenance.precision = precisions(manifest, auto);
+    results.provenance.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    results.provenance.manifest_sha256 = manifest.sha256();
+    results.runs = runs;
+    results
+}
+
+/// What a store holds of a manifest's runs.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// The finished runs, without tables.
+    pub results: Results,
+    /// What is there but was not taken, in words for the user.
+    pub left_out: Vec<String>,
+}
+
+/// The finished runs of `manifest` in `store`, from the store alone.
+///
+/// A run counts when it was made with the manifest's settings from the same images as the others.
+///
+/// # Errors
+/// [`Error::Read`] when a file cannot be read.
+pub fn gather_store(manifest: &Manifest, store: &RunStore) -> Result<Gathered, Error> {
+    let auto = match store.settled_precision() {
+        Ok(settled) => settled.unwrap_or(Precision::F32),
+        Err(Error::Damaged { .. }) => Precision::F32,
+        Err(error) => return Err(error),
+    };
+    let mut left_out = Vec::new();
+    let mut runs = Vec::new();
+    let mut first: Option<RunManifest> = None;
+    for group in manifest.groups() {
+        for &seed in manifest.seeds() {
+            let folder = store.folder(&group.id, seed);
+            match read_finished(manifest, group, seed, auto, &folder, first.as_ref()) {
+                Ok(Some((found, run))) => {
+                    first.get_or_insert(found);
+                    runs.push(run);
+                }
+                Ok(None) => {}
+                Err(Error::Damaged { path, message }) => {
+                    left_out.push(format!("{} is left out: {message}", path.display()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    let data = first.map_or_else(Vec::new, |manifest| manifest.data);
+    Ok(Gathered {
+        results: gather(manifest, auto, data, runs),
+        left_out,
+    })
+}
+
+/// The run in `folder`; [`Error::Damaged`] when it cannot be believed or is another than the manifest's.
+fn read_finished(
+    manifest: &Manifest,
+    group: &GroupSpec,
+    seed: u64,
+    auto: Precision,
+    folder: &Path,
+    first: Option<&RunManifest>,
+) -> Result<Option<(RunManifest, Run)>, Error> {
+    let Some(found) = RunManifest::read(folder)? else {
+        return Ok(None);
+    };
+    let refuse = |message: &str| {
+        Err(Error::Damaged {
+            path: folder.to_owned(),
+            message: message.to_owned(),
+        })
+    };
+    let Some(images) = found.image_form() else {
+        return refuse("its manifest names no network");
+    };
+    let plan = plan_run(manifest, group, seed, images, auto)?;
+    if serde_json::to_value(&plan).ok().as_ref() != found.identity.get("run") {
+        return refuse("it was made with other settings than the manifest's");
+    }
+    if first.is_some_and(|first| first.identity.get("data") != found.identity.get("data")) {
+        return refuse("it was made from other images than the first run");
+    }
+    let run = crate::store::read_result(folder, &found)?;
+    Ok(run.map(|run| (found, run)))
+}

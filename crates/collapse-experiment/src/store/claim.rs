@@ -1,0 +1,284 @@
+//! A run folder in the hands of one process.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use collapse_files::{Lock, LockOutcome};
+use collapse_results::Run;
+use serde::{Deserialize, Serialize};
+
+use super::record::{MANIFEST, RESULT, RunManifest, read_result, write_result};
+use super::sealed;
+use crate::error::Error;
+use crate::machine::Starts;
+
+pub(crate) const CLAIM: &str = "claim";
+pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
+pub(crate) const EVENTS: &str = "events.jsonl";
+const MADE_BY: &str = "made-by.json";
+/// What shows that a folder holds a run.
+const OF_A_RUN: [&str; 5] = [
+    MANIFEST,
+    RESULT,
+    CHECKPOINT,
+    EVENTS,
+    "features",
+];
+/// Temporary files as old as this were left by a process that died.
+const ORPHANED: Duration = Duration::from_secs(24 * 3600);
+
+/// A run folder held by this process; released when dropped, also when the process is killed.
+///
+/// The claim is a lock on a file in the folder. Whoever removes or moves the folder takes the claim away:
+/// [`ClaimedRun::check`] says so, and nothing is written from then on.
+#[derive(Debug)]
+pub struct ClaimedRun {
+    folder: PathBuf,
+    manifest: RunManifest,
+    lock: Lock,
+    notes: Vec<String>,
+}
+
+impl ClaimedRun {
+    /// Takes the run in `folder` for this process; `None` when another process holds it.
+    ///
+    /// What is there already must be of the same run. A folder whose manifest is missing, damaged or of
+    /// another run is set aside under a name of its own, and a new one is begun; [`ClaimedRun::notes`] says so.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the folder cannot be made, locked or set aside.
+    pub fn take(folder: &Path, manifest: &RunManifest) -> Result<Option<Self>, Error> {
+        let mut notes = Vec::new();
+        let Some(mut lock) = lock(folder)? else {
+            return Ok(None);
+        };
+        match reason_to_set_aside(folder, manifest)? {
+            None => {}
+            Some(reason) => {
+                let aside = collapse_files::set_aside(folder)?;
+                notes.push(format!(
+                    "{}: {reason}; the folder is kept as {} and the run is made anew",
+                    folder.display(),
+                    aside.display()
+                ));
+                match self::lock(folder)? {
+                    Some(fresh) => lock = fresh,
+                    None => return Ok(None),
+                }
+            }
+        }
+        if !folder.join(MANIFEST).exists() {
+            sealed::write(&folder.join(MANIFEST), manifest)?;
+        }
+        let claimed = Self {
+            folder: folder.to_owned(),
+            manifest: manifest.clone(),
+            lock,
+            notes,
+        };
+        claimed.sweep();
+        // In place, since the lock is on this very file; nobody relies on it.
+        if let Ok(text) = serde_json::to_vec(&Holder::here()) {
+            let _ = std::fs::write(folder.join(CLAIM), text);
+        }
+        Ok(Some(claimed))
+    }
+
+    /// The run's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What was found and set aside, for the user.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Whether the folder is still the one that was taken; to be asked before every write into it.
+    ///
+    /// # Errors
+    /// [`Error::ClaimLost`] when it was removed, moved or replaced.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.lock.still_in_place() {
+            Ok(())
+        } else {
+            Err(Error::ClaimLost {
+                folder: self.folder.clone(),
+            })
+        }
+    }
+
+    /// Who has worked at the run so far; `None` when nobody has, or the record is damaged.
+    pub(crate) fn starts(&self) -> Result<Option<Starts>, Error> {
+        match sealed::read(&self.folder.join(MADE_BY)) {
+            Err(Error::Damaged { .. }) => Ok(None),
+            outcome => outcome,
+        }
+    }
+
+    pub(crate) fn write_starts(&self, starts: &Starts) -> Result<(), Error> {
+        self.check()?;
+        sealed::write(&self.folder.join(MADE_BY), starts)
+    }
+
+    /// The result, where the run is finished. One that is damaged or of another run is set aside.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::File`] when it cannot be set aside.
+    pub fn result(&mut self) -> Result<Option<Run>, Error> {
+        match read_result(&self.folder, &self.manifest) {
+            Err(Error::Damaged { path, message }) => {
+                self.check()?;
+                let aside = collapse_files::set_aside(&path)?;
+                self.notes.push(format!(
+                    "{}: {message}; it is kept as {} and made anew from the checkpoint",
+                    path.display(),
+                    aside.display()
+                ));
+                Ok(None)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Marks the run finished by writing its result.
+    ///
+    /// # Errors
+    /// [`Error::ClaimLost`]; [`Error::File`] when it cannot be written.
+    pub fn finish(self, run: &Run) -> Result<(), Error> {
+        self.check()?;
+        write_result(&self.folder, &self.manifest, run)
+    }
+
+    /// Removes temporary files that a killed process left; another write's, just begun, stay.
+    fn sweep(&self) {
+        for part in ["", "features", "checkpoints"] {
+            let Ok(entries) = std::fs::read_dir(self.folder.join(part)) else {
+                continue;
+            };
+            for entry in entries.filter_map(Result::ok) {
+                let age = entry.metadata().and_then(|found| found.modified());
+                let orphaned = age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ORPHANED));
+                if is_leftover(&entry.file_name()) && orphaned {
+                    // It costs space only; another time it may be possible.
+                    let _ = std::fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+}
+
+/// Whether a file's name is that of one on its way to its place.
+pub(crate) fn is_leftover(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(".collapse-") && name.ends_with(".tmp")
+}
+
+/// Who holds a claim: what its file says, for people; the lock decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Name of the machine.
+    pub host: String,
+    /// Number of the process there.
+    pub process: u32,
+}
+
+impl Holder {
+    fn here() -> Self {
+        let variable = |name| std::env::var(name).ok();
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host = host.or_else(|| variable("HOSTNAME")).or_else(|| variable("COMPUTERNAME"));
+        Self {
+            host: host.map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned()),
+            process: std::process::id(),
+        }
+    }
+
+    /// What the claim of `folder` says.
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.join(CLAIM)).ok()?).ok()
+    }
+}
+
+/// Locks the claim of `folder`, which is made where it is missing; `None` when another holds it.
+fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
+    // Between opening and locking, the folder may be set aside by the claim's last holder.
+    for _ in 0..100 {
+        std::fs::create_dir_all(folder).map_err(|source| Error::Unwritable {
+            path: folder.to_owned(),
+            source,
+        })?;
+        match Lock::take(&folder.join(CLAIM))? {
+            LockOutcome::Held => return Ok(None),
+            LockOutcome::Taken(lock) if lock.still_in_place() => return Ok(Some(lock)),
+            LockOutcome::Taken(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Why the content of `folder` cannot belong to the run of `manifest`.
+fn reason_to_set_aside(folder: &Path, manifest: &RunManifest) -> Result<Option<String>, Error> {
+    match RunManifest::read(folder) {
+        Ok(Some(found)) if found.is_of(manifest) => Ok(None),
+        Ok(Some(found)) if (&found.group, found.seed) != (&manifest.group, manifest.seed) => Ok(
+            Some(format!("it holds {} seed {}", found.group, found.seed)),
+        ),
+        Ok(Some(found)) => Ok(Some(format!(
+            "it holds a run of another configuration ({})",
+            difference(&found.identity, &manifest.identity)
+        ))),
+        Ok(None) => {
+            let found = OF_A_RUN.iter().find(|name| folder.join(name).exists());
+            Ok(found.map(|name| format!("it holds {name} but no {MANIFEST}")))
+        }
+        Err(Error::Damaged { message, .. }) => {
+            Ok(Some(format!("{MANIFEST} cannot be believed: {message}")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The first few settings in which two identities differ, as `name: there, here`.
+fn difference(there: &serde_json::Value, here: &serde_json::Value) -> String {
+    const SHOWN: usize = 3;
+    let mut parts = Vec::new();
+    differences("", there, here, &mut parts);
+    let more = parts.len().saturating_sub(SHOWN);
+    parts.truncate(SHOWN);
+    if more > 0 {
+        parts.push(format!("{more} more"));
+    }
+    parts.join(", ")
+}
+
+fn differences(
+    name: &str,
+    there: &serde_json::Value,
+    here: &serde_json::Value,
+    parts: &mut Vec<String>,
+) {
+    use serde_json::Value;
+    if there == here {
+        return;
+    }
+    let (Value::Object(a), Value::Object(b)) = (there, here) else {
+        parts.push(format!("{name} {there} there, {here} here"));
+        return;
+    };
+    let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let name = if name.is_empty() {
+            key.clone()
+        } else {
+            format!("{name}.{key}")
+        };
+        let value = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        differences(&name, &value(a), &value(b), parts);
+    }
+}

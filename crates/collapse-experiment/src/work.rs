@@ -1,0 +1,61 @@
+//! One run in its folder.
+
+use std::path::Path;
+
+use collapse_data::Benchmark;
+use collapse_results::Run;
+
+use crate::error::Error;
+use crate::execute::execute;
+use crate::observer::Observer;
+use crate::plan::RunPlan;
+use crate::stop::Stop;
+use crate::store::{ClaimedRun, RunManifest};
+
+/// What every run is made with.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// The images.
+    pub benchmark: &'a Benchmark,
+    /// Receives progress.
+    pub observer: &'a dyn Observer,
+    /// Raised by Ctrl-C.
+    pub stop: &'a Stop,
+    /// Version of the code, recorded in every run.
+    pub code_version: &'a str,
+    /// Refuse to go on with what another kernel path has begun.
+    pub one_path: bool,
+}
+
+/// Makes one run in `folder`, or reads its result where it is finished.
+///
+/// # Errors
+/// [`Error::HeldElsewhere`] when another process is at it; [`Error::Interrupted`] and what training says when it was
+/// stopped; those of data, training, features and evaluation.
+pub fn make_run(
+    plan: &RunPlan,
+    manifest: &RunManifest,
+    folder: &Path,
+    work: &Work<'_>,
+) -> Result<Run, Error> {
+    if work.stop.is_raised() {
+        return Err(Error::Interrupted);
+    }
+    let Some(mut claimed) = ClaimedRun::take(folder, manifest)? else {
+        return Err(Error::HeldElsewhere {
+            run: plan.id().to_string(),
+            folder: folder.to_owned(),
+        });
+    };
+    let found = claimed.result();
+    for note in claimed.notes() {
+        work.observer.note(note);
+    }
+    if let Some(run) = found? {
+        return Ok(run);
+    }
+    let run = execute(plan, &claimed, work)?;
+    claimed.finish(&run)?;
+    work.observer.finished(&plan.id(), &run);
+    Ok(run)
+}
