@@ -146,6 +146,7 @@ fn extract_splits(
             &HeldOutImages(view),
             EXTRACTION_BATCH,
             &metadata,
+            &mut |_| std::ops::ControlFlow::Continue(()),
         )?)
     };
     Ok(Splits {

@@ -2,12 +2,13 @@
 //! and on two, from any step; another configuration is refused; numbers that are none stop the run.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use collapse_models::rng::Stream;
 use collapse_models::{Device, L2Mode, Model, Net, NetConfig};
+use collapse_random::Stream;
 use collapse_train::{
     Checkpoint, Error, Event, HookError, InMemory, KeepConfig, LossConfig, Observer, Precision,
     SgdConfig, Step, TrainConfig, Trainer, extract, read_events, read_state,
@@ -75,7 +76,13 @@ impl Observer for Interruption {
         _epoch: usize,
         model: &mut dyn Model,
     ) -> Result<Option<serde_json::Value>, HookError> {
-        let features = extract(model, &self.set, 16, &[])?;
+        let features = extract(
+            model,
+            &self.set,
+            16,
+            &[],
+            &mut |_| ControlFlow::Continue(()),
+        )?;
         Ok(Some(features.features.sum().into()))
     }
 }
