@@ -1,7 +1,7 @@
 //! The labelled Gaussian mixture: fitting and scoring, and the Mahalanobis family's tied form.
 
 use collapse_benches::noise;
-use collapse_density::{DensityError, Divisor, LabelledGaussianMixture, TiedGaussian};
+use collapse_density::{Divisor, Error, LabelledGaussianMixture, TiedGaussian};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 
@@ -27,7 +27,7 @@ fn features(
 fn mixture(c: &mut Criterion, d: usize) -> Result<(), Box<dyn std::error::Error>> {
     let (train, labels) = features(1, TRAIN_ROWS, d)?;
     let (test, _) = features(2, TEST_ROWS, d)?;
-    let fit = || -> Result<LabelledGaussianMixture, DensityError> {
+    let fit = || -> Result<LabelledGaussianMixture, Error> {
         LabelledGaussianMixture::params(N_CLASSES)
             .check()?
             .fit_view(train.view(), &labels)

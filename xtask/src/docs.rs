@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use collapse_report::{Scaling, group_label, page_figure, page_table};
-use collapse_results::Results;
+use collapse_results::{Results, Role};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The reproduction that README shows; only what its table and picture need.
@@ -127,7 +127,7 @@ fn experiment(root: &Path, folder: &str, new: &Option<PathBuf>) -> Result<[(Path
     let sets: Vec<String> = results
         .data
         .iter()
-        .filter(|set| set.role == "ood")
+        .filter(|set| set.role == Role::Ood)
         .map(|set| {
             let scores = table(&results, &format!("scores-{}", set.name), folder)?;
             Ok(format!("Against {}:\n\n{scores}", set.name))

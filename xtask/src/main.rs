@@ -2,6 +2,7 @@
 
 mod bench;
 mod docs;
+mod mutations;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ enum Command {
     #[command(flatten)]
     Product(collapse_cli::Command),
     Docs(docs::Args),
+    Mutations(mutations::Args),
     #[command(subcommand)]
     Bench(bench::Command),
 }
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     collapse_cli::exit(match Cli::parse().command {
         Command::Product(command) => command.run(),
         Command::Docs(args) => docs::run(args),
+        Command::Mutations(args) => mutations::run(args),
         Command::Bench(command) => bench::run(command),
     })
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use collapse_features::{FeatureSet, Precision};
-use collapse_results::Results;
+use collapse_results::{Results, Role, ScoreId};
 use ndarray::{Array1, Array2};
 use tempfile::TempDir;
 
@@ -94,7 +94,14 @@ fn the_whole_way() {
         "accuracy {}",
         evaluation.accuracy
     );
-    assert_eq!(first.data.iter().filter(|set| set.role == "ood").count(), 2);
+    assert_eq!(
+        first
+            .data
+            .iter()
+            .filter(|set| set.role == Role::Ood)
+            .count(),
+        2
+    );
     assert!(first.tables.iter().any(|table| table.id == "main"));
     assert_eq!(first.claims.len(), 5);
     for file in [
@@ -173,8 +180,12 @@ fn own_pictures_become_a_column() {
         out.to_str().unwrap(),
     ]);
     let found = results(&out);
-    let holiday = found.data.iter().find(|set| set.name == "holiday").unwrap();
-    assert_eq!((holiday.role.as_str(), holiday.images), ("ood", 40));
+    let holiday = found
+        .data
+        .iter()
+        .find(|set| set.name.as_str() == "holiday")
+        .unwrap();
+    assert_eq!((holiday.role, holiday.images), (Role::Ood, 40));
     for file in ["tables/main.md", "tables/main.csv", "report.html"] {
         let text = std::fs::read_to_string(out.join(file)).unwrap();
         assert!(
@@ -282,7 +293,7 @@ fn score_from_files(whole: &Path, results: &Results, folder: &Path) {
     let expected = run
         .last_evaluation()
         .unwrap()
-        .detection("gmm_features", "mnist")
+        .detection(&ScoreId::GMM_FEATURES, &"mnist".into())
         .unwrap()
         .auroc;
     assert!(

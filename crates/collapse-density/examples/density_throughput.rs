@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use collapse_density::{Covariance, DensityError, Divisor, LabelledGaussianMixture, TiedGaussian};
+use collapse_density::{Covariance, Divisor, Error, LabelledGaussianMixture, TiedGaussian};
 use ndarray::Array2;
 
 const N_CLASSES: usize = 10;
@@ -52,7 +52,7 @@ fn time<T>(what: &str, repeats: usize, run: impl Fn() -> T) -> T {
     value.unwrap_or_else(run)
 }
 
-fn main() -> Result<(), DensityError> {
+fn main() -> Result<(), Error> {
     let numbers: Vec<usize> = std::env::args()
         .skip(1)
         .filter_map(|a| a.parse().ok())

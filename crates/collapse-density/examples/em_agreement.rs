@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p collapse-density --example em_agreement`
 
-use collapse_density::{DensityError, EmMixture, EmParams, LabelledGaussianMixture, agreement};
+use collapse_density::{EmMixture, EmParams, Error, LabelledGaussianMixture, agreement};
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -40,7 +40,7 @@ impl Case {
         (rows * self.spread, labels)
     }
 
-    fn report(&self, n_components: usize) -> Result<String, DensityError> {
+    fn report(&self, n_components: usize) -> Result<String, Error> {
         let (train, labels) = self.rows(2);
         let (test, _) = self.rows(3);
         let params = LabelledGaussianMixture::params(self.classes).check()?;
@@ -56,7 +56,7 @@ impl Case {
     }
 }
 
-fn main() -> Result<(), DensityError> {
+fn main() -> Result<(), Error> {
     println!("| classes | samples a class | dimensions | separation | spread | components | |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | :--- |");
     let grid = [

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p collapse-density --example score_features`
 
-use collapse_density::{Covariance, DensityError, LabelledGaussianMixture, Shrinkage};
+use collapse_density::{Covariance, Error, LabelledGaussianMixture, Shrinkage};
 use linfa::prelude::*;
 use ndarray::{Array1, Array2};
 
@@ -12,7 +12,7 @@ fn features(n: usize, shift: f64) -> Array2<f64> {
     Array2::from_shape_fn((n, 4), |(i, j)| shift + 3.0 * (i % 2) as f64 + wobble(i, j))
 }
 
-fn main() -> Result<(), DensityError> {
+fn main() -> Result<(), Error> {
     let labels = Array1::from_shape_fn(200, |i| i % 2);
     let model = LabelledGaussianMixture::params(2)
         .covariance(Covariance::Shrinkage(Shrinkage::LedoitWolf))

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use collapse_numeric::argmax;
 use linfa::Float;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::em::EmMixture;
-use crate::error::{DensityError, Result};
+use crate::error::{Error, Result};
 use crate::labelled::LabelledGaussianMixture;
 
 /// Agreement of a labelled mixture and an EM mixture on some rows.
@@ -58,7 +59,7 @@ pub fn agreement<F: Float>(
     let by_cluster = em.log_density(features)? + em.weights().mapv(f64::ln);
     let scores = labelled.score_with_priors(features, &priors.to_vec())?;
     let others = em.score(features)?;
-    let undefined = |value: String| DensityError::Parameter {
+    let undefined = |value: String| Error::Parameter {
         name: "the agreement",
         value,
         expected: "three rows or more whose scores are finite and differ",
@@ -79,11 +80,7 @@ pub fn agreement<F: Float>(
 }
 
 fn likeliest(densities: &Array2<f64>) -> Vec<usize> {
-    let best = |row: ArrayView1<f64>| {
-        let larger = |best: usize, (at, v): (usize, &f64)| if *v > row[best] { at } else { best };
-        row.iter().enumerate().fold(0, larger)
-    };
-    densities.rows().into_iter().map(best).collect()
+    densities.rows().into_iter().map(argmax).collect()
 }
 
 /// Pearson's correlation of average ranks; NaN where one side is constant or a value is not finite.

@@ -4,16 +4,17 @@
 //! clusters in many dimensions. Here it only sees standardised principal components, where its numbers are near 1; the
 //! score is then computed from its weights, means and covariances with this crate's own kernels.
 
+use collapse_numeric::{
+    Cholesky, covariance, log_sum_exp, matmul, matmul_nt, mean, symmetric_eigen,
+};
 use linfa::traits::Fit;
 use linfa::{DatasetBase, Float, ParamGuard};
 use linfa_clustering::GaussianMixtureModel;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{DensityError, Result};
-use crate::linalg::{Cholesky, covariance, matmul_nt, mean, symmetric_eigen};
+use crate::error::{Error, Result};
 use crate::rows::{Rows, check_shape, to_f64};
-use crate::score::log_sum_exp;
 
 /// Parameters of an [`EmMixture`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ impl EmParams {
             if value > 0.0 && value.is_finite() {
                 return Ok(());
             }
-            Err(DensityError::Parameter {
+            Err(Error::Parameter {
                 name,
                 value: value.to_string(),
                 expected: "a finite number > 0",
@@ -65,17 +66,17 @@ impl EmParams {
     ///
     /// # Errors
     /// Parameters out of range, fewer rows than clusters, NaN or infinite features, features without any spread, and
-    /// [`DensityError::Em`] where EM does not converge or loses a cluster.
+    /// [`Error::Em`] where EM does not converge or loses a cluster.
     pub fn fit<F: Float>(&self, features: ArrayView2<F>) -> Result<EmMixture> {
         self.check()?;
         let (n, d) = features.dim();
         if n == 0 {
-            return Err(DensityError::Empty);
+            return Err(Error::Empty);
         }
         if d == 0 {
-            return Err(DensityError::NoFeatures);
+            return Err(Error::NoFeatures);
         }
-        let failed = |reason: String| DensityError::Em {
+        let failed = |reason: String| Error::Em {
             n_clusters: self.n_clusters,
             reason,
         };
@@ -131,7 +132,7 @@ impl Whitening {
         let spanned = eigen.values.iter().take_while(|v| **v > floor).count();
         let rank = spanned.min(n_components);
         if rank == 0 || eigen.values[0] <= f64::MIN_POSITIVE {
-            return Err(DensityError::Range {
+            return Err(Error::Range {
                 class: 0,
                 what: "spread of all features together",
             });
@@ -159,7 +160,7 @@ impl Whitening {
         out.slice_mut(s![.., ..self.rank()])
             .assign(&(&along / &self.deviations));
         if let Some(rest) = self.rest {
-            let residual = centered - crate::linalg::matmul(along.view(), self.directions.view())?;
+            let residual = centered - matmul(along.view(), self.directions.view())?;
             let norms = residual.map_axis(Axis(1), |row| {
                 row.iter().map(|v| (v / rest) * (v / rest)).sum::<f64>()
             });
@@ -236,7 +237,6 @@ impl EmMixture {
     /// As [`log_density`](Self::log_density).
     pub fn score<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<f64>> {
         let densities = self.log_density(features)? + &self.log_weights;
-        let rows = densities.axis_iter(Axis(0));
-        Ok(rows.map(|row| log_sum_exp(row.iter().copied())).collect())
+        Ok(densities.rows().into_iter().map(log_sum_exp).collect())
     }
 }

@@ -3,43 +3,13 @@
 /// What can go wrong when a density is fitted or evaluated; each message names the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DensityError {
+pub enum Error {
     /// There are no rows to fit.
     #[error("there are no samples: a density needs at least two rows per class")]
     Empty,
     /// There are no columns.
     #[error("the features have no columns: give an [N, D] array with D >= 1")]
     NoFeatures,
-    /// Labels and features differ in length.
-    #[error("{features} feature rows but {labels} labels: give one label per row")]
-    LabelCount {
-        /// Rows of the features.
-        features: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// A label is not a class index.
-    #[error(
-        "label {label} of row {row} is outside 0..{n_classes}: raise n_classes or drop the row"
-    )]
-    LabelOutOfRange {
-        /// Row of the label.
-        row: usize,
-        /// The label.
-        label: usize,
-        /// Number of classes in the parameters.
-        n_classes: usize,
-    },
-    /// A feature is NaN or infinite.
-    #[error("feature [{row}, {column}] is {value}: drop the row or repair the extraction")]
-    NotFinite {
-        /// Row of the value.
-        row: usize,
-        /// Column of the value.
-        column: usize,
-        /// The value.
-        value: f64,
-    },
     /// The number of columns differs from that of the model.
     #[error("the features have {found} columns, expected {expected}: use the same layer")]
     FeatureDimension {
@@ -106,14 +76,6 @@ pub enum DensityError {
         /// Shape and kind of the right operand.
         right: String,
     },
-    /// A matrix given to a decomposition has the wrong shape or content.
-    #[error("{what}: {remedy}")]
-    Matrix {
-        /// The defect.
-        what: String,
-        /// What to do.
-        remedy: &'static str,
-    },
     /// The EM mixture of `linfa-clustering` failed.
     #[error(
         "EM mixture with {n_clusters} clusters failed ({reason}): lower n_clusters or \
@@ -125,10 +87,23 @@ pub enum DensityError {
         /// Message of the underlying algorithm.
         reason: String,
     },
+    /// A file holds a model whose parts do not fit together.
+    #[error(
+        "the stored parts are not those of {n_classes} classes and {n_features} features: store the model again"
+    )]
+    Stored {
+        /// Classes of the means.
+        n_classes: usize,
+        /// Columns of the means.
+        n_features: usize,
+    },
+    /// Labels, finite numbers, products and decompositions.
+    #[error(transparent)]
+    Numeric(#[from] collapse_numeric::Error),
     /// Error of linfa itself.
     #[error(transparent)]
     Linfa(#[from] linfa::Error),
 }
 
-/// Result with [`DensityError`].
-pub type Result<T, E = DensityError> = std::result::Result<T, E>;
+/// Result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

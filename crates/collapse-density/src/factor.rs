@@ -1,11 +1,13 @@
 //! The factor of one covariance: what turns a centred row into its squared Mahalanobis norm.
 
-use faer::{Accum, MatRef};
+use collapse_numeric::{
+    Cholesky, inner_products, overflow_to_infinity, right_singular, subtract_product,
+    symmetric_eigen,
+};
 use ndarray::{Array1, Array2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::linalg::{Cholesky, multiply, overflow_to_infinity, right_singular, symmetric_eigen};
 
 /// A covariance in the form in which it is evaluated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,14 +55,23 @@ impl LowRank {
         rank: usize,
         ridge: f64,
     ) -> Result<Self> {
-        let (vectors, singular) = right_singular(rows, d)?;
-        let largest = singular.first().copied().unwrap_or(0.0);
+        let singular = right_singular(rows, d)?;
+        let largest = singular.values.first().copied().unwrap_or(0.0);
         let floor = largest * f64::EPSILON * d as f64;
-        let kept = singular.iter().take(rank).take_while(|v| **v > floor);
+        let kept = singular
+            .values
+            .iter()
+            .take(rank)
+            .take_while(|v| **v > floor);
         let kept = kept.count();
         Ok(Self {
-            vectors: vectors.slice(s![..kept, ..]).to_owned(),
-            values: singular[..kept].iter().map(|v| v * v / divisor).collect(),
+            vectors: singular.vectors.slice(s![..kept, ..]).to_owned(),
+            values: singular
+                .values
+                .iter()
+                .take(kept)
+                .map(|v| v * v / divisor)
+                .collect(),
             ridge,
         })
     }
@@ -132,9 +143,8 @@ impl LowRank {
         {
             let mut part = vec![0.0; n * kept];
             for _ in 0..2 {
-                let directions = MatRef::from_row_major_slice(vectors, kept, d);
-                multiply(&mut part, rows, directions.transpose(), Accum::Replace, 1.0);
-                multiply(rows, &part, directions, Accum::Add, -1.0);
+                inner_products(rows, vectors, d, &mut part);
+                subtract_product(rows, &part, vectors, d);
                 along.iter_mut().zip(&part).for_each(|(a, b)| *a += b);
             }
         }

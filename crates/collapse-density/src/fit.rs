@@ -1,10 +1,10 @@
 //! From partial statistics to factors: divisors, shrinkage and the jitter ladder.
 
+use collapse_numeric::{Cholesky, SymmetricPanels};
 use rayon::prelude::*;
 
-use crate::error::{DensityError, Result};
+use crate::error::{Error, Result};
 use crate::factor::{Factor, LowRank};
-use crate::linalg::{Cholesky, SymmetricPanels};
 use crate::params::{Covariance, Jitter, Shrinkage};
 use crate::shrinkage;
 use crate::statistics::ClassMoments;
@@ -68,14 +68,6 @@ pub(crate) fn per_class(
     })
 }
 
-/// Whether every class can be expected to have a Cholesky factor without jitter.
-pub(crate) fn looks_regular(classes: &[ClassMoments]) -> bool {
-    classes.iter().all(|class| {
-        let diagonal = class.diagonal();
-        class.count > diagonal.len() && diagonal.iter().all(|v| *v > 0.0)
-    })
-}
-
 /// A scatter matrix and what makes it a covariance.
 pub(crate) struct Scaled {
     pub(crate) scatter: SymmetricPanels,
@@ -100,7 +92,7 @@ pub(crate) fn factorise(scaled: Vec<Scaled>, jitter: Jitter) -> Result<(Vec<Chol
         check_range(class, &scaled.scatter.diagonal(), scaled.spread)?;
     }
     let singular = |class: usize, samples: usize, dimension: usize, jitter: f64| {
-        Err(DensityError::Singular {
+        Err(Error::Singular {
             class,
             samples,
             dimension,
@@ -189,7 +181,7 @@ fn diagonal(classes: &[ClassMoments], jitter: Jitter) -> Result<(Vec<Factor>, f6
     else {
         let largest = candidates.last().copied().unwrap_or(0.0);
         let class = singular(largest).unwrap_or(0);
-        return Err(DensityError::Singular {
+        return Err(Error::Singular {
             class,
             samples: classes[class].count,
             dimension: variances[class].len(),
@@ -215,7 +207,7 @@ fn low_rank(class: &ClassMoments, rank: Option<usize>, ridge: f64) -> Result<Fac
         (None, Some(scatter)) => {
             LowRank::of_covariance(&scatter.to_dense(1.0 / divisor), rank, ridge)?
         }
-        (None, None) => return Err(DensityError::Empty),
+        (None, None) => return Err(Error::Empty),
     };
     Ok(Factor::LowRank(low))
 }
@@ -246,11 +238,11 @@ fn check_range(class: usize, diagonal: &[f64], spread: f64) -> Result<()> {
     let trace: f64 = diagonal.iter().sum();
     if !trace.is_finite() {
         let what = "covariance";
-        return Err(DensityError::Range { class, what });
+        return Err(Error::Range { class, what });
     }
     if spread > 0.0 && trace < f64::MIN_POSITIVE {
         let what = "variance";
-        return Err(DensityError::Range { class, what });
+        return Err(Error::Range { class, what });
     }
     Ok(())
 }

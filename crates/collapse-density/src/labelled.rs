@@ -1,15 +1,15 @@
 //! The labelled Gaussian mixture: one Gaussian per class, score = log-sum-exp of the log-densities.
 
+use collapse_numeric::{Cholesky, argmax, matmul_nt};
 use linfa::dataset::AsSingleTargets;
 use linfa::traits::{Fit, PredictInplace};
 use linfa::{DatasetBase, Float};
 use ndarray::{Array1, Array2, ArrayBase, ArrayView1, ArrayView2, Axis, Data, Ix2};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{DensityError, Result};
+use crate::error::{Error, Result};
 use crate::factor::Factor;
 use crate::fit::per_class;
-use crate::linalg::{Cholesky, matmul_nt};
 use crate::params::{Covariance, Jitter, Params, ValidParams};
 use crate::statistics::{PartialStatistics, stack_means};
 use crate::tied::{Divisor, TiedGaussian};
@@ -42,7 +42,7 @@ struct Stored {
 }
 
 impl TryFrom<Stored> for LabelledGaussianMixture {
-    type Error = DensityError;
+    type Error = Error;
 
     fn try_from(stored: Stored) -> Result<Self> {
         let (n_classes, d) = stored.class_means.dim();
@@ -56,11 +56,9 @@ impl TryFrom<Stored> for LabelledGaussianMixture {
             && stored.log_determinants.len() == n_classes
             && stored.params.n_classes() == n_classes;
         if !fits {
-            return Err(DensityError::Matrix {
-                what: format!(
-                    "the stored parts are not those of {n_classes} classes and {d} features"
-                ),
-                remedy: "store the model again",
+            return Err(Error::Stored {
+                n_classes,
+                n_features: d,
             });
         }
         Ok(Self {
@@ -94,7 +92,7 @@ impl ValidParams {
         labels: &[usize],
     ) -> Result<LabelledGaussianMixture> {
         if features.nrows() == 0 {
-            return Err(DensityError::Empty);
+            return Err(Error::Empty);
         }
         let gather = || -> Result<PartialStatistics> {
             let mut statistics = self.streaming(features.ncols())?;
@@ -106,7 +104,7 @@ impl ValidParams {
         // their factors in place, which saves their memory; should one fail after all, they are computed again.
         if self.jitter() == Jitter::Ladder && statistics.looks_regular() {
             return match statistics.finish_at(Jitter::Fixed(0.0)) {
-                Err(DensityError::Singular { .. }) => gather()?.finish(),
+                Err(Error::Singular { .. }) => gather()?.finish(),
                 outcome => outcome,
             };
         }
@@ -116,13 +114,13 @@ impl ValidParams {
     /// Empty partial statistics for rows of `n_features` columns.
     ///
     /// # Errors
-    /// [`DensityError::NoFeatures`] for zero columns.
+    /// [`Error::NoFeatures`] for zero columns.
     pub fn streaming(&self, n_features: usize) -> Result<PartialStatistics> {
         PartialStatistics::new(*self, n_features)
     }
 }
 
-impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, DensityError> for ValidParams
+impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, Error> for ValidParams
 where
     F: Float,
     D: Data<Elem = F>,
@@ -150,7 +148,7 @@ impl PartialStatistics {
     fn finish_at(self, jitter: Jitter) -> Result<LabelledGaussianMixture> {
         let (params, counts) = (*self.params(), self.counts());
         if counts.iter().all(|count| *count == 0) {
-            return Err(DensityError::Empty);
+            return Err(Error::Empty);
         }
         let n_classes = counts.len();
         if params.covariance() == Covariance::Tied {
@@ -166,7 +164,7 @@ impl PartialStatistics {
             });
         }
         if let Some(class) = counts.iter().position(|count| *count < 2) {
-            return Err(DensityError::TooFewSamples {
+            return Err(Error::TooFewSamples {
                 class,
                 samples: counts[class],
                 needed: 2,
@@ -275,11 +273,7 @@ impl LabelledGaussianMixture {
     /// As [`log_density`](Self::log_density).
     pub fn predict<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<usize>> {
         let densities = self.log_density(features)?;
-        let best = |row: ArrayView1<f64>| {
-            let larger = |best: usize, (c, v): (usize, &f64)| if *v > row[best] { c } else { best };
-            row.iter().enumerate().fold(0, larger)
-        };
-        Ok(densities.axis_iter(Axis(0)).map(best).collect())
+        Ok(densities.rows().into_iter().map(argmax).collect())
     }
 
     /// Rows of class `class_idx` from rows of independent standard normal numbers, `[N, D]`.
@@ -288,7 +282,7 @@ impl LabelledGaussianMixture {
     /// A class outside `0..C`, or another number of columns.
     pub fn sample(&self, class_idx: usize, normals: ArrayView2<f64>) -> Result<Array2<f64>> {
         let Some(root) = self.square_root(class_idx) else {
-            return Err(DensityError::Parameter {
+            return Err(Error::Parameter {
                 name: "class_idx",
                 value: class_idx.to_string(),
                 expected: "an index below the number of classes",

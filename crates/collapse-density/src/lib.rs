@@ -5,7 +5,7 @@
 //! use linfa::prelude::*;
 //! use ndarray::array;
 //!
-//! # fn main() -> Result<(), collapse_density::DensityError> {
+//! # fn main() -> Result<(), collapse_density::Error> {
 //! let features = array![[0.0, 0.1], [0.2, 0.0], [0.1, 0.3], [5.0, 5.1], [5.3, 5.0], [5.1, 5.4]];
 //! let train = Dataset::new(features, array![0usize, 0, 0, 1, 1, 1]);
 //! let model = LabelledGaussianMixture::params(2)
@@ -26,7 +26,7 @@
 //! * [`TiedGaussian`]: class means with one covariance, for the Mahalanobis family.
 //! * [`EmMixture`]: linfa's unlabelled mixture, whitened first, with the same `score` face; [`agreement()`](agreement()) tells whether
 //!   the two say the same.
-//! * [`linalg`]: the f64 products and factorisations behind them.
+//! * Products and factorisations come from [`collapse_numeric`].
 //!
 //! # Caveats
 //! * Everything is computed in f64, also from f32 features: on collapsed features f32 log-densities tie.
@@ -41,7 +41,6 @@ mod error;
 mod factor;
 mod fit;
 mod labelled;
-pub mod linalg;
 mod params;
 mod prune;
 mod rows;
@@ -52,7 +51,7 @@ mod tied;
 
 pub use agreement::{Agreement, agreement};
 pub use em::{EmMixture, EmParams};
-pub use error::{DensityError, Result};
+pub use error::{Error, Result};
 pub use labelled::LabelledGaussianMixture;
 pub use params::{Covariance, Jitter, Params, Shrinkage, ValidParams};
 pub use statistics::PartialStatistics;

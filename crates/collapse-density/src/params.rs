@@ -3,7 +3,7 @@
 use linfa::ParamGuard;
 use serde::{Deserialize, Serialize};
 
-use crate::error::DensityError;
+use crate::error::Error;
 
 /// Form of the class covariances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -105,8 +105,8 @@ impl Params {
     /// Checks the parameters; also to be had as linfa's [`ParamGuard`].
     ///
     /// # Errors
-    /// [`DensityError::Parameter`] names what is out of range.
-    pub fn check(self) -> Result<ValidParams, DensityError> {
+    /// [`Error::Parameter`] names what is out of range.
+    pub fn check(self) -> Result<ValidParams, Error> {
         ParamGuard::check(self)
     }
 }
@@ -130,11 +130,11 @@ impl ValidParams {
 
 impl ParamGuard for Params {
     type Checked = ValidParams;
-    type Error = DensityError;
+    type Error = Error;
 
-    fn check_ref(&self) -> Result<&ValidParams, DensityError> {
+    fn check_ref(&self) -> Result<&ValidParams, Error> {
         if self.0.n_classes == 0 {
-            return Err(DensityError::Parameter {
+            return Err(Error::Parameter {
                 name: "n_classes",
                 value: "0".into(),
                 expected: "at least 1",
@@ -143,7 +143,7 @@ impl ParamGuard for Params {
         if let Jitter::Fixed(value) = self.0.jitter
             && !(value >= 0.0 && value.is_finite())
         {
-            return Err(DensityError::Parameter {
+            return Err(Error::Parameter {
                 name: "jitter",
                 value: value.to_string(),
                 expected: "a finite number >= 0",
@@ -151,14 +151,14 @@ impl ParamGuard for Params {
         }
         if let Covariance::LowRank { rank, ridge } = self.0.covariance {
             if !(ridge > 0.0 && ridge.is_finite()) {
-                return Err(DensityError::Parameter {
+                return Err(Error::Parameter {
                     name: "ridge",
                     value: ridge.to_string(),
                     expected: "a finite number > 0",
                 });
             }
             if rank == Some(0) {
-                return Err(DensityError::Parameter {
+                return Err(Error::Parameter {
                     name: "rank",
                     value: "0".into(),
                     expected: "at least 1, or None for every positive eigenvalue",
@@ -168,7 +168,7 @@ impl ParamGuard for Params {
         Ok(&self.0)
     }
 
-    fn check(self) -> Result<ValidParams, DensityError> {
+    fn check(self) -> Result<ValidParams, Error> {
         self.check_ref()?;
         Ok(self.0)
     }

@@ -4,15 +4,14 @@
 //! `−½ (constant + partial sum)` bounds the log-density from above. On trained features all but one class fall hundreds of nats behind within
 //! the first panels, and the score costs little more than one triangular solve per row instead of `C`.
 
+use collapse_numeric::{Cholesky, PANEL, argmax, log_sum_exp, overflow_to_infinity};
 use linfa::Float;
-use ndarray::Array1;
+use ndarray::{Array1, ArrayView1};
 use rayon::prelude::*;
 
 use crate::factor::Factor;
 use crate::labelled::{Form, LabelledGaussianMixture};
-use crate::linalg::{Cholesky, PANEL, overflow_to_infinity};
 use crate::rows::Rows;
-use crate::score::log_sum_exp;
 
 /// Nats below the best class at which a class is left: `C e⁻⁸⁰` is far under half a unit in the last place of the sum.
 const MARGIN: f64 = 80.0;
@@ -73,7 +72,10 @@ impl<'a> Pruned<'a> {
     fn score_chunk<F: Float>(&self, features: &Rows<F>, start: usize, count: usize) -> Vec<f64> {
         let n_classes = self.factors.len();
         let mut values = self.first_panel(features, start, count);
-        let guess: Vec<usize> = values.par_chunks(n_classes).map(largest).collect();
+        let guess: Vec<usize> = values
+            .par_chunks(n_classes)
+            .map(|row| argmax(ArrayView1::from(row)))
+            .collect();
 
         // The likeliest class in full gives each row a bound from below.
         let mut likeliest = vec![Vec::new(); n_classes];
@@ -107,7 +109,7 @@ impl<'a> Pruned<'a> {
             }
         }
         let rows = values.par_chunks(n_classes);
-        rows.map(|row| log_sum_exp(row.iter().copied())).collect()
+        rows.map(|row| log_sum_exp(ArrayView1::from(row))).collect()
     }
 
     /// Bounds from above after the first panel, `[n, C]` row-major.
@@ -201,10 +203,4 @@ impl<'a> Pruned<'a> {
     fn log_density(&self, class: usize, squared: f64) -> f64 {
         self.offsets[class] - 0.5 * overflow_to_infinity(squared)
     }
-}
-
-/// Index of the largest value.
-fn largest(values: &[f64]) -> usize {
-    let larger = |best: usize, (at, v): (usize, &f64)| if *v > values[best] { at } else { best };
-    values.iter().enumerate().fold(0, larger)
 }

@@ -1,16 +1,15 @@
 //! Contiguous rows of features: their checks, class means and gathering into centred blocks.
 
+use collapse_numeric::check_finite;
 use linfa::Float;
 use ndarray::{ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{DensityError, Result};
+use crate::error::{Error, Result};
 
 /// Elements of a gathered block of centred rows (4 MiB).
 const BLOCK_ELEMENTS: usize = 1 << 19;
-/// Rows that one task checks.
-const CHECK_ROWS: usize = 64;
 
 /// Feature rows as slices; other than row-major arrays are copied once.
 pub(crate) struct Rows<'a, F: Float> {
@@ -92,7 +91,7 @@ impl<'a, F: Float> Rows<'a, F> {
             None => Ok(centers),
             Some(class) => {
                 self.check_finite()?;
-                Err(DensityError::Range {
+                Err(Error::Range {
                     class,
                     what: "sum of the features",
                 })
@@ -113,24 +112,7 @@ impl<'a, F: Float> Rows<'a, F> {
 
     /// Names the first NaN or infinity in row-major order.
     pub(crate) fn check_finite(&self) -> Result<()> {
-        let d = self.n_features();
-        if d == 0 {
-            return Ok(());
-        }
-        // Without an early exit the loop is one of vectors.
-        let finite = |values: &[F]| values.iter().fold(true, |ok, v| ok & v.is_finite());
-        let chunks = self.all().par_chunks(CHECK_ROWS * d);
-        let Some(chunk) = chunks.map(finite).position_first(|ok| !ok) else {
-            return Ok(());
-        };
-        let start = chunk * CHECK_ROWS * d;
-        let at = self.all()[start..].iter().position(|v| !v.is_finite());
-        let at = start + at.unwrap_or(0);
-        Err(DensityError::NotFinite {
-            row: at / d,
-            column: at % d,
-            value: to_f64(self.all()[at]),
-        })
+        Ok(check_finite("features", self.array.view())?)
     }
 }
 
@@ -217,7 +199,7 @@ impl Block {
 
 pub(crate) fn check_shape<F>(features: &ArrayView2<F>, n_features: usize) -> Result<()> {
     if features.ncols() != n_features {
-        return Err(DensityError::FeatureDimension {
+        return Err(Error::FeatureDimension {
             expected: n_features,
             found: features.ncols(),
         });

@@ -1,5 +1,6 @@
 //! Evaluation of a labelled mixture: log-densities and the log-sum-exp score.
 
+use collapse_numeric::log_sum_exp;
 use linfa::Float;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -89,8 +90,7 @@ impl LabelledGaussianMixture {
     /// As [`log_density`](Self::log_density).
     pub fn score_of_f32_densities<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<f64>> {
         let densities = self.log_density(features)?.mapv(|v| f64::from(v as f32));
-        let rows = densities.axis_iter(Axis(0));
-        Ok(rows.map(|row| log_sum_exp(row.iter().copied())).collect())
+        Ok(densities.rows().into_iter().map(log_sum_exp).collect())
     }
 
     /// As [`score`](Self::score) with the logarithms of class priors added: the log-likelihood of the mixture when they are
@@ -104,7 +104,7 @@ impl LabelledGaussianMixture {
         log_priors: &[f64],
     ) -> Result<Array1<f64>> {
         if log_priors.len() != self.n_classes() {
-            return Err(crate::DensityError::Parameter {
+            return Err(crate::error::Error::Parameter {
                 name: "log_priors",
                 value: format!("of length {}", log_priors.len()),
                 expected: "one logarithm per class",
@@ -128,8 +128,7 @@ impl LabelledGaussianMixture {
         for mut row in densities.rows_mut() {
             row.iter_mut().zip(log_weights).for_each(|(v, w)| *v += w);
         }
-        let rows = densities.axis_iter(Axis(0));
-        Ok(rows.map(|row| log_sum_exp(row.iter().copied())).collect())
+        Ok(densities.rows().into_iter().map(log_sum_exp).collect())
     }
 
     /// `D ln 2π + ln det Σ_c` per class.
@@ -140,13 +139,4 @@ impl LabelledGaussianMixture {
             .map(|log_det| gauss + log_det)
             .collect()
     }
-}
-
-/// `ln Σ exp(v)`, shifted by the largest value; −∞ for no values.
-pub(crate) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
-    let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
-    if largest.is_infinite() {
-        return largest;
-    }
-    largest + values.map(|v| (v - largest).exp()).sum::<f64>().ln()
 }

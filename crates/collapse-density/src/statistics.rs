@@ -6,14 +6,13 @@
 //! offset, so neither they nor `δ` lose digits when the spread is tiny beside them: collapsed features lose
 //! nothing to two passes. The `δ` term rides along as one more row of the Gram matrix.
 
+use collapse_numeric::{SymmetricPanels, dot, rows_by_class};
 use linfa::Float;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{DensityError, Result};
-use crate::fit::looks_regular;
-use crate::linalg::{SymmetricPanels, sum_by_lanes};
+use crate::error::{Error, Result};
 use crate::params::{Covariance, Shrinkage, ValidParams};
 use crate::rows::{Block, Center, Rows, check_shape};
 
@@ -65,10 +64,10 @@ impl PartialStatistics {
     /// Empty statistics for rows of `n_features` columns.
     ///
     /// # Errors
-    /// [`DensityError::NoFeatures`] for zero columns.
+    /// [`Error::NoFeatures`] for zero columns.
     pub fn new(params: ValidParams, n_features: usize) -> Result<Self> {
         if n_features == 0 {
-            return Err(DensityError::NoFeatures);
+            return Err(Error::NoFeatures);
         }
         let shared = params.covariance() == Covariance::Tied;
         let scatter = || match params.covariance() {
@@ -122,7 +121,8 @@ impl PartialStatistics {
     /// Wrong shapes, labels outside `0..n_classes`, NaN or infinite features. The statistics are
     /// unchanged then.
     pub fn update<F: Float>(&mut self, features: ArrayView2<F>, labels: &[usize]) -> Result<()> {
-        let members = self.group(&features, labels)?;
+        check_shape(&features, self.n_features)?;
+        let members = rows_by_class(labels, features.nrows(), self.classes.len())?;
         let rows = Rows::new(&features);
         let origins: Vec<Option<&[f64]>> = self.classes.iter().map(ClassMoments::origin).collect();
         let centers = rows.centers(&members, &origins)?;
@@ -176,11 +176,11 @@ impl PartialStatistics {
     /// Adds statistics of other rows, computed with the same parameters.
     ///
     /// # Errors
-    /// [`DensityError::Incompatible`] when parameters or dimensions differ.
+    /// [`Error::Incompatible`] when parameters or dimensions differ.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if self.params != other.params || self.n_features != other.n_features {
             let describe = |s: &Self| format!("{} features and {:?}", s.n_features, s.params);
-            return Err(DensityError::Incompatible {
+            return Err(Error::Incompatible {
                 left: describe(self),
                 right: describe(other),
             });
@@ -209,35 +209,11 @@ impl PartialStatistics {
 
     /// Whether full class covariances can be expected to have factors without jitter.
     pub(crate) fn looks_regular(&self) -> bool {
-        self.pooled.is_none() && looks_regular(&self.classes)
-    }
-
-    /// Row indices of each class.
-    fn group<F: Float>(
-        &self,
-        features: &ArrayView2<F>,
-        labels: &[usize],
-    ) -> Result<Vec<Vec<usize>>> {
-        check_shape(features, self.n_features)?;
-        if labels.len() != features.nrows() {
-            return Err(DensityError::LabelCount {
-                features: features.nrows(),
-                labels: labels.len(),
-            });
-        }
-        let n_classes = self.classes.len();
-        let mut members = vec![Vec::new(); n_classes];
-        for (row, &label) in labels.iter().enumerate() {
-            members
-                .get_mut(label)
-                .ok_or(DensityError::LabelOutOfRange {
-                    row,
-                    label,
-                    n_classes,
-                })?
-                .push(row);
-        }
-        Ok(members)
+        let regular = |class: &ClassMoments| {
+            let diagonal = class.diagonal();
+            class.count > diagonal.len() && diagonal.iter().all(|v| *v > 0.0)
+        };
+        self.pooled.is_none() && self.classes.iter().all(regular)
     }
 }
 
@@ -466,10 +442,6 @@ impl Fourth {
                 .for_each(|(t, v)| *t += q * v);
         }
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    sum_by_lanes(a, b, |a, b| a * b)
 }
 
 /// Class means as an array `[C, D]`; zero for a class without rows.

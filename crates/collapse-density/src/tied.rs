@@ -1,13 +1,13 @@
 //! Class means with one shared covariance: the Mahalanobis family.
 
+use collapse_numeric::{Cholesky, overflow_to_infinity, sum_by_lanes};
 use linfa::Float;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{DensityError, Result};
+use crate::error::{Error, Result};
 use crate::fit::{Scaled, factorise};
-use crate::linalg::{Cholesky, overflow_to_infinity, sum_by_lanes};
 use crate::params::{Covariance, Jitter, Params};
 use crate::rows::{Rows, check_shape};
 use crate::statistics::{PartialStatistics, stack_means};
@@ -48,7 +48,7 @@ struct Stored {
 }
 
 impl TryFrom<Stored> for TiedGaussian {
-    type Error = DensityError;
+    type Error = Error;
 
     fn try_from(stored: Stored) -> Result<Self> {
         check_shape(&stored.class_means.view(), stored.cholesky.dimension())?;
@@ -74,7 +74,7 @@ impl TiedGaussian {
     ///
     /// # Errors
     /// The errors of [`PartialStatistics::update`], classes without samples, and
-    /// [`DensityError::Singular`].
+    /// [`Error::Singular`].
     pub fn fit_with_jitter<F: Float>(
         features: ArrayView2<F>,
         labels: &[usize],
@@ -118,10 +118,10 @@ impl TiedGaussian {
         let (classes, pooled) = statistics.into_parts();
         let total: usize = classes.iter().map(|class| class.count).sum();
         if total == 0 {
-            return Err(DensityError::Empty);
+            return Err(Error::Empty);
         }
         if let Some(class) = classes.iter().position(|class| class.count == 0) {
-            return Err(DensityError::TooFewSamples {
+            return Err(Error::TooFewSamples {
                 class,
                 samples: 0,
                 needed: 1,
@@ -132,13 +132,13 @@ impl TiedGaussian {
             Divisor::Unbiased => total - classes.len(),
         };
         if total < 2 || divisor == 0 {
-            return Err(DensityError::TooFewSamples {
+            return Err(Error::TooFewSamples {
                 class: 0,
                 samples: classes[0].count,
                 needed: 2,
             });
         }
-        let scatter = pooled.ok_or(DensityError::Empty)?;
+        let scatter = pooled.ok_or(Error::Empty)?;
         let spread = classes
             .iter()
             .fold(0.0f64, |max, class| max.max(class.spread));
@@ -149,12 +149,12 @@ impl TiedGaussian {
             spread,
         };
         let (mut factors, jitter) = factorise(vec![scaled], jitter)?;
-        let cholesky = factors.pop().ok_or(DensityError::Empty)?;
+        let cholesky = factors.pop().ok_or(Error::Empty)?;
         Self::from_factor(stack_means(&classes, n_features), cholesky, jitter)
     }
 
     fn from_factor(class_means: Array2<f64>, cholesky: Cholesky, jitter: f64) -> Result<Self> {
-        let center = class_means.mean_axis(Axis(0)).ok_or(DensityError::Empty)?;
+        let center = class_means.mean_axis(Axis(0)).ok_or(Error::Empty)?;
         let mut whitened_means = &class_means - &center;
         let mut squared = vec![0.0; class_means.nrows()];
         if let Some(rows) = whitened_means.as_slice_mut() {

@@ -322,7 +322,7 @@ fn stored_parts_that_do_not_fit_are_refused() {
         }
     }
     let short = r#"{"dimension": 2, "panels": [[1.0, 0.0, 0.0]]}"#;
-    assert!(serde_json::from_str::<collapse_density::linalg::Cholesky>(short).is_err());
+    assert!(serde_json::from_str::<collapse_numeric::Cholesky>(short).is_err());
 }
 
 #[test]

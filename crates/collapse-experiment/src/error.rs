@@ -76,16 +76,6 @@ pub enum Error {
         /// Its folder.
         folder: PathBuf,
     },
-    /// A test or OoD set was given without its logits.
-    #[error(
-        "a test or OoD set has no logits; fill them with `FeatureSet::logits` before evaluating"
-    )]
-    LogitsNotFilled,
-    /// Geometry needs the classifier.
-    #[error(
-        "the training features have no head.weight and head.bias; export them to measure neural collapse"
-    )]
-    HeadMissing,
     /// Ctrl-C.
     #[error("interrupted; finished steps are kept, the same command goes on from there")]
     Interrupted,
@@ -98,24 +88,18 @@ pub enum Error {
     /// Images.
     #[error(transparent)]
     Data(#[from] collapse_data::Error),
-    /// A density.
+    /// The evaluation of the features.
     #[error(transparent)]
-    Density(#[from] collapse_density::DensityError),
+    Evaluate(#[from] collapse_evaluate::Error),
     /// A feature file.
     #[error(transparent)]
     Features(#[from] collapse_features::Error),
-    /// Geometry.
-    #[error(transparent)]
-    Geometry(#[from] collapse_geometry::GeometryError),
     /// Kernels.
     #[error(transparent)]
     Kernels(#[from] collapse_kernels::Error),
     /// A network.
     #[error(transparent)]
     Models(#[from] collapse_models::Error),
-    /// A score or metric.
-    #[error(transparent)]
-    Ood(#[from] collapse_ood::Error),
     /// Training.
     #[error(transparent)]
     Train(#[from] collapse_train::Error),

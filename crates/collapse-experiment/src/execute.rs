@@ -6,14 +6,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use collapse_data::{Benchmark, Parts};
-use collapse_features::{FeatureSet, Precision as Stored};
+use collapse_evaluate::{FeatureSplits, Measurement, Split};
+use collapse_features::Precision as Stored;
 use collapse_models::Model;
+use collapse_ood::{Intervals, Settings};
 use collapse_results::{EpochRecord, Evaluation, Run, RunTimes};
 use collapse_train::{Event, HookError, Step, Trained, Trainer, extract};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::evaluate::{Measurement, Splits, evaluate, measure};
 use crate::images::{FittedImages, HeldOutImages};
 use crate::observer::{EpochProgress, Observer};
 use crate::plan::RunPlan;
@@ -73,11 +74,12 @@ pub(crate) fn execute(
     observer.measuring(&id, last);
     let splits = extract_splits(trained.model.as_mut(), plan, benchmark, &parts, last)?;
     write_features(&splits, &folder.join("features"))?;
-    let evaluation = evaluate(&splits, last)?;
-    let measurement = measure(&splits)?;
+    let splits = splits.complete(None)?;
+    let fitted = splits.fit_all(&Settings::default())?;
+    let evaluation = splits.evaluate(fitted, &Intervals::default())?;
     let parameters = trained.model.plan().n_parameters();
-    let mut run = collect(plan, parameters, &trained, &measurement)?;
-    run.evaluations.push(evaluation);
+    let mut run = collect(plan, parameters, &trained, &evaluation.measurement())?;
+    run.evaluations.push(evaluation.record(last)?);
     run.times.evaluate_seconds += began.elapsed().as_secs_f64();
     Ok(run)
 }
@@ -114,13 +116,20 @@ impl collapse_train::Observer for Watcher<'_> {
     ) -> Result<Option<serde_json::Value>, HookError> {
         self.observer.measuring(&self.plan.id(), epoch);
         let splits = extract_splits(model, self.plan, self.benchmark, self.parts, epoch)?;
-        let evaluation = match self.evaluate_at.contains(&epoch) {
-            true => Some(evaluate(&splits, epoch)?),
-            false => None,
-        };
-        let hooked = Hooked {
-            measurement: measure(&splits)?,
-            evaluation,
+        let splits = splits.complete(None)?;
+        let hooked = match self.evaluate_at.contains(&epoch) {
+            true => {
+                let fitted = splits.fit_all(&Settings::default())?;
+                let evaluation = splits.evaluate(fitted, &Intervals::default())?;
+                Hooked {
+                    measurement: evaluation.measurement(),
+                    evaluation: Some(evaluation.record(epoch)?),
+                }
+            }
+            false => Hooked {
+                measurement: splits.measure()?,
+                evaluation: None,
+            },
         };
         Ok(Some(serde_json::to_value(hooked)?))
     }
@@ -132,8 +141,8 @@ fn extract_splits(
     benchmark: &Benchmark,
     parts: &Parts,
     epoch: usize,
-) -> Result<Splits, Error> {
-    let mut of = |view: &collapse_data::View, split: &str| -> Result<FeatureSet, Error> {
+) -> Result<FeatureSplits, Error> {
+    let mut of = |name: &str, view: &collapse_data::View, split: &str| -> Result<Split, Error> {
         let metadata = [
             ("dataset", view.name().to_owned()),
             ("split", split.to_owned()),
@@ -141,41 +150,38 @@ fn extract_splits(
             ("seed", plan.seed.to_string()),
             ("group", plan.group.clone()),
         ];
-        Ok(extract(
-            model,
-            &HeldOutImages(view),
-            EXTRACTION_BATCH,
-            &metadata,
-            &mut |_| std::ops::ControlFlow::Continue(()),
-        )?)
+        let images = HeldOutImages(view);
+        let go_on = &mut |_| std::ops::ControlFlow::Continue(());
+        let features = extract(model, &images, EXTRACTION_BATCH, &metadata, go_on)?;
+        Ok(Split::new(name, features))
     };
-    Ok(Splits {
-        train: of(parts.train.view(), "train")?,
-        validation: Some(of(&parts.validation, "validation")?),
-        test: of(&benchmark.id().test(), "test")?,
+    Ok(FeatureSplits {
+        train: Some(of("train", parts.train.view(), "train")?),
+        validation: Some(of("validation", &parts.validation, "validation")?),
+        test: of("test", &benchmark.id().test(), "test")?,
         ood: benchmark
             .ood()
             .iter()
-            .map(|view| Ok((view.name().to_owned(), of(view, "ood")?)))
+            .map(|view| of(view.name(), view, "ood"))
             .collect::<Result<_, Error>>()?,
     })
 }
 
-fn write_features(splits: &Splits, folder: &Path) -> Result<(), Error> {
+fn write_features(splits: &FeatureSplits, folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| Error::Unwritable {
         path: folder.to_owned(),
         source,
     })?;
-    let write = |name: &str, set: &FeatureSet| {
-        set.write(folder.join(format!("{name}.safetensors")), Stored::F32)
+    let write = |name: &str, split: &Split| {
+        let path = folder.join(format!("{name}.safetensors"));
+        split.features.write(path, Stored::F32)
     };
-    write("train", &splits.train)?;
-    if let Some(validation) = &splits.validation {
-        write("validation", validation)?;
+    let own = splits.train.iter().chain(&splits.validation);
+    for split in own.chain([&splits.test]) {
+        write(&split.name, split)?;
     }
-    write("test", &splits.test)?;
-    for (name, set) in &splits.ood {
-        write(&format!("ood-{name}"), set)?;
+    for split in &splits.ood {
+        write(&format!("ood-{}", split.name), split)?;
     }
     Ok(())
 }
@@ -193,6 +199,7 @@ fn collect(
         parameters,
         evaluations: Vec::new(),
         history: Vec::new(),
+        made_by: Vec::new(),
         times: RunTimes::default(),
     };
     let untrained = EpochRecord {

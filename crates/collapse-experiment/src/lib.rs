@@ -1,4 +1,4 @@
-//! Groups and seeds, the run store, planning, and evaluation of finished runs.
+//! Groups and seeds, the run store, planning and making of runs.
 //!
 //! ```
 //! use collapse_experiment::Manifest;
@@ -14,14 +14,12 @@
 //! * [`plan()`], [`RunPlan`]: the manifest as single runs.
 //! * [`reproduce()`]: makes what is missing and collects everything as [`collapse_results::Results`].
 //! * [`FittedImages`], [`HeldOutImages`]: image views as training and feature extraction read them.
-//! * [`Splits`], [`evaluate()`], [`measure()`]: the figures of one network from its feature files alone.
 //!
 //! Test and OoD images never reach training, fitting or selection: densities, geometry and
 //! detectors are fitted on the training split, the temperature on the validation split, and the
 //! last epoch counts.
 
 mod error;
-mod evaluate;
 mod execute;
 mod images;
 mod manifest;
@@ -31,7 +29,6 @@ mod reproduce;
 mod store;
 
 pub use error::Error;
-pub use evaluate::{Measurement, Splits, evaluate, geometry, measure};
 pub use images::{FittedImages, HeldOutImages};
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision};
 pub use observer::{EpochProgress, Observer, RunId, Silent};

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use collapse_data::Benchmark;
 use collapse_kernels::KernelPath;
-use collapse_results::{DataSet, Provenance, Results, Run};
+use collapse_results::{DataSet, Provenance, Results, Role, Run, SetId};
 
 use crate::error::Error;
 use crate::execute::execute;
@@ -214,9 +214,9 @@ fn provenance(
 }
 
 fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
-    let describe = |set: &collapse_data::ImageSet, role: &str| DataSet {
-        name: set.name().to_owned(),
-        role: role.to_owned(),
+    let describe = |set: &collapse_data::ImageSet, role: Role| DataSet {
+        name: SetId::from(set.name()),
+        role,
         images: set.len(),
         description: format!(
             "{} of {}, {}{}",
@@ -230,14 +230,14 @@ fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
         sha256: set.content_hash().to_hex(),
     };
     let mut sets = vec![
-        describe(benchmark.id().train_set(), "train"),
-        describe(benchmark.id().test_set(), "test"),
+        describe(benchmark.id().train_set(), Role::Train),
+        describe(benchmark.id().test_set(), Role::Test),
     ];
     sets.extend(
         benchmark
             .ood()
             .iter()
-            .map(|view| describe(view.set(), "ood")),
+            .map(|view| describe(view.set(), Role::Ood)),
     );
     sets
 }

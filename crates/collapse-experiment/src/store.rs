@@ -100,7 +100,15 @@ pub fn finished_in(folder: &Path, manifest: &RunManifest) -> Result<Option<Run>,
     if stored_identity(folder)?.as_deref() != Some(manifest.identity_sha256.as_str()) {
         return Ok(None);
     }
-    read_json(&folder.join(RESULT))
+    let path = folder.join(RESULT);
+    let found: Option<Run> = read_json(&path)?;
+    if let Some(run) = &found {
+        run.check().map_err(|error| Error::Damaged {
+            path,
+            message: error.to_string(),
+        })?;
+    }
+    Ok(found)
 }
 
 impl ClaimedRun {
@@ -221,6 +229,7 @@ mod tests {
             parameters: 3,
             evaluations: vec![],
             history: vec![],
+            made_by: vec![],
             times: RunTimes::default(),
         }
     }

@@ -56,7 +56,12 @@ fn train(benchmark: &Benchmark, folder: &Path) -> (Vec<u8>, Vec<u8>, f64) {
     (
         read("checkpoint.safetensors"),
         read("features/train.safetensors"),
-        run.last_evaluation().unwrap().temperature.unwrap(),
+        run.last_evaluation()
+            .unwrap()
+            .scaling
+            .value()
+            .unwrap()
+            .temperature,
     )
 }
 

@@ -1,4 +1,6 @@
-use std::path::PathBuf;
+//! The one error type of the crate.
+
+use std::path::{Path, PathBuf};
 
 /// The result of reading, writing or checking a feature file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -7,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused a file.
-    #[error("{}: {source}; check that the path exists and that it may be {verb}", path.display())]
+    #[error("{} cannot be {verb}; check that the path exists and that its permissions allow it", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -15,6 +17,71 @@ pub enum Error {
         verb: &'static str,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// The file cannot be put in its place.
+    #[error(transparent)]
+    Unwritable(#[from] collapse_files::Error),
+    /// A pipe, a device or a socket.
+    #[error("{} is not a regular file; save what comes from a pipe or a device to a file first", path.display())]
+    NotRegular {
+        /// What was to be read.
+        path: PathBuf,
+    },
+    /// A file of this project is not what was written.
+    #[error(
+        "{} was damaged or edited since it was written: its seal does not fit its content; copy or export it again (a program \
+         that edits it on purpose leaves out the metadata collapse.format and collapse.seal)",
+        path.display()
+    )]
+    Seal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A sound file of another version of this project.
+    #[error("{} is of format {found}, this version reads {expected}; read it with the version that wrote it", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format that it names.
+        found: String,
+        /// The format that is known here.
+        expected: &'static str,
+    },
+    /// A set needs more memory than the limits allow.
+    #[error(
+        "{file}: with tensor `{tensor}` the set has {bytes} bytes in memory, more than the limit of {limit}; split it"
+    )]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The tensor that passes the limit.
+        tensor: String,
+        /// Bytes of all tensors so far.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A compressed array would become so much larger that it looks made to fill memory.
+    #[error(
+        "{file}: array `{tensor}` would grow from {compressed} to {bytes} bytes; if that is meant, save it uncompressed"
+    )]
+    Expansion {
+        /// The file.
+        file: String,
+        /// The array.
+        tensor: String,
+        /// Bytes in the archive.
+        compressed: u64,
+        /// Bytes after decompression.
+        bytes: u64,
+    },
+    /// Two tensors play one role.
+    #[error("{file} holds `{tensor}` twice, under both of its names; leave one out")]
+    Twice {
+        /// The file.
+        file: String,
+        /// The role.
+        tensor: &'static str,
     },
     /// The ending of the file name says nothing that can be read.
     #[error("{}: unknown kind of feature file; it must end in .safetensors, .npz or .npy, or be a folder of .npy files", path.display())]
@@ -166,4 +233,22 @@ pub enum Error {
         /// The precision asked for.
         precision: &'static str,
     },
+}
+
+impl Error {
+    pub(crate) fn unread(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            verb: "read",
+            source,
+        }
+    }
+
+    pub(crate) fn unwritten(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            verb: "written",
+            source,
+        }
+    }
 }

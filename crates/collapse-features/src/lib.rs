@@ -32,13 +32,16 @@
 //! | `head.weight`, `head.bias` | [C, D], `[C]` | same | the last linear layer |
 //!
 //! and text metadata in the header, of which only `l2` (`true`: the head saw z/‖z‖) changes what
-//! is computed; `dataset`, `split`, `net`, `epoch` and `seed` are carried along.
+//! is computed (a tensor `l2` of one truth value says the same); `dataset`, `split`, `net`, `epoch` and `seed` are carried along.
+//! A file written here says so (`collapse.format`) and carries a seal (`collapse.seal`), a SHA-256 over all of it: damage is told
+//! on reading. Files of other programs need neither.
+//!
 //! `.npz` archives with arrays of the same names, folders of `.npy` files of the same names, and single `.npy` files of
 //! bare features are read too.
 //!
 //! # The map
 //! * [`FeatureSet`], [`Head`]: the values, their shapes and the checks on them.
-//! * [`read`], [`FeatureSet::write`], [`Precision`]: files.
+//! * [`read`], [`read_within`] and its [`Limits`], [`FeatureSet::write`], [`Precision`]: files.
 //! * [`FeatureWriter`]: writing row by row, for sets larger than memory.
 //! * [`check_agreement`]: do train, test and out-of-distribution files belong together?
 //!
@@ -47,17 +50,23 @@
 //! * Extra tensors in a file are ignored.
 #![forbid(unsafe_code)]
 
+mod container;
 mod error;
+mod file;
+mod npy;
 mod number;
 mod numpy;
 mod read;
+mod seal;
 mod set;
 mod stream;
 mod tensors;
 mod write;
 
+pub use collapse_numeric::{NORM_FLOOR, normalize_rows};
 pub use error::{Error, Result};
-pub use read::read;
-pub use set::{FeatureSet, Head, NORM_FLOOR, check_agreement, normalize_rows};
+pub use file::Limits;
+pub use read::{read, read_within};
+pub use set::{FeatureSet, Head, check_agreement};
 pub use stream::{FeatureWriter, Outline};
 pub use write::Precision;

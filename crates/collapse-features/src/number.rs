@@ -49,24 +49,47 @@ impl Number {
             _ => {
                 let mut integers = Vec::with_capacity(bytes.len() / self.bytes());
                 self.push_integers(bytes, &mut integers);
-                out.extend(integers.into_iter().map(|value| value as f64));
+                let value = |bits: i64| match self {
+                    Self::U64 => bits as u64 as f64,
+                    _ => bits as f64,
+                };
+                out.extend(integers.into_iter().map(value));
             }
         }
     }
 
-    /// Decodes one block of little-endian bytes as integers; floating types give nothing.
-    fn push_integers(self, bytes: &[u8], out: &mut Vec<i128>) {
+    /// Decodes one block of little-endian bytes as integers, of u64 the bits; floating types give nothing.
+    fn push_integers(self, bytes: &[u8], out: &mut Vec<i64>) {
         match self {
             Self::F16 | Self::Bf16 | Self::F32 | Self::F64 => {}
-            Self::Bool | Self::U8 => out.extend(bytes.iter().map(|&b| i128::from(b))),
-            Self::I8 => extend(bytes, out, |b| i128::from(i8::from_le_bytes(b))),
-            Self::I16 => extend(bytes, out, |b| i128::from(i16::from_le_bytes(b))),
-            Self::I32 => extend(bytes, out, |b| i128::from(i32::from_le_bytes(b))),
-            Self::I64 => extend(bytes, out, |b| i128::from(i64::from_le_bytes(b))),
-            Self::U16 => extend(bytes, out, |b| i128::from(u16::from_le_bytes(b))),
-            Self::U32 => extend(bytes, out, |b| i128::from(u32::from_le_bytes(b))),
-            Self::U64 => extend(bytes, out, |b| i128::from(u64::from_le_bytes(b))),
+            Self::Bool | Self::U8 => out.extend(bytes.iter().map(|&b| i64::from(b))),
+            Self::I8 => extend(bytes, out, |b| i64::from(i8::from_le_bytes(b))),
+            Self::I16 => extend(bytes, out, |b| i64::from(i16::from_le_bytes(b))),
+            Self::I32 => extend(bytes, out, |b| i64::from(i32::from_le_bytes(b))),
+            Self::I64 | Self::U64 => extend(bytes, out, i64::from_le_bytes),
+            Self::U16 => extend(bytes, out, |b| i64::from(u16::from_le_bytes(b))),
+            Self::U32 => extend(bytes, out, |b| i64::from(u32::from_le_bytes(b))),
         }
+    }
+}
+
+/// Integers of any stored type, 8 bytes each.
+pub(crate) struct Integers {
+    bits: Vec<i64>,
+    unsigned: bool,
+}
+
+impl Integers {
+    pub(crate) fn len(&self) -> usize {
+        self.bits.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = i128> {
+        let unsigned = self.unsigned;
+        self.bits.iter().map(move |&bits| match unsigned {
+            true => i128::from(bits as u64),
+            false => i128::from(bits),
+        })
     }
 }
 
@@ -89,9 +112,12 @@ impl Stream<'_> {
         self.decode(|bytes, out| number.push_floats(bytes, out))
     }
 
-    pub(crate) fn integers(self) -> std::io::Result<Vec<i128>> {
+    pub(crate) fn integers(self) -> std::io::Result<Integers> {
         let number = self.number;
-        self.decode(|bytes, out| number.push_integers(bytes, out))
+        Ok(Integers {
+            bits: self.decode(|bytes, out| number.push_integers(bytes, out))?,
+            unsigned: number == Number::U64,
+        })
     }
 
     fn decode<T>(self, push: impl Fn(&[u8], &mut Vec<T>)) -> std::io::Result<Vec<T>> {

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use collapse_numeric::normalize_rows;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
@@ -31,39 +32,6 @@ pub struct FeatureSet {
     pub head: Option<Head>,
     /// Free text by key: `l2`, `dataset`, `split`, `net`, `epoch`, `seed`.
     pub metadata: BTreeMap<String, String>,
-}
-
-/// Norms below this divide by it instead, so that a zero row stays zero.
-///
-/// Source: `torch.nn.functional.normalize`, default `eps`.
-pub const NORM_FLOOR: f64 = 1e-12;
-
-/// Divides every row by its Euclidean norm (at least [`NORM_FLOOR`]).
-#[must_use]
-pub fn normalize_rows(features: ArrayView2<f64>) -> Array2<f64> {
-    let mut normalized = features.to_owned();
-    for mut row in normalized.axis_iter_mut(Axis(0)) {
-        let norm = row_norm(row.iter().copied());
-        row.mapv_inplace(|value| value / norm.max(NORM_FLOOR));
-    }
-    normalized
-}
-
-/// Euclidean norm that survives entries whose squares overflow or underflow.
-fn row_norm(row: impl Iterator<Item = f64> + Clone) -> f64 {
-    let squared: f64 = row.clone().map(|value| value * value).sum();
-    if squared.is_finite() && squared > f64::MIN_POSITIVE {
-        return squared.sqrt();
-    }
-    let largest = row.clone().fold(0.0f64, |a, b| a.max(b.abs()));
-    if largest == 0.0 {
-        return 0.0;
-    }
-    largest
-        * row
-            .map(|value| (value / largest).powi(2))
-            .sum::<f64>()
-            .sqrt()
 }
 
 impl FeatureSet {
@@ -358,7 +326,7 @@ fn finite(file: &str, tensor: &str, values: ArrayView2<f64>) -> Result<()> {
     }
 }
 
-fn parse_bool(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Some(true),
         "false" | "0" | "no" => Some(false),

@@ -1,12 +1,13 @@
+//! Feature files larger than memory.
+
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use ndarray::Axis;
 
 use crate::error::{Error, Result};
 use crate::set::Head;
-use crate::write::{Precision, header, put_in_place, temporary_beside, unwritten};
+use crate::write::{Precision, Writing};
 
 /// What a [`FeatureWriter`] has to know before the first row.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +30,7 @@ pub struct Outline<'a> {
 /// values, to the byte, and stands in its place when [`finish`](Self::finish) returns.
 #[derive(Debug)]
 pub struct FeatureWriter {
-    path: PathBuf,
-    out: BufWriter<NamedTempFile>,
-    precision: Precision,
+    file: Writing,
     rows: usize,
     dim: usize,
     classes: usize,
@@ -45,7 +44,7 @@ impl FeatureWriter {
     ///
     /// # Errors
     /// [`Error::UnknownFormat`] unless it ends in `.safetensors`; [`Error::WrongShape`] when labels or
-    /// head do not fit; [`Error::Io`].
+    /// head do not fit; [`Error::Unwritable`], [`Error::Io`].
     pub fn create(
         path: impl Into<PathBuf>,
         outline: &Outline<'_>,
@@ -69,24 +68,8 @@ impl FeatureWriter {
             ("head.weight", vec![classes, dim]),
             ("head.bias", vec![classes]),
         ];
-        let mut out = BufWriter::with_capacity(1 << 16, temporary_beside(&path)?);
-        let begin = |out: &mut BufWriter<NamedTempFile>| -> std::io::Result<()> {
-            out.write_all(&header(
-                metadata,
-                labels.map(<[usize]>::len),
-                &shapes,
-                precision,
-            )?)?;
-            for &label in labels.unwrap_or_default() {
-                out.write_all(&(label as i64).to_le_bytes())?;
-            }
-            Ok(())
-        };
-        begin(&mut out).map_err(|source| unwritten(&path, source))?;
         Ok(Self {
-            path,
-            out,
-            precision,
+            file: Writing::begin(&path, metadata, labels, &shapes, precision)?,
             rows,
             dim,
             classes,
@@ -104,14 +87,15 @@ impl FeatureWriter {
     /// [`Error::Io`].
     pub fn append(&mut self, features: &[f32], logits: &[f32]) -> Result<()> {
         let n = features.len() / self.dim.max(1);
-        fits(&self.path, "features", features.len(), n * self.dim)?;
-        fits(&self.path, "logits", logits.len(), n * self.classes)?;
+        fits(self.file.path(), "features", features.len(), n * self.dim)?;
+        fits(self.file.path(), "logits", logits.len(), n * self.classes)?;
         if self.written + n > self.rows {
-            fits(&self.path, "features", self.written + n, self.rows)?;
+            fits(self.file.path(), "features", self.written + n, self.rows)?;
         }
         let (first, dim) = (self.written, self.dim);
         for (i, &value) in features.iter().enumerate() {
-            self.put("features", (first + i / dim, i % dim), f64::from(value))?;
+            self.file
+                .put("features", (first + i / dim, i % dim), f64::from(value))?;
         }
         self.logits.extend(logits.iter().map(|&x| f64::from(x)));
         self.written += n;
@@ -123,44 +107,15 @@ impl FeatureWriter {
     /// # Errors
     /// [`Error::WrongShape`] when rows are missing; those of [`append`](Self::append).
     pub fn finish(mut self) -> Result<()> {
-        fits(&self.path, "features", self.written, self.rows)?;
+        fits(self.file.path(), "features", self.written, self.rows)?;
         let classes = self.classes.max(1);
         for (i, value) in std::mem::take(&mut self.logits).into_iter().enumerate() {
-            self.put("logits", (i / classes, i % classes), value)?;
+            self.file.put("logits", (i / classes, i % classes), value)?;
         }
-        let head = self.head.clone();
-        for ((row, column), &value) in head.weight.indexed_iter() {
-            self.put("head.weight", (row, column), value)?;
-        }
-        for (column, &value) in head.bias.indexed_iter() {
-            self.put("head.bias", (0, column), value)?;
-        }
-        let path = self.path;
-        let temporary = self.out.into_inner();
-        let temporary = temporary.map_err(|error| unwritten(&path, error.into_error()))?;
-        put_in_place(temporary, &path)
-    }
-
-    fn put(&mut self, tensor: &str, (row, column): (usize, usize), value: f64) -> Result<()> {
-        match self.precision.put(value, &mut self.out) {
-            Ok(true) if value.is_finite() => Ok(()),
-            Ok(_) if !value.is_finite() => Err(Error::NotFinite {
-                file: self.path.display().to_string(),
-                tensor: tensor.to_owned(),
-                row,
-                column,
-                value,
-            }),
-            Ok(_) => Err(Error::NotRepresentable {
-                file: self.path.display().to_string(),
-                tensor: tensor.to_owned(),
-                row,
-                column,
-                value,
-                precision: self.precision.name(),
-            }),
-            Err(source) => Err(unwritten(&self.path, source)),
-        }
+        self.file.put_all("head.weight", self.head.weight.view())?;
+        let bias = self.head.bias.view().insert_axis(Axis(0));
+        self.file.put_all("head.bias", bias)?;
+        self.file.finish()
     }
 }
 

@@ -1,121 +1,333 @@
-//! The safetensors container, read tensor by tensor from the file.
+//! The tensors of a file that have a meaning, and how they become a set.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use ndarray::{Array1, Array2, ShapeBuilder};
 
 use crate::error::{Error, Result};
-use crate::number::Number;
-use crate::read::{Layout, Role, Tensors, open};
+use crate::file::Limits;
+use crate::number::{Integers, Number, Stream};
+use crate::set::{FeatureSet, Head, parse_bool};
 
-/// Headers of feature files have some hundred bytes.
-const LARGEST_HEADER: u64 = 100 << 20;
+/// Name of the flag that says whether the head saw normalised features: metadata or a tensor.
+pub(crate) const FLAG: &str = "l2";
 
-pub(crate) fn load(path: &Path) -> Result<Tensors> {
-    let (mut file, length) = open(path)?;
-    let io = |source| Error::Io {
-        path: path.to_owned(),
-        verb: "read",
-        source,
-    };
-    let damaged = |reason: String| Error::Damaged {
-        path: path.to_owned(),
-        format: "safetensors",
-        reason,
-    };
-
-    if length < 8 {
-        return Err(Error::Truncated {
-            path: path.to_owned(),
-            expected: 8,
-            found: length,
-        });
-    }
-    let mut prefix = [0u8; 8];
-    file.read_exact(&mut prefix).map_err(io)?;
-    let header_length = u64::from_le_bytes(prefix);
-    if header_length > LARGEST_HEADER {
-        return Err(damaged(format!(
-            "its header would have {header_length} bytes"
-        )));
-    }
-    if header_length + 8 > length {
-        return Err(Error::Truncated {
-            path: path.to_owned(),
-            expected: header_length + 8,
-            found: length,
-        });
-    }
-    let mut header = vec![0u8; header_length as usize];
-    file.read_exact(&mut header).map_err(io)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
-    let expected = 8 + header_length + metadata.data_len() as u64;
-    if expected > length {
-        return Err(Error::Truncated {
-            path: path.to_owned(),
-            expected,
-            found: length,
-        });
-    }
-    if expected < length {
-        return Err(damaged(format!(
-            "{} bytes follow its last tensor",
-            length - expected
-        )));
-    }
-
-    let mut tensors = Tensors::default();
-    tensors.names = metadata.offset_keys();
-    tensors.names.sort();
-    if let Some(entries) = metadata.metadata() {
-        tensors.metadata = entries
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-    }
-    for name in tensors.names.clone() {
-        let (Some(role), Some(info)) = (Role::of(&name), metadata.info(&name)) else {
-            continue;
-        };
-        let number = number(info.dtype).ok_or_else(|| Error::WrongType {
-            file: path.display().to_string(),
-            tensor: name.clone(),
-            found: format!("{:?}", info.dtype),
-            expected: "f16, bf16, f32 or f64 (labels: an integer type)",
-        })?;
-        file.seek(SeekFrom::Start(
-            8 + header_length + info.data_offsets.0 as u64,
-        ))
-        .map_err(io)?;
-        let layout = Layout {
-            shape: info.shape.clone(),
-            number,
-            column_major: false,
-            big_endian: false,
-        };
-        tensors.take(path, role, layout, &mut file)?;
-    }
-    Ok(tensors)
+/// Where a tensor goes in the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Features,
+    Logits,
+    Labels,
+    HeadWeight,
+    HeadBias,
 }
 
-fn number(dtype: Dtype) -> Option<Number> {
-    Some(match dtype {
-        Dtype::F16 => Number::F16,
-        Dtype::BF16 => Number::Bf16,
-        Dtype::F32 => Number::F32,
-        Dtype::F64 => Number::F64,
-        Dtype::BOOL => Number::Bool,
-        Dtype::I8 => Number::I8,
-        Dtype::I16 => Number::I16,
-        Dtype::I32 => Number::I32,
-        Dtype::I64 => Number::I64,
-        Dtype::U8 => Number::U8,
-        Dtype::U16 => Number::U16,
-        Dtype::U32 => Number::U32,
-        Dtype::U64 => Number::U64,
-        _ => return None,
-    })
+impl Role {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match name {
+            "features" => Some(Self::Features),
+            "logits" => Some(Self::Logits),
+            "labels" => Some(Self::Labels),
+            "head.weight" | "head_weight" => Some(Self::HeadWeight),
+            "head.bias" | "head_bias" => Some(Self::HeadBias),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Features => "features",
+            Self::Logits => "logits",
+            Self::Labels => "labels",
+            Self::HeadWeight => "head.weight",
+            Self::HeadBias => "head.bias",
+        }
+    }
+
+    fn dimensions(self) -> (usize, &'static str) {
+        match self {
+            Self::Features => (2, "[N, D]"),
+            Self::Logits => (2, "[N, C]"),
+            Self::Labels => (1, "[N]"),
+            Self::HeadWeight => (2, "[C, D]"),
+            Self::HeadBias => (1, "[C]"),
+        }
+    }
+
+    /// The shape without dimensions of one element beyond those that the role has: hooks give `[N, D, 1, 1]`.
+    fn squeeze(self, shape: &[usize]) -> Option<Vec<usize>> {
+        let (dimensions, _) = self.dimensions();
+        if shape.len() < dimensions {
+            return None;
+        }
+        let (kept, rest) = shape.split_at(dimensions - 1);
+        let mut long = rest.iter().copied().filter(|&size| size != 1);
+        let last = long.next().unwrap_or(1);
+        let squeezed = long.next().is_none();
+        squeezed.then(|| [kept, &[last]].concat())
+    }
+}
+
+enum Values {
+    Floats(Vec<f64>),
+    Integers(Integers),
+}
+
+struct Tensor {
+    shape: Vec<usize>,
+    column_major: bool,
+    values: Values,
+}
+
+/// The tensors of a file that have a role, before they are fitted together.
+pub(crate) struct Tensors {
+    by_role: BTreeMap<Role, Tensor>,
+    /// Every name in the file, for messages.
+    pub(crate) names: Vec<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    limits: Limits,
+    /// Bytes of memory that the tensors so far have taken.
+    taken: u64,
+}
+
+/// How a tensor lies in its file.
+pub(crate) struct Layout {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) number: Number,
+    pub(crate) column_major: bool,
+    pub(crate) big_endian: bool,
+}
+
+impl Layout {
+    /// Bytes in the file; `None` beyond any address.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        let bytes = |product: usize, &size: &usize| product.checked_mul(size);
+        let count = self.shape.iter().try_fold(self.number.bytes(), bytes)?;
+        u64::try_from(count).ok()
+    }
+
+    fn count(&self) -> Option<usize> {
+        let count = |product: usize, &size: &usize| product.checked_mul(size);
+        self.shape.iter().try_fold(1, count)
+    }
+}
+
+impl Tensors {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            by_role: BTreeMap::new(),
+            names: Vec::new(),
+            metadata: BTreeMap::new(),
+            limits,
+            taken: 0,
+        }
+    }
+
+    /// Checks type, dimensions and size, then reads the numbers.
+    pub(crate) fn take(
+        &mut self,
+        path: &Path,
+        role: Role,
+        layout: Layout,
+        reader: &mut dyn Read,
+    ) -> Result<()> {
+        let file = || path.display().to_string();
+        let (_, expected) = role.dimensions();
+        let Some(shape) = role.squeeze(&layout.shape) else {
+            let remedy = match role {
+                Role::Features if layout.shape.len() > 2 => {
+                    "; take the mean over the maps, or flatten them, before saving"
+                }
+                _ => "",
+            };
+            return Err(Error::WrongShape {
+                file: file(),
+                tensor: role.name().to_owned(),
+                found: layout.shape,
+                expected: format!("{expected}{remedy}"),
+            });
+        };
+        if (role == Role::Labels) == layout.number.is_float() {
+            return Err(Error::WrongType {
+                file: file(),
+                tensor: role.name().to_owned(),
+                found: format!("{:?}", layout.number).to_lowercase(),
+                expected: if role == Role::Labels {
+                    "an integer type"
+                } else {
+                    "f16, bf16, f32 or f64"
+                },
+            });
+        }
+        let count = layout.count().unwrap_or(usize::MAX);
+        self.taken = self.taken.saturating_add((count as u64).saturating_mul(8));
+        if self.taken > self.limits.set_bytes {
+            return Err(Error::TooLarge {
+                file: file(),
+                tensor: role.name().to_owned(),
+                bytes: self.taken,
+                limit: self.limits.set_bytes,
+            });
+        }
+        let stream = Stream {
+            reader,
+            number: layout.number,
+            count,
+            big_endian: layout.big_endian,
+        };
+        let values = match role {
+            Role::Labels => stream.integers().map(Values::Integers),
+            _ => stream.floats().map(Values::Floats),
+        };
+        let tensor = Tensor {
+            shape,
+            column_major: layout.column_major,
+            values: values.map_err(|source| Error::unread(path, source))?,
+        };
+        match self.by_role.insert(role, tensor) {
+            None => Ok(()),
+            Some(_) => Err(Error::Twice {
+                file: file(),
+                tensor: role.name(),
+            }),
+        }
+    }
+
+    /// Reads the flag `l2` from a tensor of one number.
+    pub(crate) fn take_flag(
+        &mut self,
+        path: &Path,
+        layout: &Layout,
+        reader: &mut dyn Read,
+    ) -> Result<()> {
+        if layout.count() != Some(1) {
+            return Err(Error::WrongShape {
+                file: path.display().to_string(),
+                tensor: FLAG.to_owned(),
+                found: layout.shape.clone(),
+                expected: "one value, true or false".to_owned(),
+            });
+        }
+        let stream = Stream {
+            reader,
+            number: layout.number,
+            count: 1,
+            big_endian: layout.big_endian,
+        };
+        let value = stream
+            .floats()
+            .map_err(|source| Error::unread(path, source))?;
+        self.set_flag(path, &value[0].to_string())
+    }
+
+    /// Takes the flag `l2` from text, which must not contradict what the file said before.
+    pub(crate) fn set_flag(&mut self, path: &Path, text: &str) -> Result<()> {
+        let unknown = |value: &str, expected| Error::Metadata {
+            file: path.display().to_string(),
+            key: FLAG.to_owned(),
+            value: value.to_owned(),
+            expected,
+        };
+        let flag = parse_bool(text).ok_or_else(|| unknown(text, "true or false"))?;
+        let before = self.metadata.insert(FLAG.to_owned(), flag.to_string());
+        match before {
+            Some(before) if parse_bool(&before) != Some(flag) => Err(unknown(
+                &before,
+                "what the tensor l2 of the file says, or left out",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn into_set(mut self, file: &str) -> Result<FeatureSet> {
+        let names = self.names.join(", ");
+        let missing = |tensor, remedy| Error::MissingTensor {
+            file: file.to_owned(),
+            tensor,
+            present: if names.is_empty() {
+                "no tensors".to_owned()
+            } else {
+                names.clone()
+            },
+            remedy,
+        };
+        let features = self.matrix(Role::Features).ok_or_else(|| {
+            missing(
+                "features",
+                "Export the input of the last linear layer as `features` [N, D].",
+            )
+        })?;
+        let head = match (self.matrix(Role::HeadWeight), self.vector(Role::HeadBias)) {
+            (Some(weight), Some(bias)) => Some(Head { weight, bias }),
+            // A head without bias is a linear layer all the same.
+            (Some(weight), None) => Some(Head {
+                bias: Array1::zeros(weight.nrows()),
+                weight,
+            }),
+            (None, Some(_)) => {
+                return Err(missing(
+                    "head.weight",
+                    "Export it beside `head.bias`, or leave both out.",
+                ));
+            }
+            (None, None) => None,
+        };
+        let set = FeatureSet {
+            features,
+            logits: self.matrix(Role::Logits),
+            labels: self.labels(file)?,
+            head,
+            metadata: self.metadata,
+        };
+        set.check(file)?;
+        Ok(set)
+    }
+
+    fn matrix(&mut self, role: Role) -> Option<Array2<f64>> {
+        let tensor = self.by_role.remove(&role)?;
+        let shape = (tensor.shape[0], tensor.shape[1]);
+        let Values::Floats(values) = tensor.values else {
+            return None;
+        };
+        if tensor.column_major {
+            let columns = Array2::from_shape_vec(shape.f(), values).ok()?;
+            return Some(columns.as_standard_layout().into_owned());
+        }
+        Array2::from_shape_vec(shape, values).ok()
+    }
+
+    fn vector(&mut self, role: Role) -> Option<Array1<f64>> {
+        match self.by_role.remove(&role)?.values {
+            Values::Floats(values) => Some(Array1::from_vec(values)),
+            Values::Integers(_) => None,
+        }
+    }
+
+    fn labels(&mut self, file: &str) -> Result<Option<Vec<usize>>> {
+        let Some(Tensor {
+            values: Values::Integers(values),
+            ..
+        }) = self.by_role.remove(&Role::Labels)
+        else {
+            return Ok(None);
+        };
+        if values.len() > 0 && values.iter().all(|label| label == -1) {
+            return Ok(None);
+        }
+        let to_class = |(row, label): (usize, i128)| {
+            usize::try_from(label).map_err(|_| Error::NotAClass {
+                file: file.to_owned(),
+                row,
+                label,
+            })
+        };
+        values
+            .iter()
+            .enumerate()
+            .map(to_class)
+            .collect::<Result<_>>()
+            .map(Some)
+    }
 }

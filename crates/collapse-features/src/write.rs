@@ -1,14 +1,15 @@
+//! Writing the safetensors container.
+
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
+use crate::seal::{Sealed, with_blank_seal};
 use crate::set::FeatureSet;
 
 /// The floating point type in which features, logits and head are stored.
@@ -37,7 +38,7 @@ impl Precision {
         }
     }
 
-    pub(crate) fn bytes(self) -> usize {
+    fn bytes(self) -> usize {
         match self {
             Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
@@ -46,7 +47,7 @@ impl Precision {
     }
 
     /// Writes one value; `false` when a finite value would become infinite.
-    pub(crate) fn put(self, value: f64, out: &mut impl Write) -> std::io::Result<bool> {
+    fn put(self, value: f64, out: &mut impl Write) -> std::io::Result<bool> {
         match self {
             Self::F16 => {
                 let stored = f16::from_f64(value);
@@ -84,16 +85,14 @@ enum HeaderValue<'a> {
 
 /// Everything before the values: labels stand first, since the widest type first keeps every
 /// tensor aligned to its element; then `tensors`, by name and shape.
-pub(crate) fn header(
+fn header(
     metadata: &BTreeMap<String, String>,
     labels: Option<usize>,
     tensors: &[(&'static str, Vec<usize>)],
     precision: Precision,
 ) -> std::io::Result<Vec<u8>> {
     let mut header: BTreeMap<&str, HeaderValue> = BTreeMap::new();
-    if !metadata.is_empty() {
-        header.insert("__metadata__", HeaderValue::Metadata(metadata));
-    }
+    header.insert("__metadata__", HeaderValue::Metadata(metadata));
     let mut offset = 0;
     let labels = labels.map(|n| ("labels", "I64", vec![n], 8));
     let values = tensors
@@ -116,134 +115,122 @@ pub(crate) fn header(
     Ok(bytes)
 }
 
-/// A temporary file beside `path`, which must end in `.safetensors`.
-pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
-    if path
-        .extension()
-        .is_none_or(|ending| ending != "safetensors")
-    {
-        return Err(Error::UnknownFormat {
+/// A feature file on its way: the header stands, the values follow in its order.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    path: PathBuf,
+    out: BufWriter<Sealed>,
+    precision: Precision,
+}
+
+impl Writing {
+    /// Begins the file `path`, which must end in `.safetensors`, with its header and its labels.
+    pub(crate) fn begin(
+        path: &Path,
+        metadata: &BTreeMap<String, String>,
+        labels: Option<&[usize]>,
+        tensors: &[(&'static str, Vec<usize>)],
+        precision: Precision,
+    ) -> Result<Self> {
+        let ending = path.extension();
+        if ending.is_none_or(|ending| ending != "safetensors") {
+            return Err(Error::UnknownFormat {
+                path: path.to_owned(),
+            });
+        }
+        let unwritten = |source| Error::unwritten(path, source);
+        let metadata = with_blank_seal(metadata);
+        let start = header(&metadata, labels.map(<[usize]>::len), tensors, precision);
+        let sealed = Sealed::begin(path, &start.map_err(unwritten)?)?;
+        let mut out = BufWriter::with_capacity(1 << 16, sealed);
+        for &label in labels.unwrap_or_default() {
+            out.write_all(&(label as i64).to_le_bytes())
+                .map_err(unwritten)?;
+        }
+        Ok(Self {
             path: path.to_owned(),
-        });
+            out,
+            precision,
+        })
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".features-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The process's umask takes its share, as for any file created directly.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
-    builder
-        .tempfile_in(folder_of(path))
-        .map_err(|source| unwritten(path, source))
-}
 
-/// Flushes to the disk and renames, so that a reader meets the old file or the whole new one.
-pub(crate) fn put_in_place(temporary: NamedTempFile, path: &Path) -> Result<()> {
-    let io = |source| unwritten(path, source);
-    temporary.as_file().sync_all().map_err(io)?;
-    temporary.persist(path).map_err(|error| io(error.error))?;
-    // The rename itself is durable only once the folder is; not every system can open one.
-    if let Ok(folder) = File::open(folder_of(path)) {
-        folder.sync_all().ok();
+    /// Appends the value at [`row`, `column`] of `tensor`.
+    pub(crate) fn put(
+        &mut self,
+        tensor: &str,
+        (row, column): (usize, usize),
+        value: f64,
+    ) -> Result<()> {
+        match self.precision.put(value, &mut self.out) {
+            Ok(true) if value.is_finite() => Ok(()),
+            Ok(_) if !value.is_finite() => Err(Error::NotFinite {
+                file: self.path.display().to_string(),
+                tensor: tensor.to_owned(),
+                row,
+                column,
+                value,
+            }),
+            Ok(_) => Err(Error::NotRepresentable {
+                file: self.path.display().to_string(),
+                tensor: tensor.to_owned(),
+                row,
+                column,
+                value,
+                precision: self.precision.name(),
+            }),
+            Err(source) => Err(Error::unwritten(&self.path, source)),
+        }
     }
-    Ok(())
-}
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
+    /// Appends all values of `tensor`, row by row.
+    pub(crate) fn put_all(&mut self, tensor: &str, values: ArrayView2<f64>) -> Result<()> {
+        for (at, &value) in values.indexed_iter() {
+            self.put(tensor, at, value)?;
+        }
+        Ok(())
+    }
 
-pub(crate) fn unwritten(path: &Path, source: std::io::Error) -> Error {
-    Error::Io {
-        path: path.to_owned(),
-        verb: "written",
-        source,
+    /// Seals the file and puts it in its place.
+    pub(crate) fn finish(self) -> Result<()> {
+        let Self { path, out, .. } = self;
+        let sealed = out.into_inner();
+        let sealed = sealed.map_err(|error| Error::unwritten(&path, error.into_error()))?;
+        sealed.finish()
     }
 }
 
 impl FeatureSet {
     /// Writes a `.safetensors` file: first beside its place, flushed to the disk, then renamed, so
-    /// that a reader meets the old file or the whole new one. Equal sets give equal bytes.
+    /// that a reader meets the old file or the whole new one; its seal tells later damage. Equal sets give equal bytes.
     ///
     /// # Errors
     /// Those of [`check`](FeatureSet::check); [`Error::UnknownFormat`] for another file ending;
-    /// [`Error::NotRepresentable`] when a value overflows `precision`; [`Error::Io`].
+    /// [`Error::NotRepresentable`] when a value overflows `precision`; [`Error::Unwritable`], [`Error::Io`].
     pub fn write(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let path = path.as_ref();
-        let file = path.display().to_string();
-        let mut temporary = temporary_beside(path)?;
-        self.check(&file)?;
-        let mut out = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-        self.write_to(&mut out, precision, &file)
-            .and_then(|()| Ok(out.flush()?))
-            .map_err(|error| match error {
-                WriteError::Io(source) => unwritten(path, source),
-                WriteError::Value(error) => *error,
-            })?;
-        drop(out);
-        put_in_place(temporary, path)
-    }
-
-    fn write_to(
-        &self,
-        out: &mut impl Write,
-        precision: Precision,
-        file: &str,
-    ) -> Result<(), WriteError> {
-        let mut tensors: Vec<(&'static str, ArrayView2<f64>, bool)> =
-            vec![("features", self.features.view(), false)];
+        self.check(&path.display().to_string())?;
+        let mut tensors = vec![("features", self.features.shape().to_vec())];
         if let Some(logits) = &self.logits {
-            tensors.push(("logits", logits.view(), false));
+            tensors.push(("logits", logits.shape().to_vec()));
         }
         if let Some(head) = &self.head {
-            tensors.push(("head.weight", head.weight.view(), false));
-            tensors.push(("head.bias", head.bias.view().insert_axis(Axis(0)), true));
+            tensors.push(("head.weight", head.weight.shape().to_vec()));
+            tensors.push(("head.bias", head.bias.shape().to_vec()));
         }
-
-        let shapes: Vec<(&'static str, Vec<usize>)> = tensors
-            .iter()
-            .map(|(name, values, is_vector)| {
-                let shape = match is_vector {
-                    true => vec![values.ncols()],
-                    false => values.shape().to_vec(),
-                };
-                (*name, shape)
-            })
-            .collect();
-        let labels = self.labels.as_ref().map(Vec::len);
-        out.write_all(&header(&self.metadata, labels, &shapes, precision)?)?;
-        for &label in self.labels.iter().flatten() {
-            out.write_all(&(label as i64).to_le_bytes())?;
+        let labels = self.labels.as_deref();
+        let mut file = Writing::begin(path, &self.metadata, labels, &tensors, precision)?;
+        file.put_all("features", self.features.view())?;
+        if let Some(logits) = &self.logits {
+            file.put_all("logits", logits.view())?;
         }
-        for (name, values, _) in tensors {
-            for ((row, column), &value) in values.indexed_iter() {
-                if !precision.put(value, out)? {
-                    return Err(WriteError::Value(Box::new(Error::NotRepresentable {
-                        file: file.to_owned(),
-                        tensor: name.to_owned(),
-                        row,
-                        column,
-                        value,
-                        precision: precision.name(),
-                    })));
-                }
-            }
+        if let Some(head) = &self.head {
+            file.put_all("head.weight", head.weight.view())?;
+            file.put_all("head.bias", head.bias.view().insert_axis(Axis(0)))?;
         }
-        Ok(())
-    }
-}
-
-enum WriteError {
-    Io(std::io::Error),
-    Value(Box<Error>),
-}
-
-impl From<std::io::Error> for WriteError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
+        file.finish()
     }
 }

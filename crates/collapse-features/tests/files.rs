@@ -360,11 +360,10 @@ fn writing_refuses_what_reading_would() {
         0,
         "nothing half-written"
     );
-    let missing: PathBuf = folder.path().join("no/such/folder/a.safetensors");
-    assert!(matches!(
-        sample().write(missing, Precision::F32),
-        Err(Error::Io { .. })
-    ));
+    std::fs::write(folder.path().join("file"), b"no folder").unwrap();
+    let beneath_a_file: PathBuf = folder.path().join("file/a.safetensors");
+    let error = sample().write(beneath_a_file, Precision::F32).unwrap_err();
+    assert!(matches!(error, Error::Unwritable(_)), "{error}");
     let error = sample()
         .with_metadata("l2", "perhaps")
         .write(&path, Precision::F32)

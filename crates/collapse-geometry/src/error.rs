@@ -3,7 +3,7 @@
 /// Why a measure is undefined; each message names the remedy.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum GeometryError {
+pub enum Error {
     /// There are no rows or no columns.
     #[error("the features are {rows} x {columns}: give at least one row and one column")]
     Empty {
@@ -18,43 +18,11 @@ pub enum GeometryError {
         /// Number of classes.
         n_classes: usize,
     },
-    /// Labels and features differ in length.
-    #[error("{features} feature rows but {labels} labels: give one label per row")]
-    LabelCount {
-        /// Rows of the features.
-        features: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// A label is not a class index.
-    #[error(
-        "label {label} of row {row} is outside 0..{n_classes}: raise n_classes or drop the row"
-    )]
-    LabelOutOfRange {
-        /// Row of the label.
-        row: usize,
-        /// The label.
-        label: usize,
-        /// Number of classes.
-        n_classes: usize,
-    },
     /// A class has no rows, so it has no mean.
     #[error("class {class} has no samples: lower n_classes or add samples")]
     EmptyClass {
         /// Class index.
         class: usize,
-    },
-    /// A number is NaN or infinite.
-    #[error("{what} [{row}, {column}] is {value}: drop the row or repair its source")]
-    NotFinite {
-        /// Array that holds it.
-        what: &'static str,
-        /// Row of the value.
-        row: usize,
-        /// Column of the value.
-        column: usize,
-        /// The value, as text.
-        value: String,
     },
     /// Two arrays do not fit together.
     #[error("{what} is {found:?}, expected {expected:?}")]
@@ -86,12 +54,10 @@ pub enum GeometryError {
         /// Largest absolute value of the chunk.
         largest: f64,
     },
-    /// A decomposition did not converge.
-    #[error(
-        "the singular values of the class means did not converge: check the features for extreme values"
-    )]
-    NoConvergence,
+    /// Labels, finite numbers, products and decompositions.
+    #[error(transparent)]
+    Numeric(#[from] collapse_numeric::Error),
 }
 
-/// Result with [`GeometryError`].
-pub type Result<T, E = GeometryError> = std::result::Result<T, E>;
+/// Result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,9 +1,9 @@
 //! The simplex equiangular tight frame: the shape that collapsed class means take.
 
+use collapse_numeric::{matmul_nt, norm};
 use ndarray::{Array2, ArrayView2};
 
-use crate::error::{GeometryError, Result};
-use crate::products::{norm, products};
+use crate::error::{Error, Result};
 
 /// The simplex ETF of `n_classes` unit vectors in `n_features` dimensions, `[C, D]`: every pair has
 /// the cosine `−1/(C − 1)` and the rows sum to zero.
@@ -14,10 +14,10 @@ use crate::products::{norm, products};
 /// Fewer than two classes, or `n_features < n_classes − 1`, where no such frame exists.
 pub fn simplex_etf(n_classes: usize, n_features: usize) -> Result<Array2<f64>> {
     if n_classes < 2 {
-        return Err(GeometryError::TooFewClasses { n_classes });
+        return Err(Error::TooFewClasses { n_classes });
     }
     if n_features + 1 < n_classes {
-        return Err(GeometryError::Shape {
+        return Err(Error::Shape {
             what: "the simplex ETF",
             found: [n_classes, n_features],
             expected: [n_classes, n_classes - 1],
@@ -48,19 +48,19 @@ pub fn simplex_etf(n_classes: usize, n_features: usize) -> Result<Array2<f64>> {
 pub fn etf_error(a: ArrayView2<f64>, b: ArrayView2<f64>) -> Result<f64> {
     let n_classes = a.nrows();
     if n_classes < 2 {
-        return Err(GeometryError::TooFewClasses { n_classes });
+        return Err(Error::TooFewClasses { n_classes });
     }
     if a.dim() != b.dim() {
-        return Err(GeometryError::Shape {
+        return Err(Error::Shape {
             what: "the second frame",
             found: [b.nrows(), b.ncols()],
             expected: [a.nrows(), a.ncols()],
         });
     }
-    let structure = products(a, b);
-    let length = norm(structure.iter().copied());
+    let structure = matmul_nt(a, b)?;
+    let length = norm(structure.view());
     if length == 0.0 {
-        return Err(GeometryError::Degenerate {
+        return Err(Error::Degenerate {
             what: "the inner product with every vector",
             class: 0,
             measure: "distance from the simplex ETF",
@@ -69,10 +69,10 @@ pub fn etf_error(a: ArrayView2<f64>, b: ArrayView2<f64>) -> Result<f64> {
     }
     let c = n_classes as f64;
     let ideal = |i, j| (f64::from(u8::from(i == j)) - 1.0 / c) / (c - 1.0).sqrt();
-    let gaps = structure
-        .indexed_iter()
-        .map(|((i, j), v)| v / length - ideal(i, j));
-    Ok(norm(gaps))
+    let gaps = Array2::from_shape_fn(structure.dim(), |(i, j)| {
+        structure[[i, j]] / length - ideal(i, j)
+    });
+    Ok(norm(gaps.view()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! use collapse_geometry::{Head, measure, simplex_etf};
 //! use ndarray::Array1;
 //!
-//! # fn main() -> Result<(), collapse_geometry::GeometryError> {
+//! # fn main() -> Result<(), collapse_geometry::Error> {
 //! // A fully collapsed network: every sample sits on its class mean, the means are a simplex ETF
 //! // and so is the classifier.
 //! let etf = simplex_etf(3, 4)?;
@@ -36,13 +36,13 @@
 
 mod error;
 mod etf;
+mod means;
 mod measure;
-mod products;
 mod scatter;
 mod structure;
 mod variability;
 
-pub use error::{GeometryError, Result};
+pub use error::{Error, Result};
 pub use etf::{etf_error, simplex_etf};
 pub use measure::{ClassDetail, Collapse, Head, measure};
 pub use scatter::ClassScatter;

@@ -1,12 +1,15 @@
 //! All measures of one set of features in two passes, without a `[D, D]` matrix.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use collapse_numeric::{
+    argmax, check_finite, dot, inner_products, largest_magnitude, norm, power_of_two_below,
+    rows_by_class,
+};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{GeometryError, Result};
-use crate::products::{dot, inner_products, norm, power_of_two_below};
-use crate::scatter::{class_mean, group};
+use crate::error::{Error, Result};
+use crate::means::class_mean;
 use crate::structure::{Structure, structure};
 use crate::variability::{Variability, between_factor, centered};
 
@@ -97,23 +100,25 @@ pub fn measure(
 ) -> Result<Collapse> {
     let (n, d) = features.dim();
     if n == 0 || d == 0 {
-        return Err(GeometryError::Empty {
+        return Err(Error::Empty {
             rows: n,
             columns: d,
         });
     }
     if n_classes < 2 {
-        return Err(GeometryError::TooFewClasses { n_classes });
+        return Err(Error::TooFewClasses { n_classes });
     }
     check_head(&head, n_classes, d)?;
-    let members = group(&features, labels, n_classes, d)?;
+    let members = rows_by_class(labels, n, n_classes)?;
     if let Some(class) = members.iter().position(Vec::is_empty) {
-        return Err(GeometryError::EmptyClass { class });
+        return Err(Error::EmptyClass { class });
     }
     // Powers of two bring features and weights near 1, so that no square leaves the range of f64.
-    let unit = unit_of(check_finite(features, "feature")?);
-    let weight_unit = unit_of(check_finite(head.weight, "head weight")?);
-    check_finite(head.bias.insert_axis(Axis(0)), "head bias")?;
+    check_finite("features", features)?;
+    check_finite("head weight", head.weight)?;
+    check_finite("head bias", head.bias.insert_axis(Axis(0)))?;
+    let unit = unit_of(largest_magnitude(features));
+    let weight_unit = unit_of(largest_magnitude(head.weight));
     let weight = head.weight.mapv(|v| v / weight_unit);
     let bias = head.bias.mapv(|v| v / weight_unit / unit);
 
@@ -139,8 +144,8 @@ pub fn measure(
     structure.nc3_dot_variance *= (unit * weight_unit).powi(2);
     let centered = centered(means.view());
     let classes = (0..n_classes).map(|c| {
-        let mean_norm = norm(centered.row(c).into_iter().copied());
-        let classifier_norm = norm(weight.row(c).into_iter().copied());
+        let mean_norm = norm(centered.row(c));
+        let classifier_norm = norm(weight.row(c));
         ClassDetail {
             count: members[c].len(),
             mean_norm: mean_norm * unit,
@@ -180,7 +185,11 @@ fn second_pass(
     let global = means.sum_axis(Axis(0)) / n_classes as f64;
     let centered = means - &global;
     let weight_at_center = weight.dot(&global);
-    let mean_squares: Vec<f64> = centered.rows().into_iter().map(|m| m.dot(&m)).collect();
+    let half_squares: Array1<f64> = centered
+        .rows()
+        .into_iter()
+        .map(|m| 0.5 * m.dot(&m))
+        .collect();
     // One product for nearest means and logits.
     let mut both = Array2::zeros((2 * n_classes, d));
     both.slice_mut(s![..n_classes, ..]).assign(&centered);
@@ -218,15 +227,20 @@ fn second_pass(
             inner_products(&about_center, &both, d, &mut inner);
             let blocks = projected
                 .chunks_exact(rank)
-                .zip(inner.chunks_exact(2 * n_classes));
+                .zip(inner.chunks_exact_mut(2 * n_classes));
             for ((projected, inner), &label) in blocks.zip(labels) {
                 tally.projected[label] += dot(projected, projected);
-                let (toward_means, toward_weight) = inner.split_at(n_classes);
-                let nearest = argmax(n_classes, |c| toward_means[c] - 0.5 * mean_squares[c]);
-                let plain = |c: usize| toward_weight[c] + weight_at_center[c];
-                let decided = argmax(n_classes, |c| plain(c) + bias[c]);
+                let (toward_means, toward_weight) = inner.split_at_mut(n_classes);
+                let mut nearness = ArrayViewMut1::from(toward_means);
+                nearness -= &half_squares;
+                let nearest = argmax(nearness.view());
+                let mut logits = ArrayViewMut1::from(toward_weight);
+                logits += &weight_at_center;
+                let without_bias = argmax(logits.view());
+                logits += bias;
+                let decided = argmax(logits.view());
                 tally.disagree[label] += usize::from(nearest != decided);
-                tally.agree_without_bias += usize::from(nearest == argmax(n_classes, plain));
+                tally.agree_without_bias += usize::from(nearest == without_bias);
                 tally.correct += usize::from(decided == label);
                 tally.nearest_correct += usize::from(nearest == label);
             }
@@ -234,7 +248,7 @@ fn second_pass(
         })
         .collect();
     let mut tallies = tallies.into_iter();
-    let first = tallies.next().ok_or(GeometryError::Empty {
+    let first = tallies.next().ok_or(Error::Empty {
         rows: 0,
         columns: d,
     })?;
@@ -255,18 +269,6 @@ impl Tally {
     }
 }
 
-/// Index of the largest value, the lowest among equals.
-fn argmax(n: usize, value: impl Fn(usize) -> f64) -> usize {
-    let mut best = (0, value(0));
-    for c in 1..n {
-        let v = value(c);
-        if v > best.1 {
-            best = (c, v);
-        }
-    }
-    best.0
-}
-
 fn unit_of(largest: f64) -> f64 {
     if largest > 0.0 {
         power_of_two_below(largest)
@@ -277,36 +279,18 @@ fn unit_of(largest: f64) -> f64 {
 
 fn check_head(head: &Head, n_classes: usize, d: usize) -> Result<()> {
     if head.weight.dim() != (n_classes, d) {
-        return Err(GeometryError::Shape {
+        return Err(Error::Shape {
             what: "the head weight",
             found: [head.weight.nrows(), head.weight.ncols()],
             expected: [n_classes, d],
         });
     }
     if head.bias.len() != n_classes {
-        return Err(GeometryError::Shape {
+        return Err(Error::Shape {
             what: "the head bias",
             found: [1, head.bias.len()],
             expected: [1, n_classes],
         });
     }
     Ok(())
-}
-
-/// The largest absolute value; names the first NaN or infinity in row-major order.
-pub(crate) fn check_finite(values: ArrayView2<f64>, what: &'static str) -> Result<f64> {
-    let largest = |row: ArrayView1<f64>| row.iter().fold(0.0f64, |max, v| max.max(v.abs()));
-    // `max` passes over NaN, so a product with zero carries it out.
-    let bad = |row: ArrayView1<f64>| row.iter().any(|v| !v.is_finite());
-    let rows = values.axis_iter(Axis(0)).into_par_iter().enumerate();
-    if let Some((row, at)) = rows.clone().find_first(|(_, row)| bad(row.view())) {
-        let column = at.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        return Err(GeometryError::NotFinite {
-            what,
-            row,
-            column,
-            value: at[column].to_string(),
-        });
-    }
-    Ok(rows.map(|(_, row)| largest(row)).reduce(|| 0.0, f64::max))
 }

@@ -3,15 +3,15 @@
 //! Every chunk is centred about its own class means and enters by the exact update of Chan, Golub and LeVeque (1983), so the result is as
 //! good as two passes when the spread is tiny beside the means.
 
-use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use collapse_numeric::{
+    SymmetricPanels, check_finite, dot, largest_magnitude, matmul_nt, rows_by_class,
+};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{GeometryError, Result};
-use crate::measure::check_finite;
-use crate::products::dot;
+use crate::error::{Error, Result};
+use crate::means::class_mean;
 use crate::variability::{Variability, between_factor};
 
 /// Rows gathered before they are multiplied.
@@ -27,8 +27,8 @@ pub struct ClassScatter {
     means: Array2<f64>,
     /// `Σ ‖h − μ_c‖²` per class.
     squares: Vec<f64>,
-    /// Lower triangle of `Σ (h − μ_y)(h − μ_y)ᵀ`, column-major.
-    scatter: Vec<f64>,
+    /// `Σ (h − μ_y)(h − μ_y)ᵀ`.
+    scatter: SymmetricPanels,
 }
 
 impl ClassScatter {
@@ -38,10 +38,10 @@ impl ClassScatter {
     /// Fewer than two classes, or no features.
     pub fn new(n_classes: usize, n_features: usize) -> Result<Self> {
         if n_classes < 2 {
-            return Err(GeometryError::TooFewClasses { n_classes });
+            return Err(Error::TooFewClasses { n_classes });
         }
         if n_features == 0 {
-            return Err(GeometryError::Empty {
+            return Err(Error::Empty {
                 rows: 0,
                 columns: 0,
             });
@@ -50,7 +50,7 @@ impl ClassScatter {
             counts: vec![0; n_classes],
             means: Array2::zeros((n_classes, n_features)),
             squares: vec![0.0; n_classes],
-            scatter: vec![0.0; n_features * n_features],
+            scatter: SymmetricPanels::zeros(n_features),
         })
     }
 
@@ -69,10 +69,7 @@ impl ClassScatter {
     /// # Errors
     /// No rows yet.
     pub fn within_class_covariance(&self) -> Result<Array2<f64>> {
-        let (d, total) = (self.means.ncols(), self.total()?);
-        Ok(Array2::from_shape_fn((d, d), |(i, j)| {
-            self.scatter[i.min(j) * d + i.max(j)] / total
-        }))
+        Ok(self.scatter.to_dense(1.0 / self.total()?))
     }
 
     /// Mean squared distance to the class mean per class, `[C]`.
@@ -88,10 +85,12 @@ impl ClassScatter {
     /// statistics are unchanged then.
     pub fn update(&mut self, features: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
         let d = self.means.ncols();
-        let members = group(&features, labels, self.counts.len(), d)?;
-        let largest = check_finite(features, "feature")?;
+        check_columns(features, d)?;
+        let members = rows_by_class(labels, features.nrows(), self.counts.len())?;
+        check_finite("features", features)?;
+        let largest = largest_magnitude(features);
         if largest > 0.0 && !(1e-140..=1e150).contains(&largest) {
-            return Err(GeometryError::Range { largest });
+            return Err(Error::Range { largest });
         }
         let means: Vec<Vec<f64>> = members
             .par_iter()
@@ -108,12 +107,12 @@ impl ClassScatter {
                 block.extend(features.row(row).iter().zip(mean).map(|(v, m)| v - m));
                 self.squares[class] += dot(&block[start..], &block[start..]);
                 if block.len() >= BLOCK_ROWS * d {
-                    self.add_gram(&block);
+                    self.scatter.add_gram(&block);
                     block.clear();
                 }
             }
         }
-        self.add_gram(&block);
+        self.scatter.add_gram(&block);
         Ok(())
     }
 
@@ -123,16 +122,13 @@ impl ClassScatter {
     /// Another number of classes or features.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if self.means.dim() != other.means.dim() {
-            return Err(GeometryError::Shape {
+            return Err(Error::Shape {
                 what: "the other scatter",
                 found: [other.means.nrows(), other.means.ncols()],
                 expected: [self.means.nrows(), self.means.ncols()],
             });
         }
-        self.scatter
-            .iter_mut()
-            .zip(&other.scatter)
-            .for_each(|(a, b)| *a += b);
+        self.scatter.add(&other.scatter);
         self.squares
             .iter_mut()
             .zip(&other.squares)
@@ -141,7 +137,7 @@ impl ClassScatter {
         for (class, mean) in other.means.rows().into_iter().enumerate() {
             self.shift(class, other.counts[class], &mean.to_vec(), &mut block);
         }
-        self.add_gram(&block);
+        self.scatter.add_gram(&block);
         Ok(())
     }
 
@@ -151,12 +147,12 @@ impl ClassScatter {
     /// Classes without samples; class means that coincide.
     pub fn variability(&self) -> Result<Variability> {
         if let Some(class) = self.counts.iter().position(|n| *n == 0) {
-            return Err(GeometryError::EmptyClass { class });
+            return Err(Error::EmptyClass { class });
         }
         let total = self.total()?;
         let factor = between_factor(self.means.view())?;
         let within = self.within_class_covariance()?;
-        let projected = crate::products::products(factor.view(), within.view());
+        let projected = matmul_nt(factor.view(), within.view())?;
         let nc1 = (&projected * &factor).sum();
         let trace = self.squares.iter().sum::<f64>() / total;
         let variances = self.within_class_variances();
@@ -165,7 +161,7 @@ impl ClassScatter {
 
     fn total(&self) -> Result<f64> {
         match self.counts.iter().sum::<usize>() {
-            0 => Err(GeometryError::Empty {
+            0 => Err(Error::Empty {
                 rows: 0,
                 columns: self.means.ncols(),
             }),
@@ -196,102 +192,15 @@ impl ClassScatter {
         }
         self.squares[class] += dot(&block[start..], &block[start..]);
     }
-
-    fn add_gram(&mut self, rows: &[f64]) {
-        let d = self.means.ncols();
-        let k = rows.len() / d;
-        if k == 0 {
-            return;
-        }
-        let x = MatRef::from_column_major_slice(rows, d, k);
-        // Panels of columns: each task owns a stretch of the column-major matrix.
-        const WIDTH: usize = 128;
-        self.scatter
-            .par_chunks_mut(WIDTH * d)
-            .enumerate()
-            .for_each(|(p, panel)| {
-                let start = p * WIDTH;
-                let width = panel.len() / d;
-                let panel = MatMut::from_column_major_slice_mut(panel, d, width);
-                let (_, lower) = panel.split_at_row_mut(start);
-                let (diagonal, below) = lower.split_at_row_mut(width);
-                let mine = x.subrows(start, width);
-                triangular::matmul(
-                    diagonal,
-                    BlockStructure::TriangularLower,
-                    Accum::Add,
-                    mine,
-                    BlockStructure::Rectangular,
-                    mine.transpose(),
-                    BlockStructure::Rectangular,
-                    1.0,
-                    Par::Seq,
-                );
-                let rest = x.subrows(start + width, d - start - width);
-                faer::linalg::matmul::matmul(
-                    below,
-                    Accum::Add,
-                    rest,
-                    mine.transpose(),
-                    1.0,
-                    Par::Seq,
-                );
-            });
-    }
 }
 
-/// Row indices of each class.
-pub(crate) fn group(
-    features: &ArrayView2<f64>,
-    labels: &[usize],
-    n_classes: usize,
-    n_features: usize,
-) -> Result<Vec<Vec<usize>>> {
-    if features.ncols() != n_features {
-        return Err(GeometryError::Shape {
-            what: "the feature array",
-            found: [features.nrows(), features.ncols()],
-            expected: [features.nrows(), n_features],
-        });
+fn check_columns(features: ArrayView2<f64>, n_features: usize) -> Result<()> {
+    if features.ncols() == n_features {
+        return Ok(());
     }
-    if labels.len() != features.nrows() {
-        return Err(GeometryError::LabelCount {
-            features: features.nrows(),
-            labels: labels.len(),
-        });
-    }
-    let mut members = vec![Vec::new(); n_classes];
-    for (row, &label) in labels.iter().enumerate() {
-        let class = members
-            .get_mut(label)
-            .ok_or(GeometryError::LabelOutOfRange {
-                row,
-                label,
-                n_classes,
-            })?;
-        class.push(row);
-    }
-    Ok(members)
-}
-
-/// Mean of `scale · h` over some rows, by two passes.
-pub(crate) fn class_mean(features: &ArrayView2<f64>, rows: &[usize], scale: f64) -> Vec<f64> {
-    let n = rows.len().max(1) as f64;
-    let mut mean = vec![0.0; features.ncols()];
-    for &row in rows {
-        let values = features.index_axis(Axis(0), row);
-        mean.iter_mut()
-            .zip(values)
-            .for_each(|(m, v)| *m += v * scale);
-    }
-    mean.iter_mut().for_each(|m| *m /= n);
-    let mut rest = vec![0.0; mean.len()];
-    for &row in rows {
-        let values = features.index_axis(Axis(0), row);
-        for ((r, v), m) in rest.iter_mut().zip(values).zip(&mean) {
-            *r += v * scale - m;
-        }
-    }
-    mean.iter_mut().zip(&rest).for_each(|(m, r)| *m += r / n);
-    mean
+    Err(Error::Shape {
+        what: "the feature array",
+        found: [features.nrows(), features.ncols()],
+        expected: [features.nrows(), n_features],
+    })
 }

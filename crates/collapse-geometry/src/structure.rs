@@ -1,11 +1,11 @@
 //! NC2 and NC3: the shape of the class means and of the classifier, and how alike they are.
 
+use collapse_numeric::{matmul_nt, norm};
 use ndarray::{Array1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{GeometryError, Result};
+use crate::error::{Error, Result};
 use crate::etf::etf_error;
-use crate::products::{norm, products};
 use crate::variability::{centered, squared_distances};
 
 /// Mean and population variance.
@@ -65,10 +65,10 @@ pub struct Structure {
 pub fn structure(class_means: ArrayView2<f64>, weight: ArrayView2<f64>) -> Result<Structure> {
     let (n_classes, d) = class_means.dim();
     if n_classes < 2 {
-        return Err(GeometryError::TooFewClasses { n_classes });
+        return Err(Error::TooFewClasses { n_classes });
     }
     if weight.dim() != class_means.dim() {
-        return Err(GeometryError::Shape {
+        return Err(Error::Shape {
             what: "the classifier weight",
             found: [weight.nrows(), weight.ncols()],
             expected: [n_classes, d],
@@ -80,7 +80,7 @@ pub fn structure(class_means: ArrayView2<f64>, weight: ArrayView2<f64>) -> Resul
     let unit_means = &means / &mean_norms.view().insert_axis(ndarray::Axis(1));
     let unit_weight = &weight / &weight_norms.view().insert_axis(ndarray::Axis(1));
 
-    let distances = squared_distances(unit_means.view());
+    let distances = squared_distances(unit_means.view())?;
     let pairs = (0..n_classes).flat_map(|i| (0..i).map(move |j| (i, j)));
     let apart = pairs.map(|(i, j)| distances[[i, j]].sqrt());
     if apart.clone().any(|v| v == 0.0) {
@@ -90,22 +90,16 @@ pub fn structure(class_means: ArrayView2<f64>, weight: ArrayView2<f64>) -> Resul
     let dots: Array1<f64> = (0..n_classes)
         .map(|c| weight.row(c).dot(&means.row(c)))
         .collect();
-    let gap = |c: usize| {
-        norm(
-            (0..d)
-                .map(move |j| (c, j))
-                .map(|at| unit_weight[at] - unit_means[at]),
-        )
-    };
+    let gap = |c: usize| norm((&unit_weight.row(c) - &unit_means.row(c)).view());
 
-    let (weight_norm, mean_norm) = (norm(weight.iter().copied()), norm(means.iter().copied()));
+    let (weight_norm, mean_norm) = (norm(weight), norm(means.view()));
     let gaps = weight.iter().zip(&means);
     let c = n_classes as f64;
     Ok(Structure {
         nc2_norms_means: coefficient_of_variation(&mean_norms),
         nc2_norms_classifier: coefficient_of_variation(&weight_norms),
-        nc2_angles_means: mean_angle_gap(unit_means.view()),
-        nc2_angles_classifier: mean_angle_gap(unit_weight.view()),
+        nc2_angles_means: mean_angle_gap(unit_means.view())?,
+        nc2_angles_classifier: mean_angle_gap(unit_weight.view())?,
         nc2_etf_means: etf_error(means.view(), means.view())?,
         nc2_etf_classifier: etf_error(weight, weight)?,
         nc2_distances: Moments::of(apart.clone()),
@@ -130,7 +124,7 @@ pub fn ood_orthogonality(
     ood_mean: ndarray::ArrayView1<f64>,
 ) -> Result<f64> {
     if ood_mean.len() != class_means.ncols() {
-        return Err(GeometryError::Shape {
+        return Err(Error::Shape {
             what: "the out-of-distribution mean",
             found: [1, ood_mean.len()],
             expected: [1, class_means.ncols()],
@@ -149,14 +143,10 @@ pub fn ood_orthogonality(
 
 /// Norms of the rows, none of them zero.
 fn lengths(rows: ArrayView2<f64>, what: &'static str) -> Result<Array1<f64>> {
-    let norms: Array1<f64> = rows
-        .rows()
-        .into_iter()
-        .map(|row| norm(row.into_iter().copied()))
-        .collect();
+    let norms: Array1<f64> = rows.rows().into_iter().map(norm).collect();
     match norms.iter().position(|v| *v == 0.0) {
         None => Ok(norms),
-        Some(class) => Err(GeometryError::Degenerate {
+        Some(class) => Err(Error::Degenerate {
             what,
             class,
             measure: "structure of the classes",
@@ -172,9 +162,9 @@ fn coefficient_of_variation(norms: &Array1<f64>) -> f64 {
     (moments.variance * n / (n - 1.0)).sqrt() / moments.mean
 }
 
-fn mean_angle_gap(unit: ArrayView2<f64>) -> f64 {
+fn mean_angle_gap(unit: ArrayView2<f64>) -> Result<f64> {
     let n = unit.nrows();
-    let cosines = products(unit, unit);
+    let cosines = matmul_nt(unit, unit)?;
     let ideal = 1.0 / (n as f64 - 1.0);
     let mut sum = 0.0;
     for i in 0..n {
@@ -182,5 +172,5 @@ fn mean_angle_gap(unit: ArrayView2<f64>) -> f64 {
             sum += (cosines[[i, j]] + ideal).abs();
         }
     }
-    sum / (n * (n - 1) / 2) as f64
+    Ok(sum / (n * (n - 1) / 2) as f64)
 }

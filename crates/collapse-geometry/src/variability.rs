@@ -1,10 +1,10 @@
 //! NC1: how small the spread within the classes is beside the spread of their means.
 
+use collapse_numeric::{matmul_nt, right_singular};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{GeometryError, Result};
-use crate::products::products;
+use crate::error::{Error, Result};
 
 /// The variability measures; all tend to 0 under collapse.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,13 +53,10 @@ pub(crate) fn centered(means: ArrayView2<f64>) -> Array2<f64> {
 pub(crate) fn between_factor(means: ArrayView2<f64>) -> Result<Array2<f64>> {
     let (n_classes, d) = means.dim();
     let centered = centered(means);
-    // The shorter side as columns keeps the decomposition tall.
-    let matrix = faer::Mat::from_fn(n_classes, d, |i, j| centered[[i, j]]);
-    let svd = matrix
-        .thin_svd()
-        .map_err(|_| GeometryError::NoConvergence)?;
-    let (values, vectors) = (svd.S().column_vector(), svd.V());
-    let largest = values[0];
+    let centered = centered.as_standard_layout();
+    let singular = right_singular(centered.as_slice().unwrap_or(&[]), d)?;
+    let (values, vectors) = (singular.values, singular.vectors);
+    let largest = values.first().copied().unwrap_or(0.0);
     let scale = means.iter().fold(0.0f64, |max, v| max.max(v.abs()));
     let floor = largest.max(scale * f64::EPSILON) * f64::EPSILON * n_classes.max(d) as f64;
     let rank = (0..(n_classes - 1).min(d))
@@ -70,13 +67,13 @@ pub(crate) fn between_factor(means: ArrayView2<f64>) -> Result<Array2<f64>> {
     }
     let root = (n_classes as f64).sqrt();
     Ok(Array2::from_shape_fn((rank, d), |(k, j)| {
-        root / values[k] * vectors[(j, k)]
+        root / values[k] * vectors[[k, j]]
     }))
 }
 
 fn cdnv(centered: ArrayView2<f64>, variances: ArrayView1<f64>) -> Result<f64> {
     let n_classes = centered.nrows();
-    let distances = squared_distances(centered);
+    let distances = squared_distances(centered)?;
     let mut sum = 0.0;
     for i in 0..n_classes {
         for j in 0..i {
@@ -90,8 +87,8 @@ fn cdnv(centered: ArrayView2<f64>, variances: ArrayView1<f64>) -> Result<f64> {
 }
 
 /// Squared distances of all pairs of rows, `[C, C]`; pairs too near for the expanded square are taken directly.
-pub(crate) fn squared_distances(rows: ArrayView2<f64>) -> Array2<f64> {
-    let mut out = products(rows, rows);
+pub(crate) fn squared_distances(rows: ArrayView2<f64>) -> Result<Array2<f64>> {
+    let mut out = matmul_nt(rows, rows)?;
     let squares = out.diag().to_owned();
     for i in 0..rows.nrows() {
         for j in 0..=i {
@@ -108,11 +105,11 @@ pub(crate) fn squared_distances(rows: ArrayView2<f64>) -> Array2<f64> {
             out[[i, j]] = out[[j, i]];
         }
     }
-    out
+    Ok(out)
 }
 
-pub(crate) fn coincide(class: usize) -> GeometryError {
-    GeometryError::Degenerate {
+pub(crate) fn coincide(class: usize) -> Error {
+    Error::Degenerate {
         what: "the distance to another class mean",
         class,
         measure: "variability relative to the class means",

@@ -1,9 +1,8 @@
 //! Invariances of the measures, agreement of their two routes, and bad input.
 #![allow(clippy::unwrap_used)] // A test fails by panicking, its helpers too.
 
-use collapse_geometry::{
-    ClassScatter, Collapse, GeometryError, Head, Result, measure, simplex_etf,
-};
+use collapse_geometry::{ClassScatter, Collapse, Error, Head, Result, measure, simplex_etf};
+use collapse_numeric as numeric;
 use ndarray::{Array1, Array2, s};
 use proptest::prelude::*;
 
@@ -199,55 +198,55 @@ fn undefined_measures_are_typed_errors() {
     };
     assert!(matches!(
         fails(&|c| c.features[[7, 2]] = f64::NAN),
-        GeometryError::NotFinite {
+        Error::Numeric(numeric::Error::NotFinite {
             row: 7,
             column: 2,
             ..
-        }
+        })
     ));
     assert!(matches!(
         fails(&|c| c.weight[[1, 0]] = f64::INFINITY),
-        GeometryError::NotFinite { .. }
+        Error::Numeric(numeric::Error::NotFinite { .. })
     ));
     assert!(matches!(
         fails(&|c| c.bias[1] = f64::NAN),
-        GeometryError::NotFinite { .. }
+        Error::Numeric(numeric::Error::NotFinite { .. })
     ));
     assert!(matches!(
         fails(&|c| c.labels[4] = 3),
-        GeometryError::LabelOutOfRange {
+        Error::Numeric(numeric::Error::LabelOutOfRange {
             row: 4,
             label: 3,
             ..
-        }
+        })
     ));
     assert!(matches!(
         fails(&|c| c.labels.truncate(5)),
-        GeometryError::LabelCount { .. }
+        Error::Numeric(numeric::Error::LabelCount { .. })
     ));
     assert!(matches!(
         fails(&|c| c.labels.fill(0)),
-        GeometryError::EmptyClass { class: 1 }
+        Error::EmptyClass { class: 1 }
     ));
     assert!(matches!(
         fails(&|c| c.features = Array2::zeros((0, 4))),
-        GeometryError::Empty { .. }
+        Error::Empty { .. }
     ));
     assert!(matches!(
         fails(&|c| c.features.fill(1.0)),
-        GeometryError::Degenerate { .. }
+        Error::Degenerate { .. }
     ));
     assert!(matches!(
         fails(&|c| c.weight.row_mut(2).fill(0.0)),
-        GeometryError::Degenerate { class: 2, .. }
+        Error::Degenerate { class: 2, .. }
     ));
     assert!(matches!(
         fails(&|c| c.weight = Array2::zeros((3, 5))),
-        GeometryError::Shape { .. }
+        Error::Shape { .. }
     ));
     assert!(matches!(
         fails(&|c| c.bias = Array1::zeros(2)),
-        GeometryError::Shape { .. }
+        Error::Shape { .. }
     ));
     let one = Case {
         labels: vec![0; 30],
@@ -257,7 +256,7 @@ fn undefined_measures_are_typed_errors() {
     };
     assert!(matches!(
         one.measure(),
-        Err(GeometryError::TooFewClasses { n_classes: 1 })
+        Err(Error::TooFewClasses { n_classes: 1 })
     ));
     assert!(ClassScatter::new(3, 4).unwrap().variability().is_err());
 }
@@ -269,10 +268,7 @@ fn a_stream_refuses_what_it_cannot_square() {
         let mut scatter = ClassScatter::new(3, 4).unwrap();
         let before = scatter.clone();
         let error = scatter.update((&case.features * scale).view(), &case.labels);
-        assert!(
-            matches!(error, Err(GeometryError::Range { .. })),
-            "{error:?}"
-        );
+        assert!(matches!(error, Err(Error::Range { .. })), "{error:?}");
         assert_eq!(scatter, before);
         // All at once is scaled first.
         let scaled = Case {

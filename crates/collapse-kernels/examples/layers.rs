@@ -72,7 +72,7 @@ fn layers<T: Element>(
                 .collect()
         };
         let oihw = values(conv.weight_len());
-        let mut weights = ConvWeights::<T>::pack(conv, &oihw, T::Param::ONE)?;
+        let mut weights = ConvWeights::<T>::pack(conv, (h, h), &oihw, T::Param::ONE)?;
         let (x, dy) = (
             Act::<T>::from_hwnc(input, &values(input.len()))?,
             Act::<T>::from_hwnc(output, &values(output.len()))?,

@@ -7,7 +7,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 /// Floating-point type of parameters, statistics and accumulation: `f32` or `f64`.
 pub trait Float:
     Element<Param = Self>
-    + crate::conv::ConvElement<Panels = crate::pool::Buffer<Self>>
+    + crate::conv::ConvElement<Packed = crate::conv::Packed<Self>>
     + PartialOrd
     + Default
     + std::fmt::Debug

@@ -74,6 +74,16 @@ pub enum Error {
         /// What this machine can run.
         available: Vec<KernelPath>,
     },
+    /// A name of no convolution algorithm.
+    #[error(
+        "unknown convolution algorithm {name:?} in COLLAPSE_CONVOLUTION; choose one of: {known}"
+    )]
+    UnknownAlgorithm {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// A kernel path this machine lacks the instructions for.
     #[error("kernel path {} needs instructions this machine lacks; it offers: {}", path.name(), KernelPath::list(available))]
     UnsupportedPath {

@@ -6,7 +6,7 @@
 //!
 //! # fn main() -> Result<(), collapse_kernels::Error> {
 //! let conv = Conv::new(3, 8, 3, 1)?;
-//! let weights = ConvWeights::<f32>::pack(conv, &vec![0.1; conv.weight_len()], 1.0)?;
+//! let weights = ConvWeights::<f32>::pack(conv, (8, 8), &vec![0.1; conv.weight_len()], 1.0)?;
 //! let image: Vec<f32> = (0..2 * 3 * 8 * 8).map(|i| (i % 7) as f32 - 3.0).collect();
 //! let x = Act::from_nchw(Shape { h: 8, w: 8, n: 2, c: 3 }, &image)?;
 //!
@@ -40,6 +40,7 @@
 //! - [`candle_ops`]: the same as operations on candle tensors.
 //! - [`peak_gflops_register_loop`]: the yardstick of a benchmark.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.
+//! - [`ConvolutionAlgorithm`], [`convolution_algorithm`], [`with_convolution`]: direct convolutions or Winograd's.
 //!
 //! # Caveats
 //! - Results have the same bytes for any number of threads on one path; between paths they differ by rounding.
@@ -64,7 +65,8 @@ mod spectral;
 
 pub use act::{Act, Shape};
 pub use conv::{
-    Conv, ConvWeights, Measured, conv_backward_data, conv_backward_weights, conv_forward,
+    CONVOLUTION_VARIABLE, Conv, ConvWeights, ConvolutionAlgorithm, Measured, conv_backward_data,
+    conv_backward_weights, conv_forward, convolution_algorithm, with_convolution,
 };
 pub use element::{Element, Float};
 pub use error::{Error, Result};

@@ -1,11 +1,12 @@
-//! Every path against naive sums in f64, within bounds derived from the arithmetic; the same bytes for any number of threads.
+//! The direct kernels of every path against naive sums in f64, within bounds derived from the arithmetic; the same bytes for any number
+//! of threads, whatever the algorithm.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 mod support;
 
 use collapse_kernels::{
-    Act, Conv, ConvWeights, Element, Float, KernelPath, Shape, bf16, conv_backward_data,
-    conv_backward_weights, conv_forward, with_kernel_path,
+    Act, Conv, ConvWeights, ConvolutionAlgorithm, Element, Float, KernelPath, Shape, bf16,
+    conv_backward_data, conv_backward_weights, conv_forward, with_convolution, with_kernel_path,
 };
 use proptest::prelude::*;
 use support::{Stream, Sum, each_product, sum_roundoff, wide};
@@ -51,7 +52,7 @@ fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
         to_weights[k].add(xs[i], dys[o]);
     });
 
-    let weights = ConvWeights::<T>::pack(conv, &w, T::Param::ONE).unwrap();
+    let weights = ConvWeights::<T>::pack(conv, (input.h, input.w), &w, T::Param::ONE).unwrap();
     let (x, dy) = (
         Act::<T>::from_nchw(input, &x).unwrap(),
         Act::<T>::from_nchw(output, &dy).unwrap(),
@@ -94,14 +95,16 @@ fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
 }
 
 fn check_all(conv: Conv, input: Shape, seed: u64) {
-    check::<f64>(conv, input, seed);
-    for path in KernelPath::available() {
-        with_kernel_path(path, || {
-            check::<f32>(conv, input, seed);
-            check::<bf16>(conv, input, seed);
-        })
-        .unwrap();
-    }
+    with_convolution(ConvolutionAlgorithm::Direct, || {
+        check::<f64>(conv, input, seed);
+        for path in KernelPath::available() {
+            with_kernel_path(path, || {
+                check::<f32>(conv, input, seed);
+                check::<bf16>(conv, input, seed);
+            })
+            .unwrap();
+        }
+    });
 }
 
 proptest! {
@@ -139,7 +142,7 @@ fn shapes_of_real_networks_agree() {
 
 #[test]
 fn the_number_of_threads_does_not_show() {
-    fn bytes<T: Element>(threads: usize) -> Vec<u8> {
+    fn bytes<T: Element>(algorithm: ConvolutionAlgorithm, threads: usize) -> Vec<u8> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
@@ -156,8 +159,9 @@ fn the_number_of_threads_does_not_show() {
             stream.take::<T>(input.len()),
             stream.take::<T>(conv.weight_len()),
         );
-        pool.install(|| {
-            let weights = ConvWeights::<T>::pack(conv, &w, T::Param::ONE).unwrap();
+        let work = || {
+            let weights =
+                ConvWeights::<T>::pack(conv, (input.h, input.w), &w, T::Param::ONE).unwrap();
             let x = Act::<T>::from_nchw(input, &x).unwrap();
             let (y, statistics) = conv_forward(&x, &weights, true).unwrap();
             let dx = conv_backward_data(&y, &weights, input, None).unwrap();
@@ -173,12 +177,29 @@ fn the_number_of_threads_does_not_show() {
             ]
             .concat();
             all.iter().flat_map(|v| v.to_f64().to_le_bytes()).collect()
-        })
+        };
+        pool.install(|| with_convolution(algorithm, work))
     }
-    for threads in [2, 3, 7] {
-        assert_eq!(bytes::<f32>(1), bytes::<f32>(threads));
-        assert_eq!(bytes::<bf16>(1), bytes::<bf16>(threads));
-        assert_eq!(bytes::<f64>(1), bytes::<f64>(threads));
+    for algorithm in ConvolutionAlgorithm::ALL {
+        let one = (
+            bytes::<f32>(algorithm, 1),
+            bytes::<bf16>(algorithm, 1),
+            bytes::<f64>(algorithm, 1),
+        );
+        for threads in [2, 3, 7] {
+            assert!(
+                one.0 == bytes::<f32>(algorithm, threads),
+                "{algorithm}, f32"
+            );
+            assert!(
+                one.1 == bytes::<bf16>(algorithm, threads),
+                "{algorithm}, bf16"
+            );
+            assert!(
+                one.2 == bytes::<f64>(algorithm, threads),
+                "{algorithm}, f64"
+            );
+        }
     }
 }
 
@@ -191,11 +212,11 @@ fn misuse_is_refused_with_the_remedy() {
             .contains("kernel 5")
     );
     let conv = Conv::new(3, 8, 3, 1).unwrap();
-    let error = ConvWeights::<f32>::pack(conv, &[0.0; 5], 1.0)
+    let error = ConvWeights::<f32>::pack(conv, (4, 4), &[0.0; 5], 1.0)
         .err()
         .unwrap();
     assert!(error.to_string().contains("5 elements") && error.to_string().contains("216"));
-    let weights = ConvWeights::<f32>::pack(conv, &[0.0; 216], 1.0).unwrap();
+    let weights = ConvWeights::<f32>::pack(conv, (4, 4), &[0.0; 216], 1.0).unwrap();
     let x = Act::<f32>::zeros(Shape {
         h: 4,
         w: 4,

@@ -1,5 +1,3 @@
-use collapse_density::DensityError;
-
 /// The result of fitting, scoring or measuring.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -25,20 +23,6 @@ pub enum Error {
         /// Index of the first NaN.
         index: usize,
     },
-    /// A number is NaN or infinite.
-    #[error(
-        "{what}[{row}, {column}] is {value}: find out why the network produced it, or leave the row out"
-    )]
-    NotFinite {
-        /// The array.
-        what: &'static str,
-        /// Row, from zero.
-        row: usize,
-        /// Column, from zero.
-        column: usize,
-        /// The value.
-        value: f64,
-    },
     /// Two inputs that belong together differ in size.
     #[error(
         "{what} has {found}, expected {expected}: give the arrays of one network and one split"
@@ -50,18 +34,6 @@ pub enum Error {
         found: String,
         /// The size expected.
         expected: String,
-    },
-    /// A label is not a class.
-    #[error(
-        "label {label} at row {row} is not one of the classes 0..{n_classes}: labels count from 0"
-    )]
-    LabelOutOfRange {
-        /// Row, from zero.
-        row: usize,
-        /// The label.
-        label: usize,
-        /// Number of classes.
-        n_classes: usize,
     },
     /// The detector computes with the last linear layer, which was not given.
     #[error("{detector} needs the last linear layer: export head.weight [C, D] and head.bias [C]")]
@@ -95,18 +67,21 @@ pub enum Error {
         /// All names.
         known: String,
     },
+    /// Labels, finite numbers, products and decompositions.
+    #[error(transparent)]
+    Numeric(#[from] collapse_numeric::Error),
     /// The density below a detector failed.
     #[error("{detector}: {source}")]
     Density {
         /// The detector.
         detector: &'static str,
         /// What the density says.
-        source: DensityError,
+        source: collapse_density::Error,
     },
 }
 
 impl Error {
-    pub(crate) fn density(detector: &'static str) -> impl Fn(DensityError) -> Self {
+    pub(crate) fn density(detector: &'static str) -> impl Fn(collapse_density::Error) -> Self {
         move |source| Self::Density { detector, source }
     }
 

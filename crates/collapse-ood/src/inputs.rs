@@ -1,16 +1,11 @@
+use collapse_numeric::{check_finite, matmul_nt, normalize_rows, rows_by_class};
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use collapse_density::linalg::matmul_nt;
-use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::numeric::norm;
-
-/// Norms below this divide by it instead. Source: `torch.nn.functional.normalize`.
-const NORM_FLOOR: f64 = 1e-12;
 
 /// What a network says about the samples to be scored.
 ///
@@ -49,7 +44,7 @@ impl<'a> Inputs<'a> {
                 expected: format!("{n}, one for each row of the features"),
             });
         }
-        finite("logits", logits)?;
+        check_finite("logits", logits)?;
         Ok(Self {
             logits: Some(logits),
             ..Self::of_features(features, l2)?
@@ -68,7 +63,7 @@ impl<'a> Inputs<'a> {
                 format!("the features are [{n}, {d}]"),
             ));
         }
-        finite("features", features)?;
+        check_finite("features", features)?;
         Ok(Self {
             features,
             logits: None,
@@ -152,13 +147,6 @@ impl<'a> TrainInputs<'a> {
     /// [`Error::Shape`] or [`Error::LabelOutOfRange`].
     pub fn new(inputs: Inputs<'a>, labels: &'a [usize]) -> Result<Self> {
         let n = inputs.features.nrows();
-        if labels.len() != n {
-            return Err(Error::Shape {
-                what: "labels",
-                found: format!("{} entries", labels.len()),
-                expected: format!("{n}, one for each row of the features"),
-            });
-        }
         let n_classes = match &inputs.logits {
             Some(logits) => logits.ncols(),
             None => labels
@@ -174,13 +162,7 @@ impl<'a> TrainInputs<'a> {
             );
             return Err(Error::undefined("the number of classes", reason));
         }
-        if let Some(row) = labels.iter().position(|&label| label >= n_classes) {
-            return Err(Error::LabelOutOfRange {
-                row,
-                label: labels[row],
-                n_classes,
-            });
-        }
+        rows_by_class(labels, n, n_classes)?;
         Ok(Self {
             inputs,
             labels,
@@ -205,8 +187,8 @@ impl<'a> TrainInputs<'a> {
                 ),
             });
         }
-        finite("head.weight", weight)?;
-        finite("head.bias", bias.insert_axis(Axis(0)))?;
+        check_finite("head.weight", weight)?;
+        check_finite("head.bias", bias.insert_axis(Axis(0)))?;
         self.head = Some(Head {
             weight: weight.to_owned(),
             bias: bias.to_owned(),
@@ -252,24 +234,9 @@ pub struct Head {
 
 impl Head {
     /// features · weightᵀ + bias, `[N, C]`.
-    pub(crate) fn logits(
-        &self,
-        detector: &'static str,
-        features: ArrayView2<f64>,
-    ) -> Result<Array2<f64>> {
-        let product = matmul_nt(features, self.weight.view()).map_err(Error::density(detector))?;
-        Ok(product + &self.bias)
+    pub(crate) fn logits(&self, features: ArrayView2<f64>) -> Result<Array2<f64>> {
+        Ok(matmul_nt(features, self.weight.view())? + &self.bias)
     }
-}
-
-/// Every row divided by its norm (at least 1e-12).
-pub(crate) fn normalize_rows(features: ArrayView2<f64>) -> Array2<f64> {
-    let mut normalized = features.to_owned();
-    for mut row in normalized.rows_mut() {
-        let length = norm(row.view()).max(NORM_FLOOR);
-        row.mapv_inplace(|value| value / length);
-    }
-    normalized
 }
 
 /// Fails unless `features` have the columns that the detector was fitted on.
@@ -284,18 +251,17 @@ pub(crate) fn check_columns(features: ArrayView2<f64>, expected: usize) -> Resul
     })
 }
 
-fn finite(what: &'static str, values: ArrayView2<f64>) -> Result<()> {
-    let bad = |row: ArrayView1<f64>| !row.iter().fold(true, |ok, value| ok & value.is_finite());
-    let rows = values.axis_iter(Axis(0)).into_par_iter();
-    let Some(row) = rows.map(bad).position_first(|bad| bad) else {
-        return Ok(());
-    };
-    let at = values.row(row).iter().position(|value| !value.is_finite());
-    let column = at.unwrap_or(0);
-    Err(Error::NotFinite {
-        what,
-        row,
-        column,
-        value: values[[row, column]],
-    })
+/// `numerator / denominator`, or an error that names the detector and the row.
+pub(crate) fn ratio(
+    what: &'static str,
+    row: usize,
+    numerator: f64,
+    denominator: f64,
+) -> Result<f64> {
+    if denominator == 0.0 {
+        let reason =
+            format!("row {row} coincides with the centre of the training features; leave it out");
+        return Err(Error::undefined(what, reason));
+    }
+    Ok(numerator / denominator)
 }

@@ -49,7 +49,6 @@ pub mod detectors;
 mod error;
 mod inputs;
 pub mod metrics;
-mod numeric;
 
 pub use compare::{Comparison, Intervals, Scored, compare, risk_coverage};
 pub use detector::{

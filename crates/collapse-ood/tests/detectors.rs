@@ -1,6 +1,7 @@
 //! Every detector: orientation, invariance, refusal and storage.
 #![allow(clippy::unwrap_used)]
 
+use collapse_numeric as numeric;
 use collapse_ood::detectors::{AshVariant, Knn};
 use collapse_ood::metrics::auroc;
 use collapse_ood::{
@@ -222,11 +223,11 @@ fn bad_inputs_are_typed_errors() {
     broken[[3, 4]] = f64::NAN;
     assert!(matches!(
         Inputs::new(broken.view(), logits.view(), false),
-        Err(Error::NotFinite {
+        Err(Error::Numeric(numeric::Error::NotFinite {
             row: 3,
             column: 4,
             ..
-        })
+        }))
     ));
     assert!(matches!(
         Inputs::new(world.test.view(), logits.view(), false),
@@ -241,12 +242,15 @@ fn bad_inputs_are_typed_errors() {
     let inputs = || Inputs::new(world.train.view(), logits.view(), false).unwrap();
     assert!(matches!(
         TrainInputs::new(inputs(), &[0, 1]),
-        Err(Error::Shape { .. })
+        Err(Error::Numeric(numeric::Error::LabelCount { .. }))
     ));
     let labels = vec![9; 200];
     assert!(matches!(
         TrainInputs::new(inputs(), &labels),
-        Err(Error::LabelOutOfRange { label: 9, .. })
+        Err(Error::Numeric(numeric::Error::LabelOutOfRange {
+            label: 9,
+            ..
+        }))
     ));
 
     // One class only: densities say so, the rest goes on.

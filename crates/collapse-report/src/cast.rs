@@ -1,9 +1,11 @@
 //! Who plays which part: the groups of each network, by length of training and normalisation.
 
-use collapse_results::{Evaluation, Group, Loss, Results, Run, ScheduleLength};
+use collapse_results::{
+    Evaluation, Group, Loss, Results, Role, Run, ScheduleLength, ScoreId, SetId,
+};
 
 /// Score of the method itself: Gaussians on the features.
-pub(crate) const MAIN_SCORE: &str = "gmm_features";
+pub(crate) const MAIN_SCORE: ScoreId = ScoreId::GMM_FEATURES;
 
 /// A group looked at after one of its evaluated epochs.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +84,7 @@ impl<'a> View<'a> {
     }
 
     /// (seed, mean AUROC over the OoD sets in percent) by `score`.
-    pub(crate) fn mean_auroc(&self, score: &str) -> Vec<(u64, f64)> {
+    pub(crate) fn mean_auroc(&self, score: &ScoreId) -> Vec<(u64, f64)> {
         self.runs()
             .filter_map(|(run, e)| Some((run.seed, 100.0 * mean_auroc(e, score)?)))
             .collect()
@@ -90,11 +92,11 @@ impl<'a> View<'a> {
 }
 
 /// Mean AUROC over all OoD sets by `score`, as a fraction.
-pub(crate) fn mean_auroc(evaluation: &Evaluation, score: &str) -> Option<f64> {
+pub(crate) fn mean_auroc(evaluation: &Evaluation, score: &ScoreId) -> Option<f64> {
     let found: Vec<f64> = evaluation
         .ood
         .iter()
-        .filter(|result| result.score == score)
+        .filter(|result| result.score == *score)
         .map(|result| result.detection.auroc)
         .collect();
     (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
@@ -217,11 +219,11 @@ pub fn group_label(group: &Group) -> String {
 }
 
 /// Names of the OoD sets, in the order of the data; sets met only in runs come after.
-pub(crate) fn ood_sets(results: &Results) -> Vec<String> {
-    let mut sets: Vec<String> = results
+pub(crate) fn ood_sets(results: &Results) -> Vec<SetId> {
+    let mut sets: Vec<SetId> = results
         .data
         .iter()
-        .filter(|set| set.role == "ood")
+        .filter(|set| set.role == Role::Ood)
         .map(|set| set.name.clone())
         .collect();
     for result in results
@@ -246,8 +248,8 @@ pub(crate) fn ood_sets(results: &Results) -> Vec<String> {
 }
 
 /// Names of the scores in order of first appearance.
-pub(crate) fn scores(results: &Results) -> Vec<String> {
-    let mut scores: Vec<String> = Vec::new();
+pub(crate) fn scores(results: &Results) -> Vec<ScoreId> {
+    let mut scores: Vec<ScoreId> = Vec::new();
     for result in results
         .runs
         .iter()

@@ -136,7 +136,7 @@ fn gather<'a>(
 }
 
 fn normalisation_helps(casts: &[Cast<'_>]) -> Claim {
-    let auroc = |view: &View<'_>| view.mean_auroc(MAIN_SCORE);
+    let auroc = |view: &View<'_>| view.mean_auroc(&MAIN_SCORE);
     let equal_long = gather(casts, |c| Some((c.l2_long?, c.base_long?)), auroc);
     let equal_short = gather(casts, |c| Some((c.l2_short?, c.base_at_short()?)), auroc);
     let found = (|| {
@@ -172,7 +172,7 @@ fn short_suffices(casts: &[Cast<'_>]) -> Claim {
     let auroc = gather(
         &pairs,
         |c| Some((c.l2_short?, c.base_long?)),
-        |v| v.mean_auroc(MAIN_SCORE),
+        |v| v.mean_auroc(&MAIN_SCORE),
     );
     let accuracy = gather(&pairs, |c| Some((c.l2_short?, c.base_long?)), accuracies);
     let found = (|| {
@@ -229,7 +229,7 @@ fn worst_case_improves(casts: &[Cast<'_>]) -> Claim {
             .find(|c| c.l2_short.is_some() && c.base_long.is_some())?;
         let (l2, base) = (cast.l2_short?, cast.base_long?);
         let values = |view: &View<'_>| -> Vec<f64> {
-            view.mean_auroc(MAIN_SCORE)
+            view.mean_auroc(&MAIN_SCORE)
                 .into_iter()
                 .map(|(_, v)| v)
                 .collect()
@@ -363,8 +363,8 @@ fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
     for view in casts.iter().flat_map(Cast::all_rows) {
         let start = points.len();
         for (run, evaluation) in view.runs() {
-            if let Some(auroc) = mean_auroc(evaluation, MAIN_SCORE)
-                && let Some(geometry) = evaluation.geometry
+            if let Some(auroc) = mean_auroc(evaluation, &MAIN_SCORE)
+                && let Some(geometry) = evaluation.geometry.value()
                 && geometry.nc1 > 0.0
             {
                 let point = (geometry.nc1.log10(), 100.0 * auroc);
@@ -394,7 +394,7 @@ fn collapse_and_detection(casts: &[Cast<'_>]) -> Claim {
         });
         let intervention = casts.iter().find_map(|c| {
             let (nc, other) = (c.nc?, c.base_at_short()?);
-            let (d, how) = difference(&nc.mean_auroc(MAIN_SCORE), &other.mean_auroc(MAIN_SCORE))?;
+            let (d, how) = difference(&nc.mean_auroc(&MAIN_SCORE), &other.mean_auroc(&MAIN_SCORE))?;
             Some(format!(
                 " {}.",
                 describe(

@@ -9,7 +9,7 @@ use collapse_report::{
     References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete, figures,
     page_figure, page_table, render, tables, write_report,
 };
-use collapse_results::{Cell, Results, Verdict};
+use collapse_results::{Cell, Results, ScoreId, Verdict};
 use common::synthetic;
 
 fn references() -> References {
@@ -82,7 +82,7 @@ fn main_table_has_mean_and_extremes_over_seeds() {
         .map(|r| {
             100.0
                 * r.evaluations[0]
-                    .detection("gmm_features", "mnist")
+                    .detection(&ScoreId::GMM_FEATURES, &"mnist".into())
                     .unwrap()
                     .auroc
         })

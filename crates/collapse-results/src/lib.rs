@@ -20,6 +20,11 @@
 //! Units: AUROC, AUPR, FPR, accuracy and ECE are fractions in 0..=1 (tables show percent);
 //! times are seconds; epochs count from 1, with epoch 0 the untrained network.
 
+mod check;
+mod defined;
+mod evaluation;
+mod group;
+mod ids;
 mod run;
 mod table;
 
@@ -27,10 +32,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use run::{
-    DataSet, Detection, EpochRecord, Evaluation, Geometry, Group, Histogram, Loss, OodResult, Run,
-    RunTimes, ScheduleLength, Skipped,
+pub use defined::Defined;
+pub use evaluation::{
+    Detection, Evaluation, Geometry, Histogram, OodResult, Skipped, TemperatureScaling,
 };
+pub use group::{DataSet, Group, Loss, ScheduleLength};
+pub use ids::{Role, ScoreId, SetId};
+pub use run::{EpochRecord, Maker, Run, RunTimes, Span};
 pub use table::{Align, Cell, Claim, Column, Table, Verdict};
 
 /// Name and version of the schema that this crate reads and writes.
@@ -52,6 +60,16 @@ pub enum Error {
     Schema {
         /// The schema named by the file.
         found: String,
+    },
+    /// A field holds what it cannot hold.
+    #[error("`{field}` is {value}, expected {expected}; the file is damaged or was edited")]
+    Value {
+        /// Where it stands, e.g. `runs[3].evaluations[0].accuracy`.
+        field: String,
+        /// What stands there.
+        value: String,
+        /// What could stand there.
+        expected: String,
     },
 }
 
@@ -111,7 +129,10 @@ impl Results {
         }
     }
 
-    /// Reads a `results.json`; fails when it is not of [`SCHEMA`].
+    /// Reads a `results.json` and checks every figure.
+    ///
+    /// # Errors
+    /// When the text is not of [`SCHEMA`], or a field holds what it cannot hold ([`Error::Value`]).
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let results: Self = serde_json::from_str(text)?;
         if results.schema != SCHEMA {
@@ -119,11 +140,16 @@ impl Results {
                 found: results.schema,
             });
         }
+        results.check()?;
         Ok(results)
     }
 
     /// The file's text: pretty JSON, keys in a fixed order, ending in a newline.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a field that [`Results::from_json`] would refuse.
     pub fn to_json(&self) -> Result<String, Error> {
+        self.check()?;
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         Ok(text)

@@ -7,6 +7,7 @@ use std::thread;
 
 use collapse_features::{FeatureSet, FeatureWriter, Head, Outline, Precision};
 use collapse_models::{L2Mode, Model, Output};
+use collapse_numeric::argmax;
 use ndarray::{Array1, Array2};
 
 use crate::data::{Batches, Draw, TrainSet, check_set};
@@ -153,18 +154,7 @@ pub fn accuracy(set: &FeatureSet) -> Option<f64> {
         .rows()
         .into_iter()
         .zip(labels)
-        .filter(|(row, label)| argmax(row.iter().copied()) == **label)
+        .filter(|(row, label)| argmax(row.view()) == **label)
         .count();
     Some(hits as f64 / labels.len().max(1) as f64)
-}
-
-/// Index of the first largest value.
-pub(crate) fn argmax<V: PartialOrd + Copy>(values: impl Iterator<Item = V>) -> usize {
-    let mut best: Option<(usize, V)> = None;
-    for (i, value) in values.enumerate() {
-        if best.is_none_or(|(_, top)| value > top) {
-            best = Some((i, value));
-        }
-    }
-    best.map_or(0, |(i, _)| i)
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use collapse_models::{Batch, Gradients, Model, Parameters};
+use collapse_numeric::argmax;
+use ndarray::ArrayView1;
 
 use crate::config::ValidTrainConfig;
-use crate::extract::argmax;
 use crate::loss::HeadView;
 use crate::sgd::update_average;
 use crate::{Result, Sgd};
@@ -107,7 +108,7 @@ impl Learner {
             });
             let rows = output.logits.chunks_exact(n_classes).zip(labels);
             result.hits = rows
-                .filter(|(row, label)| argmax(row.iter().copied()) == **label)
+                .filter(|(row, label)| argmax(ArrayView1::from(*row)) == **label)
                 .count();
             (result.loss, result.components) = (value.value, value.components);
             value.gradient

@@ -134,6 +134,66 @@ fn interrupted_runs_end_with_the_same_bytes() {
     }
 }
 
+/// Raises the stop flag while it measures, as Ctrl-C would, and gives up.
+struct StoppedMeasuring {
+    at: usize,
+    inner: Interruption,
+}
+
+impl Observer for StoppedMeasuring {
+    fn evaluate(
+        &mut self,
+        epoch: usize,
+        model: &mut dyn Model,
+    ) -> Result<Option<serde_json::Value>, HookError> {
+        if epoch == self.at {
+            let stop = &self.inner.stop;
+            stop.store(true, Ordering::Relaxed);
+            let watch = &mut |_| match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let error = extract(model, &self.inner.set, 16, &[], watch).unwrap_err();
+            assert!(matches!(error, Error::Stopped), "{error}");
+            return Err(error.into());
+        }
+        self.inner.evaluate(epoch, model)
+    }
+}
+
+#[test]
+fn a_run_stopped_while_measuring_loses_no_step() {
+    let config = config(Precision::F32);
+    let folder = || tempfile::tempdir().unwrap();
+    let whole = train(folder().path(), &config, &[]);
+    for at in [0, 2, 4] {
+        let stopped = folder();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut observer = StoppedMeasuring {
+            at,
+            inner: Interruption {
+                steps_left: usize::MAX,
+                stop: stop.clone(),
+                set: set(),
+            },
+        };
+        let trainer = Trainer::new(net(), config.clone(), stopped.path())
+            .unwrap()
+            .data_hash("three classes")
+            .stop_flag(stop);
+        let error = trainer.run(&set(), &mut observer).err().unwrap();
+        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+        if at > 0 {
+            let state = read_state(&trainer.checkpoint()).unwrap();
+            assert_eq!((state.epoch, state.step), (at - 1, 4 * at as u64));
+        }
+        assert!(
+            whole == train(stopped.path(), &config, &[]),
+            "stopped at {at}"
+        );
+    }
+}
+
 /// Keeps a copy of the folder as it stands after some step, as a kill there would leave it.
 struct Copies<'a> {
     from: &'a Path,

@@ -33,7 +33,7 @@ fn check_case(file: &File, case: &Value, report: &mut Report) -> Result<()> {
     let scatter = |features: ndarray::ArrayView2<f64>, labels: &[usize]| {
         let mut scatter = ClassScatter::new(n_classes, features.ncols())?;
         scatter.update(features, labels)?;
-        Ok::<_, collapse_geometry::GeometryError>(scatter)
+        Ok::<_, collapse_geometry::Error>(scatter)
     };
     let streamed = scatter(features.view(), &labels).map_err(|error| refused(&error))?;
     let ood_labels: Vec<usize> = (0..ood.nrows()).map(|row| row % n_classes).collect();

@@ -1,22 +1,20 @@
 //! `cargo xtask score`: the evaluation of any network from its feature files.
 
 mod input;
+mod kept;
 mod output;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
-use collapse_ood::metrics::{Bootstrap, calibration, correct, temperature_optimum};
-use collapse_ood::{
-    AnyDetector, Error, Fitted, Intervals, Settings, Skipped, compare, detectors, fit_all,
-    fit_named, risk_coverage,
-};
+use collapse_evaluate::{CompleteSplits, Evaluation, Split};
+use collapse_ood::metrics::Bootstrap;
+use collapse_ood::{AnyDetector, Fitted, Intervals, Settings, Skipped, detectors};
 
-use self::input::{Sets, Split};
-use self::output::{Calibrated, Report};
+use self::output::Report;
 use crate::named_path::NamedPath;
 
 /// Score feature files of any framework by every detector; no training, no images.
@@ -119,82 +117,57 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let sets = input::read_sets(&args)?;
+    let splits = input::read_splits(&args)?;
     let fitted = match &args.load {
-        Some(path) => input::load(path, &sets)?,
-        None => fit(&args, &sets)?,
+        Some(path) => kept::load(path, splits.test())?,
+        None => fit(&args, &splits)?,
     };
     if let Some(path) = &args.save {
-        output::save(path, &sets, &fitted)?;
+        kept::save(path, splits.test(), &fitted)?;
     }
-    let test = fitted.score_set("test", &sets.test.inputs()?);
-    let mut ood = Vec::new();
-    for set in &sets.ood {
-        ood.push(fitted.score_set(&set.name, &set.inputs()?));
-    }
-    let calibrated = calibrate(&sets)?;
-    let mut report = Report {
-        comparisons: compare(&test, &ood, &args.intervals())?,
-        risk_coverage: match &calibrated {
-            Some(found) => risk_coverage(&test, &found.correct)?,
-            None => Vec::new(),
-        },
-        notes: notes(&sets, &fitted, calibrated.as_ref()),
-        calibrated,
-        geometry: sets.train.as_ref().and_then(input::geometry),
-        agreement: input::agreement(&fitted, &sets.test),
-        skipped: fitted.skipped.clone(),
+    let evaluation = splits.evaluate(fitted, &args.intervals())?;
+    let report = Report {
+        notes: notes(&splits, &evaluation),
+        evaluation: &evaluation,
     };
-    let scored: Vec<_> = [&test].into_iter().chain(&ood).collect();
-    let unscored: Vec<Skipped> = scored.iter().flat_map(|set| set.failed.clone()).collect();
-    report.skipped.extend(unscored.iter().cloned());
     println!("{}", report.table());
     if let Some(out) = &args.out {
-        output::write(&args, out, &sets, &report, &scored)?;
+        output::write(&args, out, splits.test(), &report)?;
         println!("Numbers: {}", out.join("scores.json").display());
     }
     for note in &report.notes {
         eprintln!("note: {note}");
     }
-    outcome(&args, &sets, &fitted.skipped, &unscored)
+    outcome(&args, &splits, &evaluation)
 }
 
 /// Fits the detectors asked for; one that was named must be possible.
-fn fit(args: &Args, sets: &Sets) -> Result<Fitted> {
-    let Some(train) = &sets.train else {
-        bail!("no training features; give --train, or --load with detectors kept by --save");
-    };
-    let logits_and_head = train.train_inputs()?;
+fn fit(args: &Args, splits: &CompleteSplits) -> Result<Fitted> {
     if args.detectors.is_empty() {
-        return Ok(fit_all(&logits_and_head, &args.settings()));
+        return Ok(splits.fit_all(&args.settings())?);
     }
     let names = args.detectors.iter().map(String::as_str);
-    fit_named(&logits_and_head, &args.settings(), names)
-        .with_context(|| format!("fitting on {}", train.path.display()))
+    Ok(splits.fit_named(&args.settings(), names)?)
 }
 
 /// Everything that can be computed has been shown by now; the exit code says whether that is all that was asked for.
 ///
 /// A detector that lacks the head or the logits, or that is undefined for a sample, is left out with a word; one that cannot be
 /// fitted, or that was named, is the user's to decide.
-fn outcome(
-    args: &Args,
-    sets: &Sets,
-    unfitted: &[Skipped],
-    unscored: &[Skipped],
-) -> Result<ExitCode> {
-    let head = sets
-        .train
-        .as_ref()
+fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Result<ExitCode> {
+    let head = splits
+        .train()
         .is_some_and(|set| set.features.head.is_some());
     let logits = |set: &Split| set.features.logits.is_some();
-    let mut all = sets.train.iter().chain([&sets.test]).chain(&sets.ood);
-    let logits = all.all(logits);
+    let mut all = splits.train().into_iter().chain([splits.test()]);
+    let logits = all.all(logits) && splits.ood().iter().all(logits);
     let lacking = |skipped: &&Skipped| {
         let entry = detectors().iter().find(|entry| entry.name == skipped.name);
         entry.is_some_and(|entry| (entry.needs_head && !head) || (entry.needs_logits && !logits))
     };
-    let (without, unfitted): (Vec<&Skipped>, Vec<&Skipped>) = unfitted.iter().partition(lacking);
+    let unscored = evaluation.unscored();
+    let (without, unfitted): (Vec<&Skipped>, Vec<&Skipped>) =
+        evaluation.fitted.skipped.iter().partition(lacking);
     let (without_logits, unscored): (Vec<&Skipped>, Vec<&Skipped>) =
         unscored.iter().partition(lacking);
     let lacking: BTreeSet<&str> = without
@@ -236,54 +209,11 @@ fn outcome(
     )
 }
 
-/// Accuracy and calibration of the test logits, where there are labels for them.
-fn calibrate(sets: &Sets) -> Result<Option<Calibrated>> {
-    let test = &sets.test.features;
-    let (Some(logits), Some(_)) = (&test.logits, &test.labels) else {
-        return Ok(None);
-    };
-    let labels = test
-        .labels_below(logits.ncols())
-        .with_context(|| format!("in {}", sets.test.path.display()))?;
-    let mut undefined = None;
-    let temperature = match &sets.validation {
-        None => None,
-        Some(validation) => {
-            let Some(logits) = &validation.features.logits else {
-                bail!(
-                    "{} has neither logits nor a head; export one of them to choose a temperature",
-                    validation.path.display()
-                );
-            };
-            let context = || format!("in {}", validation.path.display());
-            let labels = validation.features.labels_below(logits.ncols());
-            match temperature_optimum(logits.view(), labels.with_context(context)?) {
-                Ok(temperature) => Some(temperature),
-                Err(error @ Error::Undefined { .. }) => {
-                    undefined = Some(format!("{}: {error}", validation.path.display()));
-                    None
-                }
-                Err(error) => return Err(error).with_context(context),
-            }
-        }
-    };
-    Ok(Some(Calibrated {
-        plain: calibration(logits.view(), labels, 1.0)?,
-        temperature,
-        temperature_undefined: undefined,
-        scaled: match temperature {
-            Some(temperature) => Some(calibration(logits.view(), labels, temperature)?),
-            None => None,
-        },
-        correct: correct(logits.view(), labels)?,
-    }))
-}
-
 /// What a reader of the table has to know to trust it.
-fn notes(sets: &Sets, fitted: &Fitted, calibrated: Option<&Calibrated>) -> Vec<String> {
+fn notes(splits: &CompleteSplits, evaluation: &Evaluation) -> Vec<String> {
     let mut notes = Vec::new();
     for name in ["gmm_features", "gmm_logits"] {
-        let Some(AnyDetector::Gmm(gmm)) = fitted.get(name) else {
+        let Some(AnyDetector::Gmm(gmm)) = evaluation.fitted.get(name) else {
             continue;
         };
         let mixture = gmm.mixture();
@@ -305,14 +235,34 @@ fn notes(sets: &Sets, fitted: &Fitted, calibrated: Option<&Calibrated>) -> Vec<S
             ));
         }
     }
-    if let Some(reason) = calibrated.and_then(|found| found.temperature_undefined.as_ref()) {
-        notes.push(reason.clone());
+    let calibrated = evaluation.calibrated.as_ref();
+    if let Some(reason) = calibrated.and_then(|found| found.temperature_undefined.as_ref())
+        && let Some(validation) = splits.validation()
+    {
+        notes.push(format!("{}: {reason}", validation.origin));
     }
-    if sets.test.features.labels.is_none() {
+    if splits.test().features.labels.is_none() {
         notes.push(format!(
             "{} has no labels, so accuracy, calibration and risk–coverage are left out",
-            sets.test.path.display()
+            splits.test().origin
+        ));
+    }
+    if let (Some(classes), Some(train)) = (splits.classes(), splits.train()) {
+        notes.push(format!(
+            "the labels of {} do not count from 0; its {} classes are those present, {}",
+            train.origin,
+            classes.len(),
+            range(classes)
         ));
     }
     notes
+}
+
+/// The first and the last of ascending numbers.
+fn range(numbers: &[usize]) -> String {
+    match numbers {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
+    }
 }

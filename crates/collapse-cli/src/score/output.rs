@@ -1,46 +1,23 @@
-//! The table, the files and the kept detectors.
+//! The table and the files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use collapse_density::Agreement;
+use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
 use collapse_files::{replace, replace_json, replace_with};
-use collapse_ood::metrics::Calibration;
-use collapse_ood::{Comparison, Fitted, Scored, Skipped};
+use collapse_ood::{Comparison, Skipped};
 use collapse_report::{TerminalStyle, render};
 use collapse_results::{Align, Cell, Column, Table};
 use serde::Serialize;
 
 use super::Args;
-use super::input::{Geometry, KEPT, Kept, Sets};
 use crate::CODE_VERSION;
 
-/// Accuracy and calibration of the test logits.
-#[derive(Serialize)]
-pub struct Calibrated {
-    #[serde(flatten)]
-    pub plain: Calibration,
-    /// The temperature of least NLL on the validation split.
-    pub temperature: Option<f64>,
-    /// Why there is none, although there is a validation split.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature_undefined: Option<String>,
-    /// The figures at that temperature.
-    pub scaled: Option<Calibration>,
-    /// Whether each sample is classified correctly.
-    #[serde(skip)]
-    pub correct: Vec<bool>,
-}
-
 /// Everything that is shown.
-pub struct Report {
-    pub comparisons: Vec<Comparison>,
-    pub calibrated: Option<Calibrated>,
-    pub risk_coverage: Vec<(&'static str, f64)>,
-    pub geometry: Option<Geometry>,
-    pub agreement: Option<Agreement>,
-    pub skipped: Vec<Skipped>,
+pub struct Report<'a> {
+    pub evaluation: &'a Evaluation,
     pub notes: Vec<String>,
 }
 
@@ -65,7 +42,7 @@ struct Scores<'a> {
     notes: &'a [String],
 }
 
-impl Report {
+impl Report<'_> {
     /// Every score against every set, in percent.
     pub fn table(&self) -> String {
         let column = |key: &str, heading: &str, align| Column {
@@ -114,7 +91,7 @@ impl Report {
                 percent(figures.detection_error),
             ]
         };
-        let keys = self.comparisons.iter();
+        let keys = self.evaluation.comparisons.iter();
         let table = Table {
             id: "scores".to_owned(),
             title: "Detection by every score".to_owned(),
@@ -123,14 +100,14 @@ impl Report {
             row_keys: keys
                 .map(|found| format!("{}:{}", found.score, found.set))
                 .collect(),
-            rows: self.comparisons.iter().map(row).collect(),
+            rows: self.evaluation.comparisons.iter().map(row).collect(),
         };
         render::terminal(&table, TerminalStyle::detect())
     }
 
     fn caption(&self) -> String {
         let mut parts = Vec::new();
-        if let Some(found) = &self.calibrated {
+        if let Some(found) = &self.evaluation.calibrated {
             let mut part = format!(
                 "Test accuracy {:.2} %, ECE {:.2} %, NLL {:.4}",
                 100.0 * found.plain.accuracy,
@@ -146,7 +123,7 @@ impl Report {
             }
             parts.push(part);
         }
-        match &self.geometry {
+        match &self.evaluation.geometry {
             Some(Geometry::Whole(found)) => parts.push(format!(
                 "NC1 {:.4}, NC3 {:.4}, NC4 {:.4} on the training split",
                 found.variability.nc1, found.structure.nc3, found.nc4
@@ -159,14 +136,18 @@ impl Report {
             }
             None => {}
         }
-        let smallest = self.risk_coverage.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let smallest = self
+            .evaluation
+            .risk_coverage
+            .iter()
+            .min_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((score, aurc)) = smallest {
             parts.push(format!(
                 "least area under the risk–coverage curve {:.3} % by {score}",
                 100.0 * aurc
             ));
         }
-        if let Some(found) = &self.agreement {
+        if let Some(found) = &self.evaluation.agreement {
             parts.push(format!("densities with and without labels: {found}"));
         }
         let text = parts.join(". ");
@@ -176,12 +157,12 @@ impl Report {
     /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
     /// precision–recall curves are trapezoidal.
     fn openood_csv(&self) -> String {
-        let accuracy = self.calibrated.as_ref();
+        let accuracy = self.evaluation.calibrated.as_ref();
         let accuracy = accuracy.map_or_else(String::new, |found| {
             (100.0 * found.plain.accuracy).to_string()
         });
         let mut text = String::from("score,dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\n");
-        for found in &self.comparisons {
+        for found in &self.evaluation.comparisons {
             let cells = [
                 found.detection.fpr95_ood_positive,
                 found.detection.auroc,
@@ -198,19 +179,15 @@ impl Report {
     }
 }
 
-pub fn write(
-    args: &Args,
-    out: &Path,
-    sets: &Sets,
-    report: &Report,
-    scored: &[&Scored],
-) -> Result<()> {
+pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| {
         format!(
             "cannot create {}; name a writable folder with --out",
             out.display()
         )
     })?;
+    let evaluation = report.evaluation;
+    let skipped = evaluation.skipped();
     replace_json(
         &out.join("scores.json"),
         &Scores {
@@ -218,15 +195,15 @@ pub fn write(
             code_version: CODE_VERSION,
             train: args.train.as_ref().map(|path| path.display().to_string()),
             test: args.test.display().to_string(),
-            l2: sets.test.features.l2(),
-            n_features: sets.test.features.n_features(),
+            l2: test.features.l2(),
+            n_features: test.features.n_features(),
             level: args.level,
-            calibrated: report.calibrated.as_ref(),
-            ood: &report.comparisons,
-            risk_coverage: report.risk_coverage.iter().copied().collect(),
-            geometry: report.geometry.as_ref(),
-            density_agreement: report.agreement.as_ref(),
-            skipped: &report.skipped,
+            calibrated: evaluation.calibrated.as_ref(),
+            ood: &evaluation.comparisons,
+            risk_coverage: evaluation.risk_coverage.iter().copied().collect(),
+            geometry: evaluation.geometry.as_ref(),
+            density_agreement: evaluation.agreement.as_ref(),
+            skipped: &skipped,
             notes: &report.notes,
         },
     )?;
@@ -234,7 +211,7 @@ pub fn write(
     replace(&out.join("scores.csv"), csv.as_bytes())?;
     let samples = replace_with(&out.join("samples.csv"), |file| {
         writeln!(file, "set,score,sample,confidence")?;
-        for set in scored {
+        for set in evaluation.scored() {
             for (score, values) in &set.scores {
                 for (sample, value) in values.iter().enumerate() {
                     writeln!(file, "{},{score},{sample},{value}", set.set)?;
@@ -244,21 +221,4 @@ pub fn write(
         Ok(())
     });
     Ok(samples?)
-}
-
-/// Keeps fitted detectors for `--load`.
-pub fn save(path: &Path, sets: &Sets, fitted: &Fitted) -> Result<()> {
-    let kept = Kept {
-        schema: KEPT.to_owned(),
-        code_version: CODE_VERSION.to_owned(),
-        n_features: sets.test.features.n_features(),
-        l2: sets.test.features.l2(),
-        fitted,
-    };
-    if path.extension().is_some_and(|ending| ending == "json") {
-        return Ok(replace_json(path, &kept)?);
-    }
-    Ok(replace_with(path, |file| {
-        rmp_serde::encode::write_named(file, &kept).map_err(std::io::Error::other)
-    })?)
 }

@@ -1,5 +1,5 @@
 use super::storage::{
-    CandleElement, act, act_tensor, by_type, same_type, shape, stored, tensor_act, tensor_values,
+    CandleElement, act, act_tensor, by_type, same_type, stored, tensor_act, tensor_values,
     to_tensor, values,
 };
 use crate::conv::{Conv, ConvWeights, conv_backward_data, conv_backward_weights, conv_forward};
@@ -32,9 +32,11 @@ fn forward<T: CandleElement>(
     x: (&CpuStorage, &Layout),
     w: (&CpuStorage, &Layout),
 ) -> Result<(CpuStorage, Shape)> {
-    let weights = ConvWeights::<T>::pack(conv, &values::<T>(w.0, w.1)?, T::Param::ONE)
+    let x = act::<T>(x.0, x.1)?;
+    let map = (x.shape().h, x.shape().w);
+    let weights = ConvWeights::<T>::pack(conv, map, &values::<T>(w.0, w.1)?, T::Param::ONE)
         .map_err(Error::wrap)?;
-    let (y, _) = conv_forward(&act::<T>(x.0, x.1)?, &weights, false).map_err(Error::wrap)?;
+    let (y, _) = conv_forward(&x, &weights, false).map_err(Error::wrap)?;
     Ok(stored(&y))
 }
 
@@ -46,10 +48,12 @@ fn backward<T: CandleElement>(
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (xa, dy) = (tensor_act::<T>(x)?, tensor_act::<T>(dy)?);
     let dx = if x.track_op() {
-        let weights = ConvWeights::<T>::pack(conv, &tensor_values::<T>(w)?, T::Param::ONE)
+        let input = xa.shape();
+        let map = (input.h, input.w);
+        let weights = ConvWeights::<T>::pack(conv, map, &tensor_values::<T>(w)?, T::Param::ONE)
             .map_err(Error::wrap)?;
         Some(act_tensor(
-            &conv_backward_data(&dy, &weights, shape(x.shape())?, None).map_err(Error::wrap)?,
+            &conv_backward_data(&dy, &weights, input, None).map_err(Error::wrap)?,
         )?)
     } else {
         None

@@ -1,10 +1,12 @@
-//! Which microkernel serves which element type on which path.
+//! Which kernel serves which element type on which path.
 
+use super::algorithm::Preference;
 use super::geometry::{Direction, Geometry};
-use super::kernel::Store;
-use super::pack::{Exact, PanelLayout, Rounded, pack};
+use super::kernel::{Microkernel, Store};
+use super::pack::{Exact, Packing, PanelLayout, Panels, Rounded, Sink, pack};
 use super::portable::Portable;
-use super::{Conv, gather::gather, outer::weight_gradient};
+use super::winograd::{self, Kernel, Tile};
+use super::{Conv, gather::gather, outer};
 #[cfg(target_arch = "x86_64")]
 use super::{
     amx::{Amx, hardware::Hardware},
@@ -17,26 +19,35 @@ use crate::element::Element;
 use crate::norm::{ChannelStatistics, channel_statistics_on};
 use crate::path::{KernelPath, Level};
 use crate::pool::Buffer;
+use bytemuck::Pod;
 use half::bf16;
 use std::marker::PhantomData;
 
 /// Convolution of an element type: implemented for the three types of [`Element`], called by the functions of this module.
 #[doc(hidden)]
 pub trait ConvElement: Sized {
-    /// Packed weights.
-    type Panels: Send + Sync;
+    /// Packed weights of one direction.
+    type Packed: Send + Sync;
 
-    /// Memory for packed weights.
-    fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Self::Panels;
+    /// The tiles of Winograd's algorithm that suit the type on a path, if any.
+    fn preference(path: KernelPath) -> Option<Preference>;
 
-    /// Packs scaled master weights into the panels of both directions.
+    /// Memory for packed weights, for the direct kernels or for tiles.
+    fn memory(
+        path: KernelPath,
+        conv: Conv,
+        direction: Direction,
+        tile: Option<Tile>,
+    ) -> Self::Packed;
+
+    /// Packs scaled master weights for both directions.
     fn pack(
         path: KernelPath,
         conv: Conv,
         oihw: &[<Self as Element>::Param],
         scale: <Self as Element>::Param,
-        forward: &mut Self::Panels,
-        to_input: &mut Self::Panels,
+        forward: &mut Self::Packed,
+        to_input: &mut Self::Packed,
     ) where
         Self: Element;
 
@@ -45,7 +56,7 @@ pub trait ConvElement: Sized {
         path: KernelPath,
         geometry: &Geometry,
         source: &Act<Self>,
-        panels: &Self::Panels,
+        weights: &Self::Packed,
         out: &mut Act<Self>,
         store: Store,
     ) -> Option<ChannelStatistics<<Self as Element>::Param>>
@@ -55,6 +66,7 @@ pub trait ConvElement: Sized {
     /// Gradient to the weights times `scale`.
     fn weight_gradient(
         path: KernelPath,
+        tile: Option<Tile>,
         conv: Conv,
         x: &Act<Self>,
         dy: &Act<Self>,
@@ -64,7 +76,103 @@ pub trait ConvElement: Sized {
         Self: Element;
 }
 
-/// Calls `$function` with the microkernel of a real type on a path.
+/// Packed weights of one direction: panels for the direct kernels, or their transforms.
+#[doc(hidden)]
+pub struct Packed<S: Pod> {
+    tile: Option<Tile>,
+    data: Buffer<S>,
+}
+
+impl<S: Pod> Packed<S> {
+    /// Panels for the direct kernels.
+    pub(super) fn direct(data: Buffer<S>) -> Self {
+        Self { tile: None, data }
+    }
+}
+
+/// A path's kernels for an element type, direct and Winograd.
+trait Kernels<E: Element>: Microkernel<E = E> + Kernel<E = E> {}
+
+impl<E: Element, K: Microkernel<E = E> + Kernel<E = E>> Kernels<E> for K {}
+
+/// Memory for weights that `K` multiplies.
+fn memory<E: Element, K: Kernels<E>>(
+    _: K,
+    conv: Conv,
+    direction: Direction,
+    tile: Option<Tile>,
+) -> Packed<E> {
+    let len = match tile {
+        None => PanelLayout::new(conv, direction, <K as Microkernel>::GROUP).len(),
+        Some(tile) => tile.weight_len::<K>(conv, direction),
+    };
+    Packed {
+        tile,
+        data: Buffer::dirty(len),
+    }
+}
+
+/// Packs scaled master weights as `kernel` reads them; those for the direct kernels as `D` says.
+fn pack_for<E: Element, K: Kernels<E>, D: Packing<Master = E::Param, Stored = E>>(
+    kernel: K,
+    kind: D,
+    level: Level,
+    conv: Conv,
+    oihw: &[E::Param],
+    scale: E::Param,
+    [forward, to_input]: [&mut Packed<E>; 2],
+) {
+    fn sink<'a, E: Element, K: Kernels<E> + 'a, D: Packing<Master = E::Param, Stored = E> + 'a>(
+        (kernel, kind): (K, D),
+        level: Level,
+        conv: Conv,
+        direction: Direction,
+        packed: &'a mut Packed<E>,
+    ) -> Box<dyn Sink<E::Param> + 'a> {
+        match packed.tile {
+            None => Box::new(Panels::new(kind, level, conv, direction, &mut packed.data)),
+            Some(tile) => winograd::transforming(kernel, tile, conv, direction, &mut packed.data),
+        }
+    }
+    let forward = sink::<E, K, D>((kernel, kind), level, conv, Direction::Forward, forward);
+    let to_input = sink::<E, K, D>((kernel, kind), level, conv, Direction::ToInput, to_input);
+    pack(level, conv, oihw, scale, &*forward, &*to_input);
+}
+
+fn multiply<E: Element, K: Kernels<E>>(
+    kernel: K,
+    level: Level,
+    geometry: &Geometry,
+    source: &Act<E>,
+    weights: &Packed<E>,
+    out: &mut Act<E>,
+    store: Store,
+) -> Option<ChannelStatistics<E::Param>> {
+    match weights.tile.filter(|_| !geometry.target.is_empty()) {
+        None => gather(kernel, level, geometry, source, &weights.data, out, store),
+        Some(tile) => {
+            let side = (geometry.conv, geometry.direction);
+            winograd::multiply(kernel, tile, side, source, &weights.data, out, store)
+        }
+    }
+}
+
+fn weight_gradient<E: Element, K: Kernels<E>>(
+    kernel: K,
+    tile: Option<Tile>,
+    conv: Conv,
+    x: &Act<E>,
+    dy: &Act<E>,
+    scale: E::Param,
+    dw: &mut [E::Param],
+) {
+    match tile {
+        None => outer::weight_gradient(kernel, conv, x, dy, scale, dw),
+        Some(tile) => winograd::weight_gradient(kernel, tile, conv, x, dy, scale, dw),
+    }
+}
+
+/// Calls `$function` with the kernels of a real type on a path.
 macro_rules! on_f64 {
     ($path:expr, $function:ident ( $($argument:expr),* )) => {
         $function(Portable::<f64>::new($path.level()), $($argument),*)
@@ -86,12 +194,21 @@ macro_rules! on_f32 {
 }
 
 macro_rules! real_convolution {
-    ($type:ident, $dispatch:ident) => {
+    ($type:ident, $dispatch:ident, $preference:expr) => {
         impl ConvElement for $type {
-            type Panels = Buffer<$type>;
+            type Packed = Packed<$type>;
 
-            fn panels(_path: KernelPath, conv: Conv, direction: Direction) -> Self::Panels {
-                Buffer::dirty(PanelLayout::new(conv, direction, 1).len())
+            fn preference(_path: KernelPath) -> Option<Preference> {
+                $preference
+            }
+
+            fn memory(
+                path: KernelPath,
+                conv: Conv,
+                direction: Direction,
+                tile: Option<Tile>,
+            ) -> Self::Packed {
+                $dispatch!(path, memory(conv, direction, tile))
             }
 
             fn pack(
@@ -99,69 +216,90 @@ macro_rules! real_convolution {
                 conv: Conv,
                 oihw: &[$type],
                 scale: $type,
-                forward: &mut Self::Panels,
-                to_input: &mut Self::Panels,
+                forward: &mut Self::Packed,
+                to_input: &mut Self::Packed,
             ) {
-                pack(
-                    Exact(PhantomData),
-                    path.level(),
-                    conv,
-                    oihw,
-                    scale,
-                    forward,
-                    to_input,
-                );
+                let exact = Exact(PhantomData);
+                let both = [forward, to_input];
+                $dispatch!(path, pack_for(exact, path.level(), conv, oihw, scale, both));
             }
 
             fn multiply(
                 path: KernelPath,
                 geometry: &Geometry,
                 source: &Act<$type>,
-                panels: &Self::Panels,
+                weights: &Self::Packed,
                 out: &mut Act<$type>,
                 store: Store,
             ) -> Option<ChannelStatistics<$type>> {
                 $dispatch!(
                     path,
-                    gather(path.level(), geometry, source, panels, out, store)
+                    multiply(path.level(), geometry, source, weights, out, store)
                 )
             }
 
             fn weight_gradient(
                 path: KernelPath,
+                tile: Option<Tile>,
                 conv: Conv,
                 x: &Act<$type>,
                 dy: &Act<$type>,
                 scale: $type,
                 dw: &mut [$type],
             ) {
-                $dispatch!(path, weight_gradient(conv, x, dy, scale, dw));
+                $dispatch!(path, weight_gradient(tile, conv, x, dy, scale, dw));
             }
         }
     };
 }
-real_convolution!(f32, on_f32);
-real_convolution!(f64, on_f64);
 
-/// bf16 weights: as pairs where the machine multiplies pairs, else rounded to bf16 but stored and multiplied as f32.
-pub enum Bf16Panels {
+/// F(4×4) in all directions: with its points it errs little more than the direct kernel.
+const FOUR: Preference = Preference {
+    forward: Tile::Four,
+    backward: Tile::Four,
+};
+
+real_convolution!(f32, on_f32, Some(FOUR));
+// There to check the others.
+real_convolution!(f64, on_f64, None);
+
+/// bf16 weights: in pairs where the machine multiplies pairs, else as f32 (those of the direct kernels rounded to bf16).
+pub enum Bf16Packed {
     /// f32.
-    Wide(Buffer<f32>),
+    Wide(Packed<f32>),
     /// Pairs along the source channels.
     #[cfg(target_arch = "x86_64")]
-    Pairs(Buffer<bf16>),
+    Pairs(Packed<bf16>),
 }
 
 impl ConvElement for bf16 {
-    type Panels = Bf16Panels;
+    type Packed = Bf16Packed;
 
-    fn panels(path: KernelPath, conv: Conv, direction: Direction) -> Bf16Panels {
+    fn preference(path: KernelPath) -> Option<Preference> {
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::AmxBf16 => None,
+            #[cfg(target_arch = "x86_64")]
+            KernelPath::Avx512Bf16 => Some(Preference {
+                forward: Tile::Two,
+                backward: Tile::Four,
+            }),
+            _ => Some(FOUR),
+        }
+    }
+
+    fn memory(
+        path: KernelPath,
+        conv: Conv,
+        direction: Direction,
+        tile: Option<Tile>,
+    ) -> Bf16Packed {
         match path {
             #[cfg(target_arch = "x86_64")]
             KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
-                Bf16Panels::Pairs(Buffer::dirty(PanelLayout::new(conv, direction, 2).len()))
+                Bf16Packed::Pairs(memory(Avx512::<Pairs>::new(), conv, direction, tile))
             }
-            _ => Bf16Panels::Wide(f32::panels(path, conv, direction)),
+            _ => Bf16Packed::Wide(f32::memory(path, conv, direction, tile)),
         }
     }
 
@@ -170,17 +308,19 @@ impl ConvElement for bf16 {
         conv: Conv,
         oihw: &[f32],
         scale: f32,
-        forward: &mut Bf16Panels,
-        to_input: &mut Bf16Panels,
+        forward: &mut Bf16Packed,
+        to_input: &mut Bf16Packed,
     ) {
         let level = path.level();
         match (forward, to_input) {
-            (Bf16Panels::Wide(forward), Bf16Panels::Wide(to_input)) => {
-                pack(Rounded, level, conv, oihw, scale, forward, to_input);
+            (Bf16Packed::Wide(forward), Bf16Packed::Wide(to_input)) => {
+                let both = [forward, to_input];
+                on_f32!(path, pack_for(Rounded, level, conv, oihw, scale, both));
             }
             #[cfg(target_arch = "x86_64")]
-            (Bf16Panels::Pairs(forward), Bf16Panels::Pairs(to_input)) => {
-                pack(Paired, level, conv, oihw, scale, forward, to_input);
+            (Bf16Packed::Pairs(forward), Bf16Packed::Pairs(to_input)) => {
+                let (kernel, both) = (Avx512::<Pairs>::new(), [forward, to_input]);
+                pack_for(kernel, Paired, level, conv, oihw, scale, both);
             }
             #[cfg(target_arch = "x86_64")]
             _ => unreachable!("both directions are packed for one path"),
@@ -191,30 +331,23 @@ impl ConvElement for bf16 {
         path: KernelPath,
         geometry: &Geometry,
         source: &Act<bf16>,
-        panels: &Bf16Panels,
+        weights: &Bf16Packed,
         out: &mut Act<bf16>,
         store: Store,
     ) -> Option<ChannelStatistics<f32>> {
-        match panels {
+        match weights {
             #[cfg(target_arch = "x86_64")]
-            Bf16Panels::Pairs(panels) => {
+            Bf16Packed::Pairs(weights) => {
                 let level = path.level();
-                if path == KernelPath::AmxBf16 {
+                if path == KernelPath::AmxBf16 && weights.tile.is_none() {
                     let kernel = Amx::<Hardware>::for_channels(source.shape().c);
-                    gather(kernel, level, geometry, source, panels, out, store)
+                    gather(kernel, level, geometry, source, &weights.data, out, store)
                 } else {
-                    gather(
-                        Avx512::<Pairs>::new(),
-                        level,
-                        geometry,
-                        source,
-                        panels,
-                        out,
-                        store,
-                    )
+                    let kernel = Avx512::<Pairs>::new();
+                    multiply(kernel, level, geometry, source, weights, out, store)
                 }
             }
-            Bf16Panels::Wide(panels) => {
+            Bf16Packed::Wide(weights) => {
                 let mut wide = if store == Store::Add {
                     out.convert::<f32>()
                 } else {
@@ -229,7 +362,7 @@ impl ConvElement for bf16 {
                     path,
                     geometry,
                     &source.convert(),
-                    panels,
+                    weights,
                     &mut wide,
                     wide_store,
                 );
@@ -241,6 +374,7 @@ impl ConvElement for bf16 {
 
     fn weight_gradient(
         path: KernelPath,
+        tile: Option<Tile>,
         conv: Conv,
         x: &Act<bf16>,
         dy: &Act<bf16>,
@@ -249,14 +383,14 @@ impl ConvElement for bf16 {
     ) {
         match path {
             #[cfg(target_arch = "x86_64")]
-            KernelPath::AmxBf16 => {
-                weight_gradient(Amx::<Hardware>::for_images(), conv, x, dy, scale, dw)
+            KernelPath::AmxBf16 if tile.is_none() => {
+                outer::weight_gradient(Amx::<Hardware>::for_images(), conv, x, dy, scale, dw)
             }
             #[cfg(target_arch = "x86_64")]
-            KernelPath::Avx512Bf16 => {
-                weight_gradient(Avx512::<Pairs>::new(), conv, x, dy, scale, dw)
+            KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
+                weight_gradient(Avx512::<Pairs>::new(), tile, conv, x, dy, scale, dw)
             }
-            _ => f32::weight_gradient(path, conv, &x.convert(), &dy.convert(), scale, dw),
+            _ => f32::weight_gradient(path, tile, conv, &x.convert(), &dy.convert(), scale, dw),
         }
     }
 }

@@ -12,6 +12,16 @@ pub enum Direction {
     ToInput,
 }
 
+impl Direction {
+    /// Channels of the source and of the target.
+    pub(crate) fn channels(self, conv: Conv) -> (usize, usize) {
+        match self {
+            Self::Forward => (conv.in_channels, conv.out_channels),
+            Self::ToInput => (conv.out_channels, conv.in_channels),
+        }
+    }
+}
+
 /// One filter tap of a target pixel: where its source rows begin, and which tap it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tap {

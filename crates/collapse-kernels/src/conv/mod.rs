@@ -4,8 +4,9 @@
 //! sum of matrix products gathered tap by tap: no im2col, no padded copy, and taps that fall into the zero
 //! padding are never multiplied. The gradient to the input is the same gathering with the taps inverted
 //! ([`geometry`]); a stride inserts no zeros. The drivers ([`gather`], [`outer`]) own loops, caches and threads; the
-//! microkernels own registers.
+//! microkernels own registers. [`winograd`] does the same sums with fewer multiplications; [`algorithm`] says when.
 
+mod algorithm;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
@@ -19,10 +20,14 @@ mod kernel;
 mod outer;
 mod pack;
 mod portable;
+mod winograd;
 
+pub use algorithm::{
+    CONVOLUTION_VARIABLE, ConvolutionAlgorithm, convolution_algorithm, with_convolution,
+};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use amx::hardware::{TileSession, tile_products};
-pub(crate) use element::ConvElement;
+pub(crate) use element::{ConvElement, Packed};
 
 use crate::act::{Act, LANES, Shape};
 use crate::element::{Element, Float};
@@ -32,8 +37,7 @@ use crate::path::{KernelPath, kernel_path};
 use crate::pool::Buffer;
 use geometry::{Direction, Geometry};
 use kernel::Store;
-use pack::{Exact, PanelLayout, pack_panel};
-use std::marker::PhantomData;
+use pack::{PanelLayout, pack_panel};
 
 /// A convolution without bias, zero-padded by `kernel / 2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,30 +126,38 @@ impl Conv {
     }
 }
 
-/// Weights in the order the microkernels of one path read them, for the forward pass and for the gradient to the input.
+/// Weights in the order the kernels of one path read them, or their transforms, for the forward pass and for the gradient to the input.
 pub struct ConvWeights<T: Element> {
     conv: Conv,
     path: KernelPath,
-    forward: T::Panels,
-    backward: T::Panels,
+    forward: T::Packed,
+    to_input: T::Packed,
 }
 
 impl<T: Element> ConvWeights<T> {
     /// Packs master weights, `oihw` row-major [out, in, kernel, kernel], each times `scale` (1, or the factor of
-    /// spectral normalisation), for the path in force.
+    /// spectral normalisation), for the path and the algorithm in force.
+    ///
+    /// `map` is the height and width of the input they will meet, which decides the algorithm (see [`ConvolutionAlgorithm`]); any other
+    /// map is served as well, if perhaps not as fast.
     ///
     /// # Errors
-    /// If the slice does not have `conv.weight_len()` elements or the path variable is wrong.
-    pub fn pack(conv: Conv, oihw: &[T::Param], scale: T::Param) -> Result<Self> {
+    /// If the slice does not have `conv.weight_len()` elements or an environment variable is wrong.
+    pub fn pack(
+        conv: Conv,
+        map: (usize, usize),
+        oihw: &[T::Param],
+        scale: T::Param,
+    ) -> Result<Self> {
         conv.check()?;
         check_len("the convolution weights", oihw.len(), conv.weight_len())?;
         let path = kernel_path()?;
-        let panels = |direction| T::panels(path, conv, direction);
+        let [forward, backward] = convolution_algorithm()?.tiles(conv, map, T::preference(path));
         let mut packed = Self {
             conv,
             path,
-            forward: panels(Direction::Forward),
-            backward: panels(Direction::ToInput),
+            forward: T::memory(path, conv, Direction::Forward, forward),
+            to_input: T::memory(path, conv, Direction::ToInput, backward),
         };
         packed.repack(oihw, scale)?;
         Ok(packed)
@@ -167,7 +179,7 @@ impl<T: Element> ConvWeights<T> {
             oihw,
             scale,
             &mut self.forward,
-            &mut self.backward,
+            &mut self.to_input,
         );
         Ok(())
     }
@@ -201,21 +213,13 @@ pub(crate) fn patches_times_panel<P: Float>(
     patches: &Act<P>,
 ) -> Result<Act<P>> {
     let mut weights = Buffer::dirty(PanelLayout::new(conv, direction, 1).panel_len());
-    let exact = Exact(PhantomData);
-    pack_panel(
-        exact,
-        path.level(),
-        conv,
-        direction,
-        panel,
-        oihw,
-        &mut weights,
-    );
+    pack_panel(path.level(), conv, direction, panel, oihw, &mut weights);
     // Real weights are packed without padding between taps, so that all taps together are the channels of a 1×1 convolution.
     let product = Conv::new(patches.shape().c, LANES, 1, 1)?;
     let target = patches.shape().with_channels(LANES);
     let geometry = Geometry::new(product, Direction::Forward, patches.shape(), target);
     let mut out = Act::dirty(target);
+    let weights = Packed::direct(weights);
     P::multiply(path, &geometry, patches, &weights, &mut out, Store::Write);
     Ok(out)
 }
@@ -272,7 +276,7 @@ pub fn conv_backward_data<T: Element>(
     let mut dx = accumulate.unwrap_or_else(|| Act::dirty(input));
     check_shape("the gradient to add to", dx.shape(), input)?;
     let geometry = Geometry::new(w.conv, Direction::ToInput, dy.shape(), input);
-    T::multiply(path, &geometry, dy, &w.backward, &mut dx, store);
+    T::multiply(path, &geometry, dy, &w.to_input, &mut dx, store);
     Ok(dx)
 }
 
@@ -299,7 +303,10 @@ pub fn conv_backward_weights<T: Element>(
     if x.shape().is_empty() {
         dw.fill(T::Param::ZERO);
     } else {
-        T::weight_gradient(kernel_path()?, conv, x, dy, scale, dw);
+        let path = kernel_path()?;
+        let map = algorithm::map(x.shape());
+        let [_, tile] = convolution_algorithm()?.tiles(conv, map, T::preference(path));
+        T::weight_gradient(path, tile, conv, x, dy, scale, dw);
     }
     Ok(())
 }

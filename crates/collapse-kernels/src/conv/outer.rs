@@ -10,6 +10,7 @@ use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE};
 use crate::act::{Act, LANES};
 use crate::element::{Element, Float};
 use crate::pool::Buffer;
+use crate::shared::SharedMut;
 use rayon::prelude::*;
 
 /// Bytes of a packed input row to aim at.
@@ -273,33 +274,49 @@ fn scatter<P: Float>(
     dw: &mut [P],
 ) {
     let taps = conv.taps();
-    let row = conv.in_channels * taps;
-    dw.par_chunks_mut(LANES * row)
-        .enumerate()
-        .for_each(|(panel, dw)| {
-            let (group, b) = (panel / division.per_group, panel % division.per_group);
-            // [out][in][tap] of one tile, so that both sides are walked in order.
-            let mut block = [P::ZERO; TILE * MAX_TAPS];
-            for a in 0..division.x_panels {
-                for tap in 0..taps {
-                    let mut sums = [P::ZERO; TILE];
-                    let tile = (tap * division.x_panels + a) * division.per_group + b;
-                    for split in 0..division.splits {
-                        let part = &partial
-                            [(split * division.groups + group) * job_len + tile * TILE..][..TILE];
-                        sums.iter_mut().zip(part).for_each(|(s, &p)| *s += p);
-                    }
-                    for (i, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
-                        for (o, &sum) in sums.iter().enumerate() {
-                            block[(o * LANES + i) * taps + tap] = sum * scale;
-                        }
-                    }
-                }
-                let len = LANES.min(conv.in_channels - a * LANES) * taps;
-                for (o, dw) in dw.chunks_exact_mut(row).enumerate() {
-                    dw[a * LANES * taps..][..len]
-                        .copy_from_slice(&block[o * LANES * taps..][..len]);
+    let dw = SharedMut::new(dw);
+    (0..division.dy_panels).into_par_iter().for_each(|panel| {
+        let (group, b) = (panel / division.per_group, panel % division.per_group);
+        for a in 0..division.x_panels {
+            let mut sums = [[P::ZERO; LANES]; LANES * MAX_TAPS];
+            for tap in 0..taps {
+                let sums = &mut sums.as_flattened_mut()[tap * TILE..][..TILE];
+                let tile = (tap * division.x_panels + a) * division.per_group + b;
+                for split in 0..division.splits {
+                    let part = &partial
+                        [(split * division.groups + group) * job_len + tile * TILE..][..TILE];
+                    sums.iter_mut().zip(part).for_each(|(s, &p)| *s += p);
                 }
             }
-        });
+            write_weights(conv, (a, panel), scale, &sums, &dw);
+        }
+    });
+}
+
+/// Writes the gradient of sixteen input by sixteen output channels, `sums` = `[tap][input channel][output channel]`, times `scale` into
+/// `dw` = `[out][in][tap]`. Tasks that do so at the same time have panels of their own.
+pub(super) fn write_weights<P: Float>(
+    conv: Conv,
+    (x_panel, dy_panel): (usize, usize),
+    scale: P,
+    sums: &[[P; LANES]; LANES * MAX_TAPS],
+    dw: &SharedMut<'_, P>,
+) {
+    let taps = conv.taps();
+    // [out][in][tap], so that both sides are walked in order.
+    let mut block = [P::ZERO; TILE * MAX_TAPS];
+    for (k, sums) in sums.iter().enumerate().take(taps * LANES) {
+        let (tap, i) = (k / LANES, k % LANES);
+        for (o, &sum) in sums.iter().enumerate() {
+            block[(o * LANES + i) * taps + tap] = sum * scale;
+        }
+    }
+    let (first_in, first_out) = (x_panel * LANES, dy_panel * LANES);
+    let len = LANES.min(conv.in_channels - first_in) * taps;
+    for o in 0..LANES.min(conv.out_channels - first_out) {
+        let at = ((first_out + o) * conv.in_channels + first_in) * taps;
+        // SAFETY: the task's own panels.
+        let dw = unsafe { dw.slice(at, len) };
+        dw.copy_from_slice(&block[o * LANES * taps..][..len]);
+    }
 }

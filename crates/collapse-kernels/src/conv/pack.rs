@@ -26,10 +26,7 @@ pub(crate) struct PanelLayout {
 
 impl PanelLayout {
     pub(crate) fn new(conv: Conv, direction: Direction, group: usize) -> Self {
-        let (source, target) = match direction {
-            Direction::Forward => (conv.in_channels, conv.out_channels),
-            Direction::ToInput => (conv.out_channels, conv.in_channels),
-        };
+        let (source, target) = direction.channels(conv);
         let depth = if group == 1 {
             source
         } else {
@@ -56,7 +53,7 @@ impl PanelLayout {
 }
 
 /// What becomes of a master weight in a panel.
-pub(crate) trait Packed: Copy + Sync {
+pub(crate) trait Packing: Copy + Sync {
     type Master: Float;
     type Stored: bytemuck::Pod + Send + Sync;
     /// Source channels multiplied together.
@@ -78,7 +75,7 @@ pub(crate) struct Rounded;
 #[derive(Clone, Copy)]
 pub(crate) struct Paired;
 
-impl<P: Float> Packed for Exact<P> {
+impl<P: Float> Packing for Exact<P> {
     type Master = P;
     type Stored = P;
     const GROUP: usize = 1;
@@ -89,7 +86,7 @@ impl<P: Float> Packed for Exact<P> {
     }
 }
 
-impl Packed for Rounded {
+impl Packing for Rounded {
     type Master = f32;
     type Stored = f32;
     const GROUP: usize = 1;
@@ -101,7 +98,7 @@ impl Packed for Rounded {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Packed for Paired {
+impl Packing for Paired {
     type Master = f32;
     type Stored = bf16;
     const GROUP: usize = 2;
@@ -112,114 +109,130 @@ impl Packed for Paired {
     }
 }
 
-/// Writes `scale · weight` of every weight into the panels of both directions, zeros elsewhere.
-pub(crate) fn pack<K: Packed>(
-    kind: K,
+/// All taps of sixteen source by sixteen target channels, `[tap][source][target]`; zeros where there is no such channel or tap.
+pub(crate) struct Squares<P> {
+    pub(crate) taps: [[[P; LANES]; LANES]; MAX_TAPS],
+    /// Real source channels among the sixteen.
+    pub(crate) sources: usize,
+}
+
+impl<P: Float> Squares<P> {
+    fn new() -> Self {
+        Self {
+            taps: [[[P::ZERO; LANES]; LANES]; MAX_TAPS],
+            sources: 0,
+        }
+    }
+}
+
+/// What receives the weights of one direction, sixteen by sixteen channels at a time, from several threads: each pair of panels once.
+pub(crate) trait Sink<P>: Sync {
+    /// Takes the squares of a source and a target panel.
+    fn take(&self, source: usize, target: usize, squares: &Squares<P>);
+}
+
+/// Hands `scale · weight` of every weight to the sinks of both directions.
+pub(crate) fn pack<P: Float>(
     level: Level,
     conv: Conv,
-    oihw: &[K::Master],
-    scale: K::Master,
-    forward: &mut [K::Stored],
-    to_input: &mut [K::Stored],
+    oihw: &[P],
+    scale: P,
+    forward: &dyn Sink<P>,
+    to_input: &dyn Sink<P>,
 ) {
     const WEIGHTS_PER_TASK: usize = 16 * 1024;
-    let layouts = Layouts::new::<K>(conv);
-    let (forward, to_input) = (SharedMut::new(forward), SharedMut::new(to_input));
-    (0..layouts.forward.panels)
+    let (out_panels, in_panels) = (
+        conv.out_channels.div_ceil(LANES),
+        conv.in_channels.div_ceil(LANES),
+    );
+    let panel_len = conv.taps() * conv.in_channels * LANES;
+    (0..out_panels)
         .into_par_iter()
-        .with_min_len((WEIGHTS_PER_TASK / layouts.forward.panel_len()).max(1))
+        .with_min_len((WEIGHTS_PER_TASK / panel_len).max(1))
         .for_each(|p| {
-            let forward = Target::new(&forward, p * layouts.forward.panel_len());
-            for q in 0..layouts.to_input.panels {
-                let to_input = Target::new(&to_input, q * layouts.to_input.panel_len());
-                block(
-                    level,
-                    kind,
-                    conv,
-                    &layouts,
-                    oihw,
-                    scale,
-                    (p, q),
-                    Some(forward),
-                    Some(to_input),
-                );
+            let (mut squares, mut turned) = (Squares::new(), Squares::new());
+            for q in 0..in_panels {
+                read(level, conv, oihw, scale, (p, q), &mut squares);
+                forward.take(q, p, &squares);
+                transpose(level, conv, p, &squares, &mut turned);
+                to_input.take(p, q, &turned);
             }
         });
 }
 
 /// Writes one panel of one direction, unscaled: as [`pack`] does.
-pub(crate) fn pack_panel<K: Packed>(
-    kind: K,
+pub(crate) fn pack_panel<P: Float>(
     level: Level,
     conv: Conv,
     direction: Direction,
     index: usize,
-    oihw: &[K::Master],
-    panel: &mut [K::Stored],
+    oihw: &[P],
+    panel: &mut [P],
 ) {
-    let layouts = Layouts::new::<K>(conv);
-    let panel = SharedMut::new(panel);
-    let target = Some(Target::new(&panel, 0));
-    let one = K::Master::ONE;
+    let sink = Panels::new(Exact(PhantomData), level, conv, direction, panel);
+    let (mut squares, mut turned) = (Squares::new(), Squares::new());
     match direction {
-        Direction::Forward => (0..layouts.to_input.panels).for_each(|q| {
-            block(
-                level,
-                kind,
-                conv,
-                &layouts,
-                oihw,
-                one,
-                (index, q),
-                target,
-                None,
-            )
+        Direction::Forward => (0..conv.in_channels.div_ceil(LANES)).for_each(|q| {
+            read(level, conv, oihw, P::ONE, (index, q), &mut squares);
+            sink.take(q, 0, &squares);
         }),
-        Direction::ToInput => (0..layouts.forward.panels).for_each(|p| {
-            block(
-                level,
-                kind,
-                conv,
-                &layouts,
-                oihw,
-                one,
-                (p, index),
-                None,
-                target,
-            )
+        Direction::ToInput => (0..conv.out_channels.div_ceil(LANES)).for_each(|p| {
+            read(level, conv, oihw, P::ONE, (p, index), &mut squares);
+            transpose(level, conv, p, &squares, &mut turned);
+            sink.take(p, 0, &turned);
         }),
     }
 }
 
-/// A panel in memory that tasks share; a task writes the rows of its own output channels, and those of no other.
-#[derive(Clone, Copy)]
-struct Target<'a, S> {
-    memory: &'a SharedMut<'a, S>,
-    panel: usize,
+/// The panels of the direct kernels.
+pub(crate) struct Panels<'a, K: Packing> {
+    kind: K,
+    level: Level,
+    layout: PanelLayout,
+    memory: SharedMut<'a, K::Stored>,
 }
 
-impl<'a, S: bytemuck::Pod> Target<'a, S> {
-    fn new(memory: &'a SharedMut<'a, S>, panel: usize) -> Self {
-        Self { memory, panel }
+impl<'a, K: Packing> Panels<'a, K> {
+    pub(crate) fn new(
+        kind: K,
+        level: Level,
+        conv: Conv,
+        direction: Direction,
+        memory: &'a mut [K::Stored],
+    ) -> Self {
+        Self {
+            kind,
+            level,
+            layout: PanelLayout::new(conv, direction, K::GROUP),
+            memory: SharedMut::new(memory),
+        }
     }
+}
 
-    /// Source × target channels in the order of the panel, `real` source channels of them; rows of padding exist where rows are
-    /// multiplied in groups.
-    #[inline(always)]
-    fn store<K: Packed<Stored = S>>(
-        &self,
-        start: usize,
-        square: &[[K::Master; LANES]; LANES],
-        real: usize,
-    ) {
-        let rows = if K::GROUP == 1 { real } else { LANES };
-        // SAFETY: rows of this task, says the type's promise.
-        let target = unsafe { self.memory.slice(self.panel + start, rows * LANES) };
-        for (rows, target) in square
-            .chunks_exact(K::GROUP)
-            .zip(target.chunks_exact_mut(LANES * K::GROUP))
-        {
-            for (j, group) in target.chunks_exact_mut(K::GROUP).enumerate() {
+impl<K: Packing> Sink<K::Master> for Panels<'_, K> {
+    fn take(&self, source: usize, target: usize, squares: &Squares<K::Master>) {
+        // Rows of padding exist where rows are multiplied in groups.
+        let rows = if K::GROUP == 1 {
+            squares.sources
+        } else {
+            LANES
+        };
+        for (tap, square) in squares.taps.iter().take(self.layout.taps).enumerate() {
+            let start = target * self.layout.panel_len()
+                + tap * self.layout.tap_len()
+                + source * LANES * LANES;
+            // SAFETY: the rows of these channels, which come once.
+            let rows = unsafe { self.memory.slice(start, rows * LANES) };
+            store(self.level, self.kind, square, rows);
+        }
+    }
+}
+
+multiversion! {
+    /// Source × target channels in the order of the panel.
+    fn store<'a, K: Packing>(_kind: K, square: &[[K::Master; LANES]; LANES], panel: &'a mut [K::Stored]) {
+        for (rows, panel) in square.chunks_exact(K::GROUP).zip(panel.chunks_exact_mut(LANES * K::GROUP)) {
+            for (j, group) in panel.chunks_exact_mut(K::GROUP).enumerate() {
                 for (row, value) in rows.iter().zip(group) {
                     *value = K::narrow(row[j]);
                 }
@@ -228,31 +241,14 @@ impl<'a, S: bytemuck::Pod> Target<'a, S> {
     }
 }
 
-struct Layouts {
-    forward: PanelLayout,
-    to_input: PanelLayout,
-}
-
-impl Layouts {
-    fn new<K: Packed>(conv: Conv) -> Self {
-        Self {
-            forward: PanelLayout::new(conv, Direction::Forward, K::GROUP),
-            to_input: PanelLayout::new(conv, Direction::ToInput, K::GROUP),
-        }
-    }
-}
-
 multiversion! {
-    /// All taps of sixteen output channels by sixteen input channels, into the panels that `place` numbers.
-    fn block<'a, K: Packed>(
-        _kind: K,
+    /// The weights of sixteen output channels by sixteen input channels, as the forward pass sees them.
+    fn read<'a, P: Float>(
         conv: Conv,
-        layouts: &Layouts,
-        oihw: &[K::Master],
-        scale: K::Master,
+        oihw: &'a [P],
+        scale: P,
         place: (usize, usize),
-        forward: Option<Target<'a, K::Stored>>,
-        to_input: Option<Target<'a, K::Stored>>,
+        squares: &mut Squares<P>,
     ) {
         let taps = conv.taps();
         let (first_out, first_in) = (place.0 * LANES, place.1 * LANES);
@@ -260,7 +256,7 @@ multiversion! {
         let inputs = LANES.min(conv.in_channels - first_in);
 
         // Read in one go, with nothing between that would keep the memory waiting.
-        let mut rows = [[K::Master::ZERO; LANES * MAX_TAPS]; LANES];
+        let mut rows = [[P::ZERO; LANES * MAX_TAPS]; LANES];
         for (o, row) in rows[..outputs].iter_mut().enumerate() {
             let start = ((first_out + o) * conv.in_channels + first_in) * taps;
             for (value, &weight) in row.iter_mut().zip(&oihw[start..][..inputs * taps]) {
@@ -268,29 +264,30 @@ multiversion! {
             }
         }
         // Input channels and taps of an output channel follow each other in memory: transposed, a row for each.
-        let mut columns = [[K::Master::ZERO; LANES]; LANES * MAX_TAPS];
+        let mut columns = [[P::ZERO; LANES]; LANES * MAX_TAPS];
         for first in (0..inputs * taps).step_by(LANES) {
-            let mut square = [[K::Master::ZERO; LANES]; LANES];
+            let mut square = [[P::ZERO; LANES]; LANES];
             for (square, row) in square.iter_mut().zip(&rows) {
                 square.copy_from_slice(&row[first..][..LANES]);
             }
             columns[first..][..LANES].copy_from_slice(&transposed(&square));
         }
-
-        for tap in 0..taps {
-            let mut square = [[K::Master::ZERO; LANES]; LANES];
+        for (tap, square) in squares.taps[..taps].iter_mut().enumerate() {
             for (i, row) in square.iter_mut().enumerate() {
                 *row = columns[i * taps + tap];
             }
-            if let Some(panel) = forward {
-                let start = tap * layouts.forward.tap_len() + first_in * LANES;
-                panel.store::<K>(start, &square, inputs);
-            }
-            if let Some(panel) = to_input {
-                let start = tap * layouts.to_input.tap_len() + first_out * LANES;
-                panel.store::<K>(start, &transposed(&square), outputs);
-            }
         }
+        squares.sources = inputs;
+    }
+}
+
+multiversion! {
+    /// As the gradient to the input sees the weights of an output panel.
+    fn transpose<'a, P: Float>(conv: Conv, panel: usize, squares: &'a Squares<P>, turned: &mut Squares<P>) {
+        for (to, from) in turned.taps[..conv.taps()].iter_mut().zip(&squares.taps) {
+            *to = transposed(from);
+        }
+        turned.sources = LANES.min(conv.out_channels - panel * LANES);
     }
 }
 

@@ -27,6 +27,10 @@ impl<P> Portable<P> {
             element: PhantomData,
         }
     }
+
+    pub(crate) fn level(self) -> Level {
+        self.level
+    }
 }
 
 impl<P> Clone for Portable<P> {

@@ -8,7 +8,7 @@ pub use backward::{BnBackward, bn_act_backward};
 pub(crate) use forward::Shortcut;
 pub use forward::{Residual, bn_act_forward};
 pub use moments::{ChannelStatistics, channel_statistics};
-pub(crate) use moments::{PixelMoments, channel_statistics_on};
+pub(crate) use moments::{Moments, MomentsView, PixelMoments, channel_statistics_on};
 
 use crate::act::LANES;
 use crate::element::Float;

@@ -21,90 +21,143 @@ pub struct ChannelStatistics<P> {
     pub count: usize,
 }
 
-/// Mean and squared deviations of every pixel over blocks of images, later joined in order (Chan, Golub and LeVeque
-/// 1983), so that neither threads nor a large mean spoil the variance.
-pub(crate) struct PixelMoments<P: Float> {
-    shape: Shape,
-    /// Images in a block; the last block of a pixel may have fewer.
-    block: usize,
+/// Means and squared deviations of every channel over the values of each *cell*, some pixels of some images, later joined in order
+/// (Chan, Golub and LeVeque 1983), so that neither threads nor a large mean spoil the variance.
+pub(crate) struct Moments<P: Float> {
+    /// With their padding.
+    channels: usize,
     mean: Buffer<P>,
     squares: Buffer<P>,
 }
 
 /// The view tasks write through.
 pub(crate) struct MomentsView<'a, P> {
-    images: usize,
-    block: usize,
     channels: usize,
     mean: SharedMut<'a, P>,
     squares: SharedMut<'a, P>,
 }
 
-impl<P: Float> PixelMoments<P> {
-    pub(crate) fn new(shape: Shape, block: usize) -> Self {
-        let block = block.clamp(1, shape.n.max(1));
-        let len = shape.pixels() * shape.n.div_ceil(block) * shape.c.next_multiple_of(LANES);
+impl<P: Float> Moments<P> {
+    pub(crate) fn new(cells: usize, channels: usize) -> Self {
         Self {
-            shape,
-            block,
-            mean: Buffer::dirty(len),
-            squares: Buffer::dirty(len),
+            channels,
+            mean: Buffer::dirty(cells * channels),
+            squares: Buffer::dirty(cells * channels),
         }
     }
 
     pub(crate) fn view(&mut self) -> MomentsView<'_, P> {
         MomentsView {
-            images: self.shape.n,
-            block: self.block,
-            channels: self.shape.c.next_multiple_of(LANES),
+            channels: self.channels,
             mean: SharedMut::new(&mut self.mean),
             squares: SharedMut::new(&mut self.squares),
         }
     }
 
-    pub(crate) fn combine(&self) -> ChannelStatistics<P> {
-        let Shape { n, c, .. } = self.shape;
-        let stride = c.next_multiple_of(LANES);
-        let count = self.shape.pixels() * n;
-        if count == 0 {
+    /// The statistics of the first `c` channels; `count` says how many values a cell has.
+    pub(crate) fn combine(&self, c: usize, count: impl Fn(usize) -> usize) -> ChannelStatistics<P> {
+        let stride = self.channels.max(1);
+        let total: usize = (0..self.mean.len() / stride).map(&count).sum();
+        if total == 0 {
             return ChannelStatistics {
                 mean: vec![P::ZERO; c],
                 variance: vec![P::ZERO; c],
-                count,
+                count: total,
             };
         }
         let (mut means, mut squares) = (vec![0.0; stride], vec![0.0; stride]);
-        let blocks = n.div_ceil(self.block);
-        let images = |cell: usize| (n - cell % blocks * self.block).min(self.block) as f64;
         for (cell, row) in self.mean.chunks_exact(stride).enumerate() {
+            let values = count(cell) as f64;
             means
                 .iter_mut()
                 .zip(row)
-                .for_each(|(m, v)| *m += images(cell) * v.to_f64());
+                .for_each(|(m, v)| *m += values * v.to_f64());
         }
-        means.iter_mut().for_each(|m| *m /= count as f64);
+        means.iter_mut().for_each(|m| *m /= total as f64);
         let cells = self
             .mean
             .chunks_exact(stride)
             .zip(self.squares.chunks_exact(stride));
         for (cell, (mean_row, square_row)) in cells.enumerate() {
+            let values = count(cell) as f64;
             for k in 0..stride {
                 let apart = mean_row[k].to_f64() - means[k];
-                squares[k] += square_row[k].to_f64() + images(cell) * apart * apart;
+                squares[k] += square_row[k].to_f64() + values * apart * apart;
             }
         }
         ChannelStatistics {
             mean: means[..c].iter().map(|&m| P::from_f64(m)).collect(),
             variance: squares[..c]
                 .iter()
-                .map(|&s| P::from_f64(s / count as f64))
+                .map(|&s| P::from_f64(s / total as f64))
                 .collect(),
-            count,
+            count: total,
         }
     }
 }
 
 impl<P: Float> MomentsView<'_, P> {
+    /// Where mean and squared deviations of some channels of a cell go.
+    ///
+    /// # Safety
+    /// Nobody else has these channels of this cell meanwhile.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn lanes(
+        &self,
+        cell: usize,
+        channel: usize,
+        len: usize,
+    ) -> (&mut [P], &mut [P]) {
+        let at = cell * self.channels + channel;
+        // SAFETY: the caller's promise.
+        unsafe { (self.mean.slice(at, len), self.squares.slice(at, len)) }
+    }
+}
+
+/// [`Moments`] of every pixel over blocks of images.
+pub(crate) struct PixelMoments<P: Float> {
+    shape: Shape,
+    /// Images in a block; the last block of a pixel may have fewer.
+    block: usize,
+    moments: Moments<P>,
+}
+
+/// The view tasks write through.
+pub(crate) struct PixelMomentsView<'a, P> {
+    images: usize,
+    block: usize,
+    moments: MomentsView<'a, P>,
+}
+
+impl<P: Float> PixelMoments<P> {
+    pub(crate) fn new(shape: Shape, block: usize) -> Self {
+        let block = block.clamp(1, shape.n.max(1));
+        let cells = shape.pixels() * shape.n.div_ceil(block);
+        Self {
+            shape,
+            block,
+            moments: Moments::new(cells, shape.c.next_multiple_of(LANES)),
+        }
+    }
+
+    pub(crate) fn view(&mut self) -> PixelMomentsView<'_, P> {
+        PixelMomentsView {
+            images: self.shape.n,
+            block: self.block,
+            moments: self.moments.view(),
+        }
+    }
+
+    pub(crate) fn combine(&self) -> ChannelStatistics<P> {
+        let Shape { n, c, .. } = self.shape;
+        let blocks = n.div_ceil(self.block).max(1);
+        self.moments
+            .combine(c, |cell| (n - cell % blocks * self.block).min(self.block))
+    }
+}
+
+impl<P: Float> PixelMomentsView<'_, P> {
     /// Measures the 16-channel `panels` of a block of images of a pixel of `values`.
     ///
     /// # Safety
@@ -121,17 +174,15 @@ impl<P: Float> MomentsView<'_, P> {
         let count = (self.images - first_image).min(self.block);
         let cell = pixel * self.images.div_ceil(self.block) + block;
         for panel in panels {
-            let column = panel * LANES;
-            let at = cell * self.channels + column;
+            let (column, channels) = (panel * LANES, self.moments.channels);
             // SAFETY: the caller's promise; the moments of a pixel's channels are as much its own as its values.
-            let (mean, squares) =
-                unsafe { (self.mean.slice(at, LANES), self.squares.slice(at, LANES)) };
+            let (mean, squares) = unsafe { self.moments.lanes(cell, column, LANES) };
             // SAFETY: the last row ends inside the pixel.
             let first =
-                unsafe { values.pointer(pixel * pixel_len + first_image * self.channels + column) };
+                unsafe { values.pointer(pixel * pixel_len + first_image * channels + column) };
             let rows = Rows {
                 first,
-                stride: self.channels,
+                stride: channels,
                 count,
                 borrow: std::marker::PhantomData,
             };
@@ -203,10 +254,10 @@ pub(crate) fn channel_statistics_on<T: Element>(
     let mut moments = PixelMoments::<T::Param>::new(x.shape(), x.shape().n);
     let stride = x.c_stride();
     let len = stride.max(1);
-    let means = moments
-        .mean
+    let Moments { mean, squares, .. } = &mut moments.moments;
+    let means = mean
         .par_chunks_exact_mut(len)
-        .zip(moments.squares.par_chunks_exact_mut(len));
+        .zip(squares.par_chunks_exact_mut(len));
     means
         .zip(x.par_pixels())
         .for_each(|((mean, squares), pixel)| {

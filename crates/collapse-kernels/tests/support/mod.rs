@@ -1,6 +1,8 @@
 //! Naive references in f64, in torch's order, and the error a path may make.
 #![allow(dead_code)]
 
+pub mod winograd;
+
 use collapse_kernels::{Conv, Element, Float, Shape};
 
 /// A small fixed stream of values in (−1, 1): SplitMix64.

@@ -51,9 +51,11 @@ impl<T: Element> Network<T> {
             let scale = T::Param::from_f64(scaling.scale);
             match self.packed.get_mut(i) {
                 Some(packed) => packed.repack(weights, scale)?,
-                None => self
-                    .packed
-                    .push(ConvWeights::pack(spec.conv, weights, scale)?),
+                None => {
+                    let map = (spec.input, spec.input);
+                    let packed = ConvWeights::pack(spec.conv, map, weights, scale)?;
+                    self.packed.push(packed);
+                }
             }
         }
         self.ready = mode;

@@ -1,10 +1,10 @@
+use collapse_numeric::log_sum_exp;
 use ndarray::{Array1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
-use crate::numeric::log_sum_exp;
 
 /// What happens to the activations that are kept. Below, s₁ is the sum of all activations and s₂ that of the kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Detector for Ash {
         }
         Ok(self
             .head
-            .logits(self.name(), shaped.view())?
+            .logits(shaped.view())?
             .rows()
             .into_iter()
             .map(log_sum_exp)

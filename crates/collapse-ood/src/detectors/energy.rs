@@ -1,10 +1,10 @@
+use collapse_numeric::log_sum_exp;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::Inputs;
-use crate::numeric::log_sum_exp;
 
 /// ln Σ_c exp f_c, the negative free energy at temperature 1.
 ///

@@ -1,11 +1,10 @@
-use collapse_density::linalg::mean;
+use collapse_numeric::{argmax, mean, norm};
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::numeric::{argmax, norm, ratio};
+use crate::inputs::{Inputs, TrainInputs, check_columns, ratio};
 
 /// What the distance to the decision boundaries is measured against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,7 +49,7 @@ impl Fdbd {
             );
             return Err(Error::undefined("fdbd", reason));
         }
-        let center = mean(train.inputs().head_features()).map_err(Error::density("fdbd"))?;
+        let center = mean(train.inputs().head_features())?;
         Ok(Self {
             center,
             separation,

@@ -1,10 +1,10 @@
+use collapse_numeric::norm;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::Inputs;
-use crate::numeric::norm;
 
 /// ‖z‖ of the raw features, meant for networks whose head saw normalised ones.
 ///

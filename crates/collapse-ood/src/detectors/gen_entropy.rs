@@ -1,10 +1,10 @@
+use collapse_numeric::softmax;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::Inputs;
-use crate::numeric::softmax;
 
 /// −Σ p^γ (1 − p)^γ over the M largest probabilities, a generalised entropy.
 ///

@@ -1,12 +1,11 @@
-use collapse_density::linalg::covariance;
 use collapse_density::{Covariance, Jitter, LabelledGaussianMixture, TiedGaussian};
+use collapse_numeric::{covariance, log_sum_exp};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Inputs, TrainInputs};
-use crate::numeric::log_sum_exp;
 
 /// Where the Gaussians live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,8 +115,7 @@ impl GmmWithPriors {
                     format!("class {class} has no training samples"),
                 ));
             };
-            let mut sigma =
-                covariance(members.view(), mean.view(), rows.len() as f64).map_err(&error)?;
+            let mut sigma = covariance(members.view(), mean.view(), rows.len() as f64)?;
             sigma.diag_mut().mapv_inplace(|variance| variance + ridge);
             let gaussian =
                 TiedGaussian::new(mean.insert_axis(Axis(0)), sigma.view()).map_err(&error)?;

@@ -1,7 +1,6 @@
 use std::sync::OnceLock;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use collapse_numeric::inner_products;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -82,14 +81,7 @@ impl Knn {
             for (part, bank) in bank.chunks(BANK_ROWS * d).enumerate() {
                 let width = bank.len() / d;
                 let similarities = &mut similarities[..rows * width];
-                matmul(
-                    MatMut::from_row_major_slice_mut(similarities, rows, width),
-                    Accum::Replace,
-                    MatRef::from_row_major_slice(&rounded, rows, d),
-                    MatRef::from_row_major_slice(bank, width, d).transpose(),
-                    1.0,
-                    Par::Seq,
-                );
+                inner_products(&rounded, bank, d, similarities);
                 for (found, row) in found.iter_mut().zip(similarities.chunks_exact(width)) {
                     found.offer(row, part * BANK_ROWS);
                 }

@@ -1,5 +1,5 @@
-use collapse_density::linalg::{covariance, mean};
 use collapse_density::{Divisor, TiedGaussian};
+use collapse_numeric::{covariance, mean};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -109,8 +109,8 @@ fn scatter_gaussian(
             .filter(|&row| labels[row] == class)
             .collect();
         let members = features.select(Axis(0), &rows);
-        let center = mean(members.view()).map_err(&error)?;
-        scatter += &covariance(members.view(), center.view(), 1.0).map_err(&error)?;
+        let center = mean(members.view())?;
+        scatter += &covariance(members.view(), center.view(), 1.0)?;
         means.row_mut(class).assign(&center);
     }
     scatter.diag_mut().mapv_inplace(|value| value + ridge);

@@ -1,10 +1,10 @@
+use collapse_numeric::argmax;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::Inputs;
-use crate::numeric::argmax;
 
 /// max_c f_c.
 ///

@@ -1,10 +1,10 @@
+use collapse_numeric::{argmax, log_sum_exp};
 use ndarray::{Array1, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::Inputs;
-use crate::numeric::{argmax, log_sum_exp};
 
 /// max_c p_c, in 1/C..=1.
 ///

@@ -1,11 +1,10 @@
-use collapse_density::linalg::mean;
+use collapse_numeric::{argmax, mean, norm};
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
-use crate::error::{Error, Result};
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
-use crate::numeric::{argmax, norm, ratio};
+use crate::error::Result;
+use crate::inputs::{Head, Inputs, TrainInputs, check_columns, ratio};
 
 /// w_ŷ · (z − μ_G) / ‖z − μ_G‖ + α ‖z‖₁: nearness of the centred feature to the weight of its predicted class.
 ///
@@ -23,7 +22,7 @@ impl Nci {
     /// # Errors
     /// [`Error::NeedsHead`].
     pub fn fit(train: &TrainInputs, alpha: f64) -> Result<Self> {
-        let center = mean(train.inputs().head_features()).map_err(Error::density("nci"))?;
+        let center = mean(train.inputs().head_features())?;
         Ok(Self {
             center,
             head: train.head("nci")?.clone(),

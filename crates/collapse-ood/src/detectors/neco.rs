@@ -1,11 +1,10 @@
-use collapse_density::linalg::{covariance, matmul_nt, mean, symmetric_eigen};
+use collapse_numeric::{argmax, covariance, matmul_nt, mean, norm, symmetric_eigen};
 use ndarray::{Array1, Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::numeric::{argmax, norm, ratio};
+use crate::inputs::{Inputs, TrainInputs, check_columns, ratio};
 
 /// How many principal components span the in-distribution subspace.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,11 +34,10 @@ impl Neco {
     /// # Errors
     /// [`Error::Setting`], [`Error::Density`].
     pub fn fit(train: &TrainInputs, components: NecoComponents) -> Result<Self> {
-        let error = Error::density("neco");
         let features = train.inputs().head_features();
         let (n, d) = features.dim();
-        let center = mean(features).map_err(&error)?;
-        let mut matrix = covariance(features, center.view(), n as f64).map_err(&error)?;
+        let center = mean(features)?;
+        let mut matrix = covariance(features, center.view(), n as f64)?;
         let deviation: Array1<f64> = matrix
             .diag()
             .iter()
@@ -54,7 +52,7 @@ impl Neco {
         for ((i, j), value) in matrix.indexed_iter_mut() {
             *value /= deviation[i] * deviation[j];
         }
-        let eigen = symmetric_eigen(matrix.view()).map_err(&error)?;
+        let eigen = symmetric_eigen(matrix.view())?;
         let kept = match components {
             NecoComponents::Fixed(kept) => kept,
             NecoComponents::Variance(share) => {
@@ -110,8 +108,7 @@ impl Neco {
     }
 
     fn ratios(&self, inputs: &Inputs, features: ArrayView2<f64>) -> Result<Array1<f64>> {
-        let projected =
-            matmul_nt(features, self.components.view()).map_err(Error::density("neco"))?;
+        let projected = matmul_nt(features, self.components.view())?;
         let rows = projected
             .rows()
             .into_iter()

@@ -1,11 +1,10 @@
-use collapse_density::linalg::matmul_nt;
+use collapse_numeric::{log_sum_exp, matmul_nt};
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::numeric::log_sum_exp;
 
 /// Rows scored at a time: their products with the bank stay in memory together.
 const BLOCK_ROWS: usize = 128;
@@ -58,8 +57,7 @@ impl Detector for NnGuide {
         check_columns(features, self.bank.ncols())?;
         let mut guidance = Vec::with_capacity(features.nrows());
         for block in features.axis_chunks_iter(Axis(0), BLOCK_ROWS) {
-            let mut products =
-                matmul_nt(block, self.bank.view()).map_err(Error::density(self.name()))?;
+            let mut products = matmul_nt(block, self.bank.view())?;
             for mut row in products.rows_mut() {
                 let Some(row) = row.as_slice_mut() else {
                     continue;

@@ -1,10 +1,10 @@
+use collapse_numeric::log_sum_exp;
 use ndarray::{Array1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
-use crate::numeric::log_sum_exp;
 
 /// Energy of the head on features clipped from above at a percentile of all training activations.
 ///
@@ -46,7 +46,7 @@ impl Detector for React {
         let clipped = features.mapv(|value| value.min(self.threshold));
         Ok(self
             .head
-            .logits(self.name(), clipped.view())?
+            .logits(clipped.view())?
             .rows()
             .into_iter()
             .map(log_sum_exp)

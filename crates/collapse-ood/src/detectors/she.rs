@@ -1,10 +1,10 @@
+use collapse_numeric::argmax;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::numeric::argmax;
 
 /// z · s_ŷ, with s_c the mean feature of the training samples of class c that the network classifies correctly.
 ///

@@ -1,10 +1,10 @@
+use collapse_numeric::log_sum_exp;
 use ndarray::{Array1, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::Inputs;
-use crate::numeric::log_sum_exp;
 
 /// Σ_c p_c ln p_c, the negative softmax entropy in nats, in −ln C..=0.
 ///

@@ -1,11 +1,10 @@
-use collapse_density::linalg::{covariance, matmul_nt, symmetric_eigen};
+use collapse_numeric::{argmax, covariance, log_sum_exp, matmul_nt, norm, symmetric_eigen};
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
-use crate::numeric::{argmax, log_sum_exp, norm};
 
 /// −‖(z − u) outside the principal subspace‖, with u = −W⁺ b, the point where all logits vanish.
 ///
@@ -24,7 +23,6 @@ impl Residual {
     /// # Errors
     /// [`Error::NeedsHead`], [`Error::Setting`], [`Error::Density`].
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
-        let error = Error::density("vim");
         let head = train.head("vim")?;
         let features = train.inputs().head_features();
         let (n, d) = features.dim();
@@ -42,8 +40,8 @@ impl Residual {
             });
         }
         let origin = vanishing_point(head)?;
-        let moment = covariance(features, origin.view(), n as f64).map_err(&error)?;
-        let eigen = symmetric_eigen(moment.view()).map_err(&error)?;
+        let moment = covariance(features, origin.view(), n as f64)?;
+        let eigen = symmetric_eigen(moment.view())?;
         Ok(Self {
             origin,
             complement: eigen.vectors.slice(s![kept.., ..]).to_owned(),
@@ -53,8 +51,7 @@ impl Residual {
     fn norms(&self, features: ArrayView2<f64>) -> Result<Array1<f64>> {
         check_columns(features, self.origin.len())?;
         let centered = &features - &self.origin;
-        let outside =
-            matmul_nt(centered.view(), self.complement.view()).map_err(Error::density("vim"))?;
+        let outside = matmul_nt(centered.view(), self.complement.view())?;
         Ok(outside.rows().into_iter().map(norm).collect())
     }
 }
@@ -71,9 +68,8 @@ impl Detector for Residual {
 
 /// u = −W⁺ b through the C × C matrix W Wᵀ, directions that it does not reach left out.
 fn vanishing_point(head: &Head) -> Result<Array1<f64>> {
-    let error = Error::density("vim");
-    let gram = matmul_nt(head.weight.view(), head.weight.view()).map_err(&error)?;
-    let eigen = symmetric_eigen(gram.view()).map_err(&error)?;
+    let gram = matmul_nt(head.weight.view(), head.weight.view())?;
+    let eigen = symmetric_eigen(gram.view())?;
     let floor = eigen.values[0].max(0.0) * f64::EPSILON * gram.nrows() as f64;
     let mut combination = Array1::<f64>::zeros(gram.nrows());
     for (value, vector) in eigen.values.iter().zip(eigen.vectors.rows()) {

@@ -1,10 +1,10 @@
 //! Do confidences mean what they say?
 
+use collapse_numeric::{argmax, check_finite, log_sum_exp, log_sum_exp_at, rows_by_class};
 use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::numeric::{argmax, log_sum_exp, scaled_log_sum_exp};
 
 /// Bins of the expected calibration error.
 const BINS: usize = 15;
@@ -46,7 +46,7 @@ pub fn calibration(
     let mut confidences = Vec::with_capacity(labels.len());
     let mut hits = Vec::with_capacity(labels.len());
     for (row, &label) in logits.rows().into_iter().zip(labels) {
-        let normaliser = scaled_log_sum_exp(row, temperature);
+        let normaliser = log_sum_exp_at(row, temperature);
         let best = argmax(row);
         nll += normaliser - row[label] / temperature;
         confidences.push((row[best] / temperature - normaliser).exp());
@@ -264,27 +264,7 @@ fn check(logits: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
             format!("the logits are [{n}, {n_classes}]"),
         ));
     }
-    if labels.len() != n {
-        return Err(Error::Shape {
-            what: "labels",
-            found: format!("{} entries", labels.len()),
-            expected: format!("{n}, one for each row of the logits"),
-        });
-    }
-    if let Some(row) = labels.iter().position(|&label| label >= n_classes) {
-        return Err(Error::LabelOutOfRange {
-            row,
-            label: labels[row],
-            n_classes,
-        });
-    }
-    match logits.indexed_iter().find(|(_, logit)| !logit.is_finite()) {
-        None => Ok(()),
-        Some(((row, column), &value)) => Err(Error::NotFinite {
-            what: "logits",
-            row,
-            column,
-            value,
-        }),
-    }
+    rows_by_class(labels, n, n_classes)?;
+    check_finite("logits", logits)?;
+    Ok(())
 }

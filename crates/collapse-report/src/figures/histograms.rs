@@ -1,20 +1,17 @@
 //! Score histograms: in-distribution against each OoD set.
 
-use collapse_results::{Histogram, Results};
+use collapse_results::{Histogram, Results, ScoreId, SetId};
 
 use super::Figure;
 use super::svg::{Canvas, Kind, Panel, Scale, WIDTH};
 use crate::cast::last_views;
 
-/// Name of the in-distribution set in histograms.
-const TEST: &str = "test";
-
 /// One figure for each score that has counts; the first seed of each group.
 pub(super) fn histograms(results: &Results) -> Vec<Figure> {
-    let mut scores: Vec<&str> = Vec::new();
+    let mut scores: Vec<&ScoreId> = Vec::new();
     for run in &results.runs {
         for histogram in run.evaluations.iter().flat_map(|e| &e.histograms) {
-            if !scores.contains(&histogram.score.as_str()) {
+            if !scores.contains(&&histogram.score) {
                 scores.push(&histogram.score);
             }
         }
@@ -47,7 +44,7 @@ fn steps(panel: &Panel, histogram: &Histogram) -> Vec<(f64, f64)> {
     points
 }
 
-fn figure(results: &Results, score: &str) -> Option<Figure> {
+fn figure(results: &Results, score: &ScoreId) -> Option<Figure> {
     let groups: Vec<(String, u64, Vec<&Histogram>)> = last_views(results)
         .iter()
         .filter(|view| !view.group.ablation)
@@ -56,7 +53,7 @@ fn figure(results: &Results, score: &str) -> Option<Figure> {
             let found: Vec<&Histogram> = evaluation
                 .histograms
                 .iter()
-                .filter(|h| h.score == score)
+                .filter(|h| h.score == *score)
                 .collect();
             (!found.is_empty()).then(|| (view.label(), run.seed, found))
         })
@@ -64,9 +61,9 @@ fn figure(results: &Results, score: &str) -> Option<Figure> {
     if groups.is_empty() {
         return None;
     }
-    let mut sets: Vec<&str> = vec![TEST];
+    let mut sets: Vec<&SetId> = vec![&SetId::TEST];
     for histogram in groups.iter().flat_map(|(_, _, found)| found) {
-        if !sets.contains(&histogram.set.as_str()) {
+        if !sets.contains(&&histogram.set) {
             sets.push(&histogram.set);
         }
     }
@@ -77,10 +74,10 @@ fn figure(results: &Results, score: &str) -> Option<Figure> {
         .map(|(i, set)| {
             (
                 i,
-                if *set == TEST {
+                if **set == SetId::TEST {
                     "in-distribution test".into()
                 } else {
-                    (*set).into()
+                    set.to_string()
                 },
             )
         })
@@ -115,11 +112,11 @@ fn figure(results: &Results, score: &str) -> Option<Figure> {
         canvas.frame(
             &panel,
             label,
-            score,
+            score.as_str(),
             if column == 0 { "share (%)" } else { " " },
         );
         for (series, set) in sets.iter().enumerate() {
-            for histogram in found.iter().filter(|h| h.set == *set) {
+            for histogram in found.iter().filter(|h| h.set == **set) {
                 let points = steps(&panel, histogram);
                 if series == 0 {
                     canvas.path(&points, "f s0");

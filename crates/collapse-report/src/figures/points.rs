@@ -1,6 +1,6 @@
 //! Figures with one point a network: AUROC of every seed, and AUROC against NC1.
 
-use collapse_results::Results;
+use collapse_results::{Results, SetId};
 
 use super::Figure;
 use super::svg::{Canvas, Kind, Panel, Scale, WIDTH};
@@ -13,18 +13,18 @@ fn views(results: &Results) -> Vec<View<'_>> {
 }
 
 /// (AUROC in percent, seed) of every network of a view.
-fn aurocs(view: &View<'_>, set: &str) -> Vec<(f64, u64)> {
+fn aurocs(view: &View<'_>, set: &SetId) -> Vec<(f64, u64)> {
     view.runs()
-        .filter_map(|(run, e)| Some((100.0 * e.detection(MAIN_SCORE, set)?.auroc, run.seed)))
+        .filter_map(|(run, e)| Some((100.0 * e.detection(&MAIN_SCORE, set)?.auroc, run.seed)))
         .collect()
 }
 
 /// (NC1, AUROC in percent, seed) of every network of a view that has both.
-fn points(view: &View<'_>, set: &str) -> Vec<(f64, f64, u64)> {
+fn points(view: &View<'_>, set: &SetId) -> Vec<(f64, f64, u64)> {
     view.runs()
         .filter_map(|(run, e)| {
-            let auroc = 100.0 * e.detection(MAIN_SCORE, set)?.auroc;
-            Some((e.geometry?.nc1, auroc, run.seed))
+            let auroc = 100.0 * e.detection(&MAIN_SCORE, set)?.auroc;
+            Some((e.geometry.value()?.nc1, auroc, run.seed))
         })
         .collect()
 }
@@ -66,7 +66,7 @@ pub(crate) fn strip(results: &Results) -> Option<Figure> {
                 high: views.len() as f64,
             },
         };
-        canvas.frame(&panel, set, "AUROC (%)", "");
+        canvas.frame(&panel, set.as_str(), "AUROC (%)", "");
         for (row, view) in views.iter().enumerate() {
             let series = view.series();
             let y = panel.top + row_height * (row as f64 + 0.5);
@@ -152,7 +152,7 @@ pub(super) fn auroc_against_nc1(results: &Results) -> Option<Figure> {
         } else {
             " "
         };
-        canvas.frame(&panel, set, "NC1 (log scale)", label);
+        canvas.frame(&panel, set.as_str(), "NC1 (log scale)", label);
         for view in &views {
             for (nc1, auroc, seed) in points(view, set) {
                 let title = format!("{}, seed {seed}: NC1 {nc1:.3}, {auroc:.2} %", view.label());

@@ -46,7 +46,7 @@ pub(super) fn at_the_end(results: &Results) -> Draft {
         cells.extend(MEASURES.iter().map(|(_, _, pick)| {
             let values: Vec<f64> = view
                 .evaluations()
-                .filter_map(|e| Some(pick(e.geometry.as_ref()?)))
+                .filter_map(|e| Some(pick(e.geometry.value()?)))
                 .collect();
             spread(&values, magnitude(&values))
         }));

@@ -1,6 +1,6 @@
 //! Tables of detection figures: the main one and its variations by score.
 
-use collapse_results::{Cell, Detection, Results};
+use collapse_results::{Cell, Detection, Results, ScoreId, SetId};
 
 use super::draft::{Draft, missing, number, spread, text};
 use crate::cast::{Cast, MAIN_SCORE, View, casts, last_views, ood_sets, scores};
@@ -18,7 +18,7 @@ fn auroc_draft(results: &Results, id: &str, title: &str, note: &str) -> Draft {
     draft
 }
 
-fn auroc_row(results: &Results, view: &View<'_>, score: &str) -> Vec<Cell> {
+fn auroc_row(results: &Results, view: &View<'_>, score: &ScoreId) -> Vec<Cell> {
     let mut cells = vec![
         text(view.label()),
         super::draft::count(view.epoch),
@@ -32,11 +32,11 @@ fn auroc_row(results: &Results, view: &View<'_>, score: &str) -> Vec<Cell> {
     cells
 }
 
-fn auroc(view: &View<'_>, score: &str, set: &str) -> Vec<f64> {
+fn auroc(view: &View<'_>, score: &ScoreId, set: &SetId) -> Vec<f64> {
     view.percent(|e| e.detection(score, set).map(|d| d.auroc))
 }
 
-fn fill(mut draft: Draft, results: &Results, views: &[View<'_>], score: &str) -> Draft {
+fn fill(mut draft: Draft, results: &Results, views: &[View<'_>], score: &ScoreId) -> Draft {
     for view in views {
         draft.row(view.key(), auroc_row(results, view, score));
     }
@@ -55,18 +55,22 @@ pub(super) fn main(results: &Results) -> Draft {
         "Score: class-wise Gaussians on the features. Mean ± standard deviation over seeds, \
          smallest to largest below.",
     );
-    fill(draft, results, &main_views(results), MAIN_SCORE)
+    fill(draft, results, &main_views(results), &MAIN_SCORE)
 }
 
 pub(super) fn output_scores(results: &Results) -> Vec<Draft> {
     [
-        ("softmax", "max_softmax", "largest softmax probability"),
+        (
+            "softmax",
+            ScoreId::MAX_SOFTMAX,
+            "largest softmax probability",
+        ),
         (
             "entropy",
-            "softmax_entropy",
+            ScoreId::SOFTMAX_ENTROPY,
             "negative entropy of the softmax",
         ),
-        ("energy", "energy", "log-sum-exp of the logits"),
+        ("energy", ScoreId::ENERGY, "log-sum-exp of the logits"),
     ]
     .into_iter()
     .filter(|(_, score, _)| scores(results).iter().any(|known| known == score))
@@ -77,7 +81,7 @@ pub(super) fn output_scores(results: &Results) -> Vec<Draft> {
             &format!("The same networks scored by {id} (section A.2)"),
             &format!("Score: {words}."),
         );
-        fill(draft, results, &main_views(results), score)
+        fill(draft, results, &main_views(results), &score)
     })
     .collect()
 }
@@ -89,10 +93,10 @@ pub(super) fn logit_gaussians(results: &Results) -> Draft {
         "Gaussians on logits instead of features (section A.3)",
         "Score: class-wise Gaussians on the logits.",
     );
-    if !scores(results).iter().any(|score| score == "gmm_logits") {
+    if !scores(results).contains(&ScoreId::GMM_LOGITS) {
         return draft;
     }
-    fill(draft, results, &main_views(results), "gmm_logits")
+    fill(draft, results, &main_views(results), &ScoreId::GMM_LOGITS)
 }
 
 pub(super) fn over_training(results: &Results) -> Draft {
@@ -107,7 +111,7 @@ pub(super) fn over_training(results: &Results) -> Draft {
         .filter_map(|cast| Some([cast.l2_short?, cast.l2_long?]))
         .flatten()
         .collect();
-    fill(draft, results, &views, MAIN_SCORE)
+    fill(draft, results, &views, &MAIN_SCORE)
 }
 
 pub(super) fn worst_seed(results: &Results) -> Draft {
@@ -136,7 +140,7 @@ pub(super) fn worst_seed(results: &Results) -> Draft {
             .filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)))
         {
             for set in ood_sets(results) {
-                let (a, b) = (auroc(l2, MAIN_SCORE, &set), auroc(base, MAIN_SCORE, &set));
+                let (a, b) = (auroc(l2, &MAIN_SCORE, &set), auroc(base, &MAIN_SCORE, &set));
                 let Some((gap, interval)) = worst_case_difference(&a, &b) else {
                     continue;
                 };
@@ -151,7 +155,7 @@ pub(super) fn worst_seed(results: &Results) -> Draft {
                             "{} epochs against {} ({} / {})",
                             l2.epoch, base.epoch, l2.group.id, base.group.id
                         )),
-                        text(set.clone()),
+                        text(set.as_str()),
                         number(least(&a), 2),
                         number(least(&b), 2),
                         number(gap, 2),
@@ -185,13 +189,13 @@ pub(super) fn all_scores(results: &Results) -> Vec<Draft> {
                 draft.number_column(&view.key(), &format!("{} ({})", view.label(), view.epoch));
             }
             for score in scores(results) {
-                let mut cells = vec![text(score.clone())];
+                let mut cells = vec![text(score.as_str())];
                 cells.extend(
                     views
                         .iter()
                         .map(|view| spread(&auroc(view, &score, &set), 2)),
                 );
-                draft.row(score, cells);
+                draft.row(score.as_str(), cells);
             }
             draft
         })
@@ -232,11 +236,11 @@ pub(super) fn all_figures(results: &Results) -> Draft {
             let mut cells = vec![
                 text(view.label()),
                 super::draft::count(view.epoch),
-                text(set.clone()),
+                text(set.as_str()),
             ];
             cells.extend(FIGURES.iter().map(|(_, _, pick)| {
                 spread(
-                    &view.percent(|e| e.detection(MAIN_SCORE, &set).map(pick)),
+                    &view.percent(|e| e.detection(&MAIN_SCORE, &set).map(pick)),
                     2,
                 )
             }));

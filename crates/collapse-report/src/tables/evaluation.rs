@@ -1,6 +1,6 @@
 //! One network's figures, without seeds: the table of `score` and `train`.
 
-use collapse_results::{Align, Cell, Column, Evaluation, Table};
+use collapse_results::{Align, Cell, Column, Defined, Evaluation, Table};
 
 use super::draft::{number, text};
 
@@ -30,8 +30,8 @@ pub fn evaluation_table(evaluation: &Evaluation) -> Table {
         .map(|result| {
             let found = &result.detection;
             vec![
-                text(result.score.clone()),
-                text(result.set.clone()),
+                text(result.score.as_str()),
+                text(result.set.as_str()),
                 percent(found.auroc),
                 percent(found.aupr_in),
                 percent(found.aupr_out),
@@ -58,25 +58,20 @@ pub fn evaluation_table(evaluation: &Evaluation) -> Table {
 fn caption(evaluation: &Evaluation) -> String {
     let jitter =
         |value: Option<f64>| value.map_or("not fitted".to_owned(), |value| format!("{value:e}"));
-    let undefined = |reason: &Option<String>| reason.clone().unwrap_or_default();
-    let scaled = match (evaluation.ece_scaled, evaluation.temperature) {
-        (Some(ece), Some(temperature)) => {
-            format!("{:.2} % at temperature {temperature:.3}", 100.0 * ece)
-        }
-        _ => format!(
-            "not scaled: {}",
-            undefined(&evaluation.temperature_undefined)
+    let scaled = match &evaluation.scaling {
+        Defined::Value(scaling) => format!(
+            "{:.2} % at temperature {:.3}",
+            100.0 * scaling.ece,
+            scaling.temperature
         ),
+        Defined::Undefined(reason) => format!("not scaled: {reason}"),
     };
-    let geometry = match evaluation.geometry {
-        Some(found) => format!(
+    let geometry = match &evaluation.geometry {
+        Defined::Value(found) => format!(
             "NC1 {:.4}, NC3 {:.4}, NC4 {:.4}",
             found.nc1, found.nc3, found.nc4
         ),
-        None => format!(
-            "no NC measures: {}",
-            undefined(&evaluation.geometry_undefined)
-        ),
+        Defined::Undefined(reason) => format!("no NC measures: {reason}"),
     };
     let mut caption = format!(
         "Test accuracy {:.2} %, ECE {:.2} % ({scaled}), NLL {:.4}; \

@@ -66,14 +66,12 @@ pub(super) fn compared(results: &Results) -> Draft {
             continue;
         };
         let sets = ood_sets(results);
-        let figures = std::iter::once(("accuracy".to_owned(), None)).chain(
-            sets.iter()
-                .map(|set| (format!("AUROC {set}"), Some(set.as_str()))),
-        );
+        let figures = std::iter::once(("accuracy".to_owned(), None))
+            .chain(sets.iter().map(|set| (format!("AUROC {set}"), Some(set))));
         for (name, set) in figures {
             let pick = |e: &Evaluation| match set {
                 None => Some(e.accuracy),
-                Some(set) => e.detection(MAIN_SCORE, set).map(|d| d.auroc),
+                Some(set) => e.detection(&MAIN_SCORE, set).map(|d| d.auroc),
             };
             let (f32s, bf16s) = paired(single, mixed, &pick);
             let Some(difference) = paired_difference(&bf16s, &f32s) else {

@@ -43,7 +43,7 @@ pub(super) fn ablation(results: &Results) -> Draft {
     for view in whole.iter().chain(&variants) {
         let nc1: Vec<f64> = view
             .evaluations()
-            .filter_map(|e| Some(e.geometry?.nc1))
+            .filter_map(|e| Some(e.geometry.value()?.nc1))
             .collect();
         let mut cells = vec![
             text(group_label(view.group)),
@@ -55,7 +55,7 @@ pub(super) fn ablation(results: &Results) -> Draft {
         ];
         cells.extend(ood_sets(results).iter().map(|set| {
             spread(
-                &view.percent(|e| e.detection(MAIN_SCORE, set).map(|d| d.auroc)),
+                &view.percent(|e| e.detection(&MAIN_SCORE, set).map(|d| d.auroc)),
                 2,
             )
         }));
@@ -203,10 +203,15 @@ const CALIBRATION: [Figure; 4] = [
     (
         "ece_scaled",
         "ECE, temperature-scaled (%)",
-        |e| Some(100.0 * e.ece_scaled?),
+        |e| Some(100.0 * e.scaling.value()?.ece),
         2,
     ),
-    ("temperature", "Temperature", |e| e.temperature, 2),
+    (
+        "temperature",
+        "Temperature",
+        |e| Some(e.scaling.value()?.temperature),
+        2,
+    ),
     ("nll", "NLL (nats)", |e| Some(e.nll), 3),
 ];
 

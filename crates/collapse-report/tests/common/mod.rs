@@ -1,8 +1,8 @@
 //! Synthetic results that look like a reproduction: only for tests.
 
 use collapse_results::{
-    DataSet, Detection, EpochRecord, Evaluation, Geometry, Group, Histogram, Loss, OodResult,
-    Results, Run, RunTimes, ScheduleLength,
+    DataSet, Defined, Detection, EpochRecord, Evaluation, Geometry, Group, Histogram, Loss,
+    OodResult, Results, Role, Run, RunTimes, ScheduleLength, TemperatureScaling,
 };
 
 /// splitmix64 in -1..1.
@@ -102,14 +102,14 @@ fn evaluation(group: &Group, epoch: usize, seed: u64) -> Evaluation {
         epoch,
         accuracy: 0.87 + 0.004 * jiggle - if nc { 0.02 } else { 0.0 },
         ece: 0.05,
-        ece_scaled: Some(0.02),
-        temperature: Some(1.4),
-        temperature_undefined: None,
+        scaling: Defined::Value(TemperatureScaling {
+            temperature: 1.4,
+            ece: 0.02,
+        }),
         nll: 0.41,
         jitter_features: Some(if seed == 2 { 1e-21 } else { 0.0 }),
         jitter_logits: Some(0.0),
-        geometry: Some(geometry(group.l2, nc, epoch, jiggle)),
-        geometry_undefined: None,
+        geometry: Defined::Value(geometry(group.l2, nc, epoch, jiggle)),
         ood,
         histograms,
         skipped: Vec::new(),
@@ -129,7 +129,7 @@ pub(crate) fn synthetic(seeds: u64) -> Results {
         .iter()
         .map(|name| DataSet {
             name: (*name).into(),
-            role: "ood".into(),
+            role: Role::Ood,
             images: 1000,
             description: "a synthetic set <for tests> & nothing else".into(),
             sha256: "1".repeat(64),
@@ -198,6 +198,7 @@ pub(crate) fn synthetic(seeds: u64) -> Results {
                 parameters: 700_000,
                 evaluations,
                 history,
+                made_by: Vec::new(),
                 times: RunTimes::default(),
             });
         }

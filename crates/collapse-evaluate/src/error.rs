@@ -1,0 +1,84 @@
+//! The one error type of the crate.
+
+/// The result of completing, fitting or evaluating.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the feature sets of one network cannot be evaluated; each message names the set and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two sets have one name.
+    #[error("two sets are named {name}; give each a name of its own")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// Two sets say different things of the head's input.
+    #[error(
+        "{first} and {second} disagree on whether the head saw normalised features (metadata l2); export both from one \
+         network, or say --l2"
+    )]
+    L2 {
+        /// The first set that says it.
+        first: String,
+        /// A set that says otherwise.
+        second: String,
+    },
+    /// There is nothing to fit on.
+    #[error("no training features; give --train, or --load with detectors kept by --save")]
+    NoTraining,
+    /// A set lacks the logits that a figure cannot do without.
+    #[error("{origin} has neither logits nor a head; export one of them to {purpose}")]
+    NoLogits {
+        /// The set.
+        origin: String,
+        /// What they are needed for.
+        purpose: &'static str,
+    },
+    /// A set lacks the labels that a figure cannot do without.
+    #[error("{origin} has no labels; export labels [N] as integers to {purpose}")]
+    NoLabels {
+        /// The set.
+        origin: String,
+        /// What they are needed for.
+        purpose: &'static str,
+    },
+    /// The labels of a set are not the classes of its network.
+    #[error(
+        "{origin}: label {label} at row {row} is not one of the network's classes 0..{n_classes}; {remedy}"
+    )]
+    Labels {
+        /// The set.
+        origin: String,
+        /// Row, from zero.
+        row: usize,
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        n_classes: usize,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A feature set is not what it should be, or two do not belong together.
+    #[error(transparent)]
+    Features(#[from] collapse_features::Error),
+    /// A detector or a metric fails on one set.
+    #[error("in {origin}")]
+    In {
+        /// The set.
+        origin: String,
+        /// What it says.
+        source: collapse_ood::Error,
+    },
+    /// A detector that was asked for cannot be fitted, or a metric fails.
+    #[error(transparent)]
+    Ood(#[from] collapse_ood::Error),
+}
+
+impl Error {
+    /// Names the set in which a detector or a metric fails.
+    pub(crate) fn within(origin: &str) -> impl FnOnce(collapse_ood::Error) -> Self {
+        let origin = origin.to_owned();
+        move |source| Self::In { origin, source }
+    }
+}

@@ -1,0 +1,57 @@
+//! Neural collapse of the training split.
+
+use collapse_geometry::{ClassScatter, Collapse, Head, Variability, measure};
+use serde::Serialize;
+
+use crate::splits::{CompleteSplits, Split};
+
+/// NC measures of the training split, on what the head sees: all of them with a head, the variability without.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Geometry {
+    /// NC1 to NC4.
+    Whole(Box<Collapse>),
+    /// NC1 and its relatives, which need no head.
+    Variability(Variability),
+    /// None.
+    Undefined {
+        /// Why.
+        undefined: String,
+    },
+}
+
+impl CompleteSplits {
+    /// `None` without training features or without their labels.
+    pub(crate) fn geometry(&self) -> Option<Geometry> {
+        self.train().and_then(of_train)
+    }
+}
+
+fn of_train(train: &Split) -> Option<Geometry> {
+    let set = &train.features;
+    let labels = set.labels.as_deref()?;
+    let features = set.head_features();
+    let found = match &set.head {
+        Some(head) => {
+            let n_classes = head.weight.nrows();
+            let head = Head {
+                weight: head.weight.view(),
+                bias: head.bias.view(),
+            };
+            measure(features.view(), labels, n_classes, head)
+                .map(|found| Geometry::Whole(Box::new(found)))
+        }
+        None => {
+            let n_classes = labels.iter().max().map_or(0, |label| label + 1);
+            ClassScatter::new(n_classes, features.ncols())
+                .and_then(|mut scatter| {
+                    scatter.update(features.view(), labels)?;
+                    scatter.variability()
+                })
+                .map(Geometry::Variability)
+        }
+    };
+    Some(found.unwrap_or_else(|error| Geometry::Undefined {
+        undefined: error.to_string(),
+    }))
+}

@@ -1,0 +1,276 @@
+//! The feature sets of one network, made to agree.
+
+use std::collections::BTreeSet;
+
+use collapse_features::{FeatureSet, check_agreement};
+use collapse_ood::{Fitted, Inputs, Settings, TrainInputs, fit_all, fit_named};
+use ndarray::ArrayView2;
+
+use crate::error::{Error, Result};
+
+/// One feature set with its name in tables and what messages call it.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// The name in tables: `train`, `validation`, `test`, or that of an out-of-distribution set.
+    pub name: String,
+    /// Where it came from, for messages: a path, or the name.
+    pub origin: String,
+    /// Features `[N, D]` and what belongs to them.
+    pub features: FeatureSet,
+}
+
+impl Split {
+    /// A set that messages call by its name.
+    #[must_use]
+    pub fn new(name: &str, features: FeatureSet) -> Self {
+        Self {
+            name: name.to_owned(),
+            origin: name.to_owned(),
+            features,
+        }
+    }
+
+    /// The same set, called by where it came from.
+    #[must_use]
+    pub fn from_origin(mut self, origin: impl ToString) -> Self {
+        self.origin = origin.to_string();
+        self
+    }
+
+    fn l2_stated(&self) -> Option<bool> {
+        let features = &self.features;
+        let stated = features.metadata.contains_key("l2");
+        stated.then(|| features.l2())
+    }
+
+    /// What detectors score.
+    pub(crate) fn inputs(&self) -> Result<Inputs<'_>> {
+        let set = &self.features;
+        let inputs = match &set.logits {
+            Some(logits) => Inputs::new(set.features.view(), logits.view(), set.l2()),
+            None => Inputs::of_features(set.features.view(), set.l2()),
+        };
+        inputs.map_err(Error::within(&self.origin))
+    }
+
+    /// Logits `[N, C]` and labels `[N]`, for a purpose that needs both.
+    pub(crate) fn judged(&self, purpose: &'static str) -> Result<(ArrayView2<'_, f64>, &[usize])> {
+        let Some(logits) = &self.features.logits else {
+            return Err(Error::NoLogits {
+                origin: self.origin.clone(),
+                purpose,
+            });
+        };
+        let Some(labels) = &self.features.labels else {
+            return Err(Error::NoLabels {
+                origin: self.origin.clone(),
+                purpose,
+            });
+        };
+        Ok((logits.view(), labels))
+    }
+
+    /// The labels must be classes of the network, where it is known how many there are.
+    fn check_labels(&self) -> Result<()> {
+        let (Some(labels), Some(n_classes)) = (&self.features.labels, self.features.n_classes())
+        else {
+            return Ok(());
+        };
+        let Some(row) = labels.iter().position(|&label| label >= n_classes) else {
+            return Ok(());
+        };
+        let from_one = labels.iter().all(|&label| (1..=n_classes).contains(&label));
+        Err(Error::Labels {
+            origin: self.origin.clone(),
+            row,
+            label: labels[row],
+            n_classes,
+            remedy: if from_one {
+                "the labels count from 1: subtract 1 from each"
+            } else {
+                "labels count from 0: check that file and network are of one data set"
+            },
+        })
+    }
+}
+
+/// The feature sets of one network as they were read or extracted.
+#[derive(Clone, Debug)]
+pub struct FeatureSplits {
+    /// The training split; densities, geometry and detectors are fitted here. Not needed with detectors fitted before.
+    pub train: Option<Split>,
+    /// The validation split; only the temperature is chosen here.
+    pub validation: Option<Split>,
+    /// The in-distribution test split.
+    pub test: Split,
+    /// Out-of-distribution sets.
+    pub ood: Vec<Split>,
+}
+
+impl FeatureSplits {
+    fn iter(&self) -> impl Iterator<Item = &Split> {
+        let train = self.train.iter().chain(&self.validation);
+        train.chain([&self.test]).chain(&self.ood)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Split> {
+        let train = self.train.iter_mut().chain(&mut self.validation);
+        train.chain([&mut self.test]).chain(&mut self.ood)
+    }
+
+    /// Gives every set the normalisation, the head and the logits that follow from the others, and checks that all
+    /// belong together. `l2` overrides the files' own word on whether the head saw normalised features.
+    ///
+    /// Where neither logits nor a head tell the number of classes, the classes are those that the training labels name,
+    /// in their order: labels that start at 1 or have gaps are counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::SameName`]; [`Error::Features`] for feature dimensions or numbers of classes that differ; [`Error::L2`];
+    /// [`Error::Labels`] for training, validation or test labels outside the network's classes.
+    pub fn complete(mut self, l2: Option<bool>) -> Result<CompleteSplits> {
+        let mut names = BTreeSet::from([self.test.name.as_str()]);
+        if let Some(set) = self.ood.iter().find(|set| !names.insert(&set.name)) {
+            return Err(Error::SameName {
+                name: set.name.clone(),
+            });
+        }
+        let named: Vec<(&str, &FeatureSet)> = self
+            .iter()
+            .map(|set| (set.name.as_str(), &set.features))
+            .collect();
+        check_agreement(&named)?;
+        let l2 = match l2 {
+            Some(l2) => l2,
+            None => self.l2()?,
+        };
+        let head = self.iter().find_map(|set| set.features.head.clone());
+        for Split { features, .. } in self.iter_mut() {
+            features.metadata.insert("l2".into(), l2.to_string());
+            if features.head.is_none() {
+                features.head.clone_from(&head);
+            }
+            if features.logits.is_none() && features.head.is_some() {
+                features.logits = Some(features.logits()?.into_owned());
+            }
+        }
+        let judged = self.train.iter().chain(&self.validation);
+        judged
+            .chain([&self.test])
+            .try_for_each(Split::check_labels)?;
+        let classes = self.train.as_mut().and_then(count_from_zero);
+        Ok(CompleteSplits {
+            splits: self,
+            classes,
+        })
+    }
+
+    fn l2(&self) -> Result<bool> {
+        let mut stated = self.iter().filter_map(|set| Some((set, set.l2_stated()?)));
+        let Some((first, l2)) = stated.next() else {
+            return Ok(false);
+        };
+        match stated.find(|(_, other)| *other != l2) {
+            None => Ok(l2),
+            Some((second, _)) => Err(Error::L2 {
+                first: first.origin.clone(),
+                second: second.origin.clone(),
+            }),
+        }
+    }
+}
+
+/// Numbers the classes that occur from 0, where nothing else tells the classes; the labels in that order, if any moved.
+fn count_from_zero(train: &mut Split) -> Option<Vec<usize>> {
+    if train.features.n_classes().is_some() {
+        return None;
+    }
+    let labels = train.features.labels.as_mut()?;
+    let present: BTreeSet<usize> = labels.iter().copied().collect();
+    let present: Vec<usize> = present.into_iter().collect();
+    if present.last().is_none_or(|last| *last < present.len()) {
+        return None;
+    }
+    for label in labels {
+        *label = present.partition_point(|class| class < label);
+    }
+    Some(present)
+}
+
+/// Feature sets that belong together: what [`FeatureSplits::complete`] makes.
+#[derive(Clone, Debug)]
+pub struct CompleteSplits {
+    splits: FeatureSplits,
+    classes: Option<Vec<usize>>,
+}
+
+impl CompleteSplits {
+    /// The training split, where there is one.
+    #[must_use]
+    pub fn train(&self) -> Option<&Split> {
+        self.splits.train.as_ref()
+    }
+
+    /// The validation split, where there is one.
+    #[must_use]
+    pub fn validation(&self) -> Option<&Split> {
+        self.splits.validation.as_ref()
+    }
+
+    /// The in-distribution test split.
+    #[must_use]
+    pub fn test(&self) -> &Split {
+        &self.splits.test
+    }
+
+    /// The out-of-distribution sets.
+    #[must_use]
+    pub fn ood(&self) -> &[Split] {
+        &self.splits.ood
+    }
+
+    /// The labels of classes 0, 1, … of the training split where they were not these numbers.
+    #[must_use]
+    pub fn classes(&self) -> Option<&[usize]> {
+        self.classes.as_deref()
+    }
+
+    /// Fits every detector on the training split; those that it does not allow are listed with the reason.
+    ///
+    /// # Errors
+    /// [`Error::NoTraining`]; [`Error::NoLabels`].
+    pub fn fit_all(&self, settings: &Settings) -> Result<Fitted> {
+        Ok(fit_all(&self.train_inputs()?, settings))
+    }
+
+    /// Fits the named detectors on the training split, in the order of the names.
+    ///
+    /// # Errors
+    /// [`Error::NoTraining`]; [`Error::NoLabels`]; [`Error::In`] for an unknown name or the first detector that fails.
+    pub fn fit_named<'n>(
+        &self,
+        settings: &Settings,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Fitted> {
+        let train = self.train_inputs()?;
+        let origin = self.train().map_or("train", |train| &train.origin);
+        fit_named(&train, settings, names).map_err(Error::within(origin))
+    }
+
+    fn train_inputs(&self) -> Result<TrainInputs<'_>> {
+        let train = self.train().ok_or(Error::NoTraining)?;
+        let Some(labels) = &train.features.labels else {
+            return Err(Error::NoLabels {
+                origin: train.origin.clone(),
+                purpose: "fit detectors",
+            });
+        };
+        let within = || Error::within(&train.origin);
+        let inputs = TrainInputs::new(train.inputs()?, labels).map_err(within())?;
+        match &train.features.head {
+            Some(head) => inputs
+                .with_head(head.weight.view(), head.bias.view())
+                .map_err(within()),
+            None => Ok(inputs),
+        }
+    }
+}

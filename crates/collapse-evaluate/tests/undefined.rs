@@ -1,0 +1,71 @@
+//! A figure that does not exist costs itself, never the evaluation.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
+
+use collapse_evaluate::{FeatureSplits, Split};
+use collapse_features::FeatureSet;
+use collapse_ood::{Intervals, Settings};
+use collapse_results::{Evaluation, ScoreId};
+use ndarray::Array2;
+
+/// Three classes on the axes, a little noise; logits are `sign` times the features.
+fn split(sign: f64, n: usize) -> FeatureSet {
+    let noise = |i: usize, j: usize| ((i * 37 + j * 11) % 23) as f64 / 50.0;
+    let features = Array2::from_shape_fn((n, 3), |(i, j)| {
+        noise(i, j) + if i % 3 == j { 1.0 } else { 0.0 }
+    });
+    let logits = &features * sign;
+    FeatureSet::new(features)
+        .with_logits(logits)
+        .with_labels((0..n).map(|i| i % 3).collect())
+}
+
+fn splits(sign: f64) -> FeatureSplits {
+    FeatureSplits {
+        train: Some(Split::new("train", split(sign, 60))),
+        validation: Some(Split::new("validation", split(sign, 30))),
+        test: Split::new("test", split(sign, 30)),
+        ood: vec![Split::new("far", split(-1.0, 30))],
+    }
+}
+
+fn record(splits: FeatureSplits) -> Evaluation {
+    let splits = splits.complete(None).unwrap();
+    let fitted = splits.fit_all(&Settings::default()).unwrap();
+    let found = splits.evaluate(fitted, &Intervals::default()).unwrap();
+    assert_eq!(found.measurement(), splits.measure().unwrap());
+    found.record(1).unwrap()
+}
+
+#[test]
+fn a_network_worse_than_chance_has_no_temperature() {
+    let found = record(splits(-1.0));
+    let reason = found.scaling.reason().unwrap();
+    assert!(reason.contains("chance"), "{reason}");
+    assert!(
+        found
+            .detection(&ScoreId::GMM_FEATURES, &"far".into())
+            .is_some()
+    );
+}
+
+#[test]
+fn without_a_validation_split_nothing_is_scaled() {
+    let found = record(FeatureSplits {
+        validation: None,
+        ..splits(1.0)
+    });
+    let reason = found.scaling.reason().unwrap();
+    assert!(reason.contains("validation"), "{reason}");
+}
+
+#[test]
+fn without_a_head_there_is_no_geometry_but_every_score_that_needs_none() {
+    let found = record(splits(1.0));
+    let reason = found.geometry.reason().unwrap();
+    assert!(reason.contains("head.weight"), "{reason}");
+    assert!(
+        found
+            .detection(&ScoreId::MAX_SOFTMAX, &"far".into())
+            .is_some()
+    );
+}

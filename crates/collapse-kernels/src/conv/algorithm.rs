@@ -1,0 +1,184 @@
+//! Direct or Winograd: which algorithm a convolution takes, chosen by rules, overridable, recorded.
+
+use super::Conv;
+use super::winograd::Tile;
+use crate::act::Shape;
+use crate::error::{Error, Result};
+use std::cell::Cell;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// Environment variable that overrides the choice of algorithms.
+pub const CONVOLUTION_VARIABLE: &str = "COLLAPSE_CONVOLUTION";
+
+/// How convolutions of 3×3 with stride 1 are computed; others are direct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConvolutionAlgorithm {
+    /// Sums of products, tap by tap.
+    Direct,
+    /// Winograd's algorithms where they pay, else direct.
+    ///
+    /// - f32 (and bf16 where it is computed as f32): F(4×4) in all directions.
+    /// - bf16 in pairs: F(2×2) forward, whose rounding error every later layer sees; F(4×4) in both directions back.
+    /// - bf16 on AMX: direct. The transforms run on AVX-512 and cost as much there as everywhere, while AMX multiplies eight to sixteen
+    ///   times as fast: what Winograd would save of the products is less than what its transforms take.
+    /// - f64: direct, since it is there to check the others.
+    ///
+    /// It pays where both sides have at least 16 channels and the tiles need at most two thirds of the products of the direct kernel, which
+    /// skips the zero padding: maps of 4×4, and of 6×6 and more.
+    #[default]
+    Winograd,
+    /// F(2×2) in all directions, whether it pays or not.
+    Winograd2,
+    /// F(4×4) in all directions, whether it pays or not.
+    Winograd4,
+}
+
+/// Which tiles a type and path prefer for the forward pass and for the two backward ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Preference {
+    pub(crate) forward: Tile,
+    pub(crate) backward: Tile,
+}
+
+impl ConvolutionAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Direct,
+        Self::Winograd,
+        Self::Winograd2,
+        Self::Winograd4,
+    ];
+    /// Channels below which transforms of mostly padding cost more than products save.
+    const MIN_CHANNELS: usize = 16;
+
+    /// Name used in the environment variable and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Winograd => "winograd",
+            Self::Winograd2 => "winograd-2x2",
+            Self::Winograd4 => "winograd-4x4",
+        }
+    }
+
+    /// The tiles of the forward pass and of the backward ones, or nothing for the direct kernels, on an input map of `h` × `w`.
+    pub(crate) fn tiles(
+        self,
+        conv: Conv,
+        (h, w): (usize, usize),
+        preference: Option<Preference>,
+    ) -> [Option<Tile>; 2] {
+        if (conv.kernel, conv.stride) != (3, 1) {
+            return [None; 2];
+        }
+        match self {
+            Self::Direct => [None; 2],
+            Self::Winograd2 => [Some(Tile::Two); 2],
+            Self::Winograd4 => [Some(Tile::Four); 2],
+            Self::Winograd => {
+                let Some(Preference { forward, backward }) = preference else {
+                    return [None; 2];
+                };
+                let channels = conv.in_channels.min(conv.out_channels);
+                [forward, backward].map(|tile| {
+                    (channels >= Self::MIN_CHANNELS && saves_products(tile, h, w)).then_some(tile)
+                })
+            }
+        }
+    }
+}
+
+/// Whether tiles need at most two thirds of the products of the taps that lie on the map.
+fn saves_products(tile: Tile, h: usize, w: usize) -> bool {
+    let tiles = h.div_ceil(tile.side()) * w.div_ceil(tile.side());
+    let taps = |side: usize| (3 * side).saturating_sub(2);
+    3 * tiles * tile.points() <= 2 * taps(h) * taps(w)
+}
+
+/// Height and width of a map.
+pub(crate) fn map(shape: Shape) -> (usize, usize) {
+    (shape.h, shape.w)
+}
+
+impl std::fmt::Display for ConvolutionAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ConvolutionAlgorithm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|a| a.name() == name)
+            .ok_or_else(|| Error::UnknownAlgorithm {
+                name: name.to_owned(),
+                known: Self::ALL.map(Self::name).join(", "),
+            })
+    }
+}
+
+thread_local! {
+    static FORCED: Cell<Option<ConvolutionAlgorithm>> = const { Cell::new(None) };
+}
+
+/// The algorithm in force for weights packed and gradients computed on this thread: the one of [`with_convolution`] if inside it, else the
+/// one named by `COLLAPSE_CONVOLUTION`, else [`ConvolutionAlgorithm::Winograd`]. Chosen once per process.
+///
+/// # Errors
+/// If the variable names none.
+pub fn convolution_algorithm() -> Result<ConvolutionAlgorithm> {
+    static CHOSEN: OnceLock<Result<ConvolutionAlgorithm>> = OnceLock::new();
+    if let Some(algorithm) = FORCED.get() {
+        return Ok(algorithm);
+    }
+    CHOSEN
+        .get_or_init(|| match std::env::var(CONVOLUTION_VARIABLE) {
+            Ok(name) if !name.is_empty() => name.parse(),
+            _ => Ok(ConvolutionAlgorithm::default()),
+        })
+        .clone()
+}
+
+/// Runs `work` with `algorithm` in force for what it packs and computes on this thread. Weights keep the algorithm they were packed
+/// for.
+pub fn with_convolution<R>(algorithm: ConvolutionAlgorithm, work: impl FnOnce() -> R) -> R {
+    struct Restore(Option<ConvolutionAlgorithm>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORCED.set(self.0);
+        }
+    }
+    let _restore = Restore(FORCED.replace(Some(algorithm)));
+    work()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_taken_where_they_save_a_third_of_the_products() {
+        let four = |side| saves_products(Tile::Four, side, side);
+        let taken: Vec<usize> = (1..12).filter(|&side| four(side)).collect();
+        assert_eq!(taken, [4, 6, 7, 8, 9, 10, 11]);
+        let two = |side| saves_products(Tile::Two, side, side);
+        let taken: Vec<usize> = (1..12).filter(|&side| two(side)).collect();
+        assert_eq!(taken, [4, 6, 7, 8, 9, 10, 11]);
+    }
+
+    #[test]
+    fn names_are_read_back_and_unknown_ones_refused() {
+        for algorithm in ConvolutionAlgorithm::ALL {
+            assert_eq!(algorithm.name().parse(), Ok(algorithm));
+        }
+        let message = "fft"
+            .parse::<ConvolutionAlgorithm>()
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("\"fft\"") && message.contains("winograd-2x2"));
+    }
+}

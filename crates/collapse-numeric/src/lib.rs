@@ -1,0 +1,48 @@
+//! The f64 ground of the statistics: what densities, geometry and detectors compute with.
+//!
+//! ```
+//! use collapse_numeric::{log_sum_exp, matmul_nt, normalize_rows};
+//! use ndarray::array;
+//!
+//! let unit = normalize_rows(array![[3.0, 4.0], [0.0, 2.0]].view());
+//! let cosines = matmul_nt(unit.view(), unit.view())?;
+//! assert!((cosines[[0, 1]] - 0.8).abs() < 1e-15);
+//! // Never overflows.
+//! assert_eq!(log_sum_exp(array![1000.0, 1000.0].view()), 1000.0 + 2f64.ln());
+//! # Ok::<(), collapse_numeric::Error>(())
+//! ```
+//!
+//! # Map
+//! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`]; on slices [`inner_products`], [`subtract_product`],
+//!   [`sum_by_lanes`].
+//! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`Cholesky`] of [`SymmetricPanels`].
+//! * Rows: [`check_finite`], [`norm`], [`normalize_rows`] with the one [`NORM_FLOOR`], [`rows_by_class`].
+//! * Logits: [`log_sum_exp`], [`softmax`], [`argmax`].
+//!
+//! # Caveats
+//! * `ndarray` has no fast f64 product without a BLAS installed, so blocks of rows go to [`faer`]'s single-threaded kernels, spread over
+//!   rayon. The blocks depend on the shapes alone: results have the same bytes for any number of threads.
+//! * All matrices are row-major `[rows, columns]`; other layouts are copied where a kernel needs rows.
+
+mod cholesky;
+mod classes;
+mod decompositions;
+mod error;
+mod logits;
+mod panels;
+mod products;
+mod rows;
+
+pub use cholesky::{Cholesky, overflow_to_infinity};
+pub use classes::rows_by_class;
+pub use decompositions::{RightSingular, SymmetricEigen, right_singular, symmetric_eigen};
+pub use error::{Error, Result};
+pub use logits::{argmax, log_sum_exp, log_sum_exp_at, softmax};
+pub use panels::{PANEL, SymmetricPanels};
+pub use products::{
+    Element, covariance, dot, gram, inner_products, matmul, matmul_nt, mean, subtract_product,
+    sum_by_lanes,
+};
+pub use rows::{
+    NORM_FLOOR, check_finite, largest_magnitude, norm, normalize_rows, power_of_two_below,
+};

@@ -1,0 +1,242 @@
+//! Symmetric matrices in row panels: half the memory, block-wise kernels.
+
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Rows of a panel. 128 keeps a diagonal block in the first-level cache's neighbourhood and
+/// is where the kernels reach their full speed.
+pub const PANEL: usize = 128;
+
+/// Lower triangle of a symmetric `[D, D]` matrix that grows by Gram matrices of row blocks.
+///
+/// Panel `i` holds rows `128 i ..` of the lower triangle, columns up to and including its
+/// diagonal block, column-major.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
+pub struct SymmetricPanels {
+    pub(crate) dimension: usize,
+    pub(crate) panels: Vec<Vec<f64>>,
+}
+
+impl SymmetricPanels {
+    /// The zero matrix of `dimension` rows.
+    #[must_use]
+    pub fn zeros(dimension: usize) -> Self {
+        let panels = extents(dimension).map(|(start, rows)| vec![0.0; rows * (start + rows)]);
+        Self {
+            dimension,
+            panels: panels.collect(),
+        }
+    }
+
+    /// The symmetric matrix whose lower triangle is that of the square `a` `[D, D]`.
+    pub(crate) fn of_lower(a: ArrayView2<f64>) -> Self {
+        let mut out = Self::zeros(a.nrows());
+        for ((start, rows), panel) in extents(a.nrows()).zip(&mut out.panels) {
+            for (j, column) in panel.chunks_exact_mut(rows).enumerate() {
+                for i in j.saturating_sub(start)..rows {
+                    column[i] = a[[start + i, j]];
+                }
+            }
+        }
+        out
+    }
+
+    /// Number of rows and columns.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Adds `rowsᵀ · rows` for a row-major block `[K, D]` (a length that is no multiple of `D` is
+    /// cut to whole rows).
+    pub fn add_gram(&mut self, rows: &[f64]) {
+        let d = self.dimension;
+        if d == 0 || rows.len() < d {
+            return;
+        }
+        let k = rows.len() / d;
+        // A row-major [K, D] block is a column-major [D, K] matrix.
+        let x = MatRef::from_column_major_slice(&rows[..k * d], d, k);
+        self.panels
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(i, panel)| {
+                let start = i * PANEL;
+                let height = panel_rows(d, start);
+                let panel = MatMut::from_column_major_slice_mut(panel, height, start + height);
+                let (left, diagonal) = panel.split_at_col_mut(start);
+                let mine = x.subrows(start, height);
+                let others = x.subrows(0, start).transpose();
+                matmul(left, Accum::Add, mine, others, 1.0, Par::Seq);
+                triangular::matmul(
+                    diagonal,
+                    BlockStructure::TriangularLower,
+                    Accum::Add,
+                    mine,
+                    BlockStructure::Rectangular,
+                    mine.transpose(),
+                    BlockStructure::Rectangular,
+                    1.0,
+                    Par::Seq,
+                );
+            });
+    }
+
+    /// Adds another matrix of the same dimension.
+    pub fn add(&mut self, other: &Self) {
+        for (a, b) in self.panels.iter_mut().zip(&other.panels) {
+            for (a, b) in a.iter_mut().zip(b) {
+                *a += b;
+            }
+        }
+    }
+
+    /// Entry `[i, j]`.
+    #[must_use]
+    pub fn get(&self, i: usize, j: usize) -> f64 {
+        let (i, j) = (i.max(j), i.min(j));
+        let start = i / PANEL * PANEL;
+        self.panels[i / PANEL][j * panel_rows(self.dimension, start) + i - start]
+    }
+
+    /// The diagonal, `[D]`.
+    #[must_use]
+    pub fn diagonal(&self) -> Vec<f64> {
+        (0..self.dimension).map(|i| self.get(i, i)).collect()
+    }
+
+    /// Sum of squares of all entries of the full symmetric matrix, each divided by `unit` first.
+    #[must_use]
+    pub fn relative_squared_norm(&self, unit: f64) -> f64 {
+        let square = |v: &f64| (v / unit) * (v / unit);
+        let mut sum = 0.0;
+        for (start, rows) in extents(self.dimension) {
+            let panel = &self.panels[start / PANEL];
+            for (j, column) in panel.chunks_exact(rows).enumerate() {
+                let top = j.saturating_sub(start);
+                let below: f64 = column[top..].iter().map(square).sum();
+                let diagonal = if j >= start {
+                    square(&column[top])
+                } else {
+                    0.0
+                };
+                sum += 2.0 * below - diagonal;
+            }
+        }
+        sum
+    }
+
+    /// `(1 − weight) · self + weight · (tr / D) · I`.
+    #[must_use]
+    pub fn shrunk(mut self, weight: f64) -> Self {
+        let d = self.dimension;
+        let mean = self.diagonal().iter().map(|v| v / d as f64).sum::<f64>();
+        for panel in &mut self.panels {
+            panel.iter_mut().for_each(|v| *v *= 1.0 - weight);
+        }
+        for i in 0..d {
+            let start = i / PANEL * PANEL;
+            let at = i * panel_rows(d, start) + i - start;
+            self.panels[i / PANEL][at] += weight * mean;
+        }
+        self
+    }
+
+    /// The full matrix times `scale`, `[D, D]`.
+    #[must_use]
+    pub fn to_dense(&self, scale: f64) -> Array2<f64> {
+        let mut out = Array2::zeros((self.dimension, self.dimension));
+        for (start, rows) in extents(self.dimension) {
+            for (j, column) in self.panels[start / PANEL].chunks_exact(rows).enumerate() {
+                for i in (start + j.saturating_sub(start))..start + rows {
+                    let value = column[i - start] * scale;
+                    out[[i, j]] = value;
+                    out[[j, i]] = value;
+                }
+            }
+        }
+        out
+    }
+
+    /// Matrix-vector product, `[D]`.
+    #[must_use]
+    pub fn times(&self, vector: &[f64]) -> Vec<f64> {
+        let mut out = vec![0.0; self.dimension];
+        for (start, rows) in extents(self.dimension) {
+            for (j, column) in self.panels[start / PANEL].chunks_exact(rows).enumerate() {
+                for i in (start + j.saturating_sub(start))..start + rows {
+                    out[i] += column[i - start] * vector[j];
+                    if i != j {
+                        out[j] += column[i - start] * vector[i];
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// What a file says about panels; it may say anything.
+#[derive(Deserialize)]
+struct Stored {
+    dimension: usize,
+    panels: Vec<Vec<f64>>,
+}
+
+impl TryFrom<Stored> for SymmetricPanels {
+    type Error = Error;
+
+    fn try_from(Stored { dimension, panels }: Stored) -> Result<Self> {
+        let wanted = extents(dimension).map(|(start, rows)| rows * (start + rows));
+        if panels.iter().map(Vec::len).eq(wanted) {
+            return Ok(Self { dimension, panels });
+        }
+        Err(Error::matrix(
+            format!("the panels are not those of {dimension} rows"),
+            "store the matrix again",
+        ))
+    }
+}
+
+pub(crate) fn panel_rows(dimension: usize, start: usize) -> usize {
+    PANEL.min(dimension - start)
+}
+
+/// (first row, number of rows) of each panel.
+pub(crate) fn extents(dimension: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..dimension)
+        .step_by(PANEL)
+        .map(move |start| (start, panel_rows(dimension, start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spd(d: usize) -> (SymmetricPanels, Array2<f64>) {
+        let x = Array2::from_shape_fn((2 * d, d), |(i, j)| ((i * 37 + j * 11) % 29) as f64 - 14.0);
+        let mut panels = SymmetricPanels::zeros(d);
+        panels.add_gram(x.as_slice().unwrap());
+        (panels, x.t().dot(&x))
+    }
+
+    #[test]
+    fn panels_hold_the_whole_matrix() {
+        for d in [1, 5, 127, 128, 129, 300] {
+            let (panels, dense) = spd(d);
+            assert_eq!(panels.to_dense(1.0), dense);
+            let norm: f64 = dense.iter().map(|v| v * v).sum();
+            assert!((panels.relative_squared_norm(2.0) * 4.0 / norm - 1.0).abs() < 1e-12);
+            let vector: Vec<f64> = (0..d).map(|i| i as f64 - 3.0).collect();
+            let expected = dense.dot(&ndarray::Array1::from(vector.clone()));
+            assert_eq!(panels.times(&vector), expected.to_vec());
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! Validation: every figure's range and shape, with an error that names field and value.
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
+
+use crate::evaluation::{Detection, Evaluation, Geometry, Histogram};
+use crate::run::{EpochRecord, Run};
+use crate::table::{Cell, Claim, Table};
+use crate::{Error, Results};
+
+/// What rounding may add to a fraction that is 0 or 1 in exact arithmetic.
+const ROUNDING: f64 = 1e-9;
+
+/// Largest epoch, seed count and width that are believed.
+const MOST_EPOCHS: usize = 1_000_000;
+
+/// Range of a variability ratio: f64 features cannot show one beyond about 1e±32.
+const RATIO: (f64, f64) = (1e-40, 1e40);
+
+/// Largest number of samples that f64 counts exactly.
+const MOST_SAMPLES: u64 = 1 << 53;
+
+/// Most bins of a histogram.
+const MOST_BINS: usize = 10_000;
+
+/// Most decimals that a cell shows.
+const MOST_DECIMALS: usize = 20;
+
+/// Longest name in bytes, as for file names.
+const LONGEST_NAME: usize = 200;
+
+/// The path to a field, e.g. `runs[3].evaluations[0].accuracy`, written only on failure.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'static str),
+    Item(&'a Place<'a>, &'static str, usize),
+}
+
+impl Place<'_> {
+    fn field(&self, name: &'static str) -> Place<'_> {
+        Place::Field(self, name)
+    }
+
+    fn item(&self, name: &'static str, index: usize) -> Place<'_> {
+        Place::Item(self, name, index)
+    }
+
+    fn fail<T: Debug>(&self, value: T, expected: impl Into<String>) -> Error {
+        Error::Value {
+            field: self.to_string(),
+            value: shortened(&format!("{value:?}")),
+            expected: expected.into(),
+        }
+    }
+
+    fn require<T: Debug>(&self, holds: bool, value: T, expected: &str) -> Result<(), Error> {
+        if holds {
+            Ok(())
+        } else {
+            Err(self.fail(value, expected))
+        }
+    }
+
+    fn fraction(&self, value: f64) -> Result<(), Error> {
+        let holds = (-ROUNDING..=1.0 + ROUNDING).contains(&value);
+        self.require(holds, value, "a fraction in 0..=1")
+    }
+
+    fn within(&self, value: f64, most: f64) -> Result<(), Error> {
+        if (0.0..=most).contains(&value) {
+            return Ok(());
+        }
+        Err(self.fail(value, format!("a number in 0..={most}")))
+    }
+
+    fn not_negative(&self, value: f64) -> Result<(), Error> {
+        let holds = value.is_finite() && value >= -ROUNDING;
+        self.require(holds, value, "a finite number of at least 0")
+    }
+
+    fn finite(&self, value: f64) -> Result<(), Error> {
+        self.require(value.is_finite(), value, "a finite number")
+    }
+
+    fn ratio(&self, value: f64) -> Result<(), Error> {
+        if value == 0.0 || (RATIO.0..=RATIO.1).contains(&value) {
+            return Ok(());
+        }
+        Err(self.fail(
+            value,
+            format!("0 or a number in {:e}..={:e}", RATIO.0, RATIO.1),
+        ))
+    }
+
+    /// A name that can stand in a table and, as part of a name, in a folder.
+    fn name(&self, name: &str) -> Result<(), Error> {
+        let holds = !name.is_empty()
+            && name.len() <= LONGEST_NAME
+            && !name.contains(['/', '\\'])
+            && !name.chars().any(char::is_control)
+            && name != "."
+            && name != "..";
+        self.require(
+            holds,
+            name,
+            "a name of 1 to 200 bytes without slashes and control characters",
+        )
+    }
+
+    fn words(&self, text: &str) -> Result<(), Error> {
+        let holds = !text.chars().any(|c| c.is_control() && c != '\n');
+        self.require(holds, text, "text without control characters")
+    }
+
+    fn count(&self, value: usize, most: usize) -> Result<(), Error> {
+        if value <= most {
+            return Ok(());
+        }
+        Err(self.fail(value, format!("at most {most}")))
+    }
+}
+
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (parent, name, index) = match self {
+            Place::Root => return Ok(()),
+            Place::Field(parent, name) => (parent, name, None),
+            Place::Item(parent, name, index) => (parent, name, Some(index)),
+        };
+        if !matches!(parent, Place::Root) {
+            write!(f, "{parent}.")?;
+        }
+        match index {
+            Some(index) => write!(f, "{name}[{index}]"),
+            None => f.write_str(name),
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Fails unless `epochs` rise strictly and stay believable.
+fn rising(
+    place: &Place<'_>,
+    list: &'static str,
+    epochs: impl Iterator<Item = usize>,
+) -> Result<(), Error> {
+    let mut earlier: Option<usize> = None;
+    for (index, epoch) in epochs.enumerate() {
+        let item = place.item(list, index);
+        let field = item.field("epoch");
+        field.count(epoch, MOST_EPOCHS)?;
+        if let Some(earlier) = earlier.filter(|&earlier| epoch <= earlier) {
+            return Err(field.fail(epoch, format!("an epoch after {earlier}, in order")));
+        }
+        earlier = Some(epoch);
+    }
+    Ok(())
+}
+
+impl Results {
+    /// Checks every figure's range and shape.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first field that cannot be what it says, with its place, its
+    /// value and what was expected.
+    pub fn check(&self) -> Result<(), Error> {
+        let root = Place::Root;
+        root.field("scale").name(&self.scale)?;
+        for (index, set) in self.data.iter().enumerate() {
+            let place = root.item("data", index);
+            place.field("name").name(set.name.as_str())?;
+            place.field("description").words(&set.description)?;
+        }
+        let mut groups = BTreeSet::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            let place = root.item("groups", index);
+            place.field("id").name(&group.id)?;
+            let new = groups.insert(group.id.as_str());
+            place
+                .field("id")
+                .require(new, &group.id, "an identifier of its own")?;
+            place.field("net").name(&group.net)?;
+            place.field("epochs").count(group.epochs, MOST_EPOCHS)?;
+            place.field("width").count(group.width, MOST_EPOCHS)?;
+            if let Some(coefficient) = group.spectral_norm {
+                place.field("spectral_norm").not_negative(coefficient)?;
+            }
+        }
+        let mut runs = BTreeSet::new();
+        for (index, run) in self.runs.iter().enumerate() {
+            let place = root.item("runs", index);
+            check_run(&place, run)?;
+            let known = groups.contains(run.group.as_str());
+            place
+                .field("group")
+                .require(known, &run.group, "one of the groups")?;
+            let new = runs.insert((run.group.as_str(), run.seed));
+            place
+                .field("seed")
+                .require(new, run.seed, "a seed met once in its group")?;
+            let last = run.last_evaluation().map_or(0, |last| last.epoch);
+            let planned = self.groups.iter().find(|group| group.id == run.group);
+            if let Some(group) = planned.filter(|group| last > group.epochs) {
+                let expected = format!("at most the {} epochs of the group", group.epochs);
+                return Err(place.field("evaluations").fail(last, expected));
+            }
+        }
+        for (index, table) in self.tables.iter().enumerate() {
+            check_table(&root.item("tables", index), table)?;
+        }
+        for (index, claim) in self.claims.iter().enumerate() {
+            check_claim(&root.item("claims", index), claim)?;
+        }
+        for seconds in self.times.values() {
+            root.field("times").not_negative(*seconds)?;
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Checks every figure's range and shape.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first field that cannot be what it says.
+    pub fn check(&self) -> Result<(), Error> {
+        check_run(&Place::Root, self)
+    }
+}
+
+fn check_run(place: &Place<'_>, run: &Run) -> Result<(), Error> {
+    place.field("group").name(&run.group)?;
+    rising(
+        place,
+        "evaluations",
+        run.evaluations.iter().map(|e| e.epoch),
+    )?;
+    for (index, evaluation) in run.evaluations.iter().enumerate() {
+        check_evaluation(&place.item("evaluations", index), evaluation)?;
+    }
+    rising(place, "history", run.history.iter().map(|e| e.epoch))?;
+    for (index, record) in run.history.iter().enumerate() {
+        check_record(&place.item("history", index), record)?;
+    }
+    let mut trained = 0;
+    for (index, span) in run.made_by.iter().enumerate() {
+        let place = place.item("made_by", index);
+        let first = span.first_epoch;
+        place.field("first_epoch").require(
+            first == trained + 1,
+            first,
+            "the epoch after the last span",
+        )?;
+        let last = span.last_epoch;
+        place.field("last_epoch").require(
+            (first..=MOST_EPOCHS).contains(&last),
+            last,
+            "an epoch of at least the first",
+        )?;
+        trained = last;
+        for (field, text) in [
+            ("code_version", &span.maker.code_version),
+            ("kernel_path", &span.maker.kernel_path),
+            ("processor", &span.maker.processor),
+        ] {
+            place.field(field).words(text)?;
+        }
+    }
+    let times = place.field("times");
+    times
+        .field("train_seconds")
+        .not_negative(run.times.train_seconds)?;
+    times
+        .field("evaluate_seconds")
+        .not_negative(run.times.evaluate_seconds)
+}
+
+fn check_evaluation(place: &Place<'_>, evaluation: &Evaluation) -> Result<(), Error> {
+    place.field("accuracy").fraction(evaluation.accuracy)?;
+    place.field("ece").fraction(evaluation.ece)?;
+    if let Some(scaling) = evaluation.scaling.value() {
+        place.field("ece_scaled").fraction(scaling.ece)?;
+        let temperature = scaling.temperature;
+        place.field("temperature").require(
+            temperature.is_finite() && temperature > 0.0,
+            temperature,
+            "a finite number above 0",
+        )?;
+    }
+    place.field("nll").not_negative(evaluation.nll)?;
+    for (field, jitter) in [
+        ("jitter_features", evaluation.jitter_features),
+        ("jitter_logits", evaluation.jitter_logits),
+    ] {
+        if let Some(jitter) = jitter {
+            place.field(field).within(jitter, 1.0)?;
+        }
+    }
+    if let Some(geometry) = evaluation.geometry.value() {
+        check_geometry(&place.field("geometry"), geometry)?;
+    }
+    let mut seen = BTreeSet::new();
+    for (index, result) in evaluation.ood.iter().enumerate() {
+        let place = place.item("ood", index);
+        place.field("set").name(result.set.as_str())?;
+        place.field("score").name(result.score.as_str())?;
+        let new = seen.insert((&result.score, &result.set));
+        place
+            .field("score")
+            .require(new, &result.score, "a score met once for its set")?;
+        check_detection(&place, &result.detection)?;
+    }
+    for (index, histogram) in evaluation.histograms.iter().enumerate() {
+        check_histogram(&place.item("histograms", index), histogram)?;
+    }
+    for (index, skipped) in evaluation.skipped.iter().enumerate() {
+        let place = place.item("skipped", index);
+        place.field("score").name(skipped.score.as_str())?;
+    }
+    Ok(())
+}
+
+fn check_detection(place: &Place<'_>, detection: &Detection) -> Result<(), Error> {
+    place.field("auroc").fraction(detection.auroc)?;
+    place.field("aupr_in").fraction(detection.aupr_in)?;
+    place.field("aupr_out").fraction(detection.aupr_out)?;
+    place
+        .field("fpr95_id_positive")
+        .fraction(detection.fpr95_id_positive)?;
+    place
+        .field("fpr95_ood_positive")
+        .fraction(detection.fpr95_ood_positive)?;
+    place
+        .field("detection_error")
+        .fraction(detection.detection_error)
+}
+
+fn check_geometry(place: &Place<'_>, geometry: &Geometry) -> Result<(), Error> {
+    place.field("nc1").ratio(geometry.nc1)?;
+    place
+        .field("nc1_over_classes")
+        .ratio(geometry.nc1_over_classes)?;
+    // Standard deviation over mean of n norms is at most the root of n.
+    let most = 1e4;
+    place
+        .field("nc2_equinorm_means")
+        .within(geometry.nc2_equinorm_means, most)?;
+    place
+        .field("nc2_equinorm_classifier")
+        .within(geometry.nc2_equinorm_classifier, most)?;
+    let most = 2.0 + ROUNDING;
+    place
+        .field("nc2_equiangular_means")
+        .within(geometry.nc2_equiangular_means, most)?;
+    place
+        .field("nc2_equiangular_classifier")
+        .within(geometry.nc2_equiangular_classifier, most)?;
+    place.field("nc3").within(geometry.nc3, 4.0 + ROUNDING)?;
+    place.field("nc4").fraction(geometry.nc4)
+}
+
+fn check_histogram(place: &Place<'_>, histogram: &Histogram) -> Result<(), Error> {
+    place.field("score").name(histogram.score.as_str())?;
+    place.field("set").name(histogram.set.as_str())?;
+    place.field("low").finite(histogram.low)?;
+    place.field("high").require(
+        histogram.high.is_finite() && histogram.low < histogram.high,
+        histogram.high,
+        "a finite number above `low`",
+    )?;
+    let counts = place.field("counts");
+    counts.require(
+        !histogram.counts.is_empty() && histogram.counts.len() <= MOST_BINS,
+        histogram.counts.len(),
+        "1 to 10000 bins",
+    )?;
+    let sum = histogram
+        .counts
+        .iter()
+        .try_fold(0u64, |sum, &count| sum.checked_add(count));
+    counts.require(
+        sum.is_some_and(|sum| sum <= MOST_SAMPLES),
+        histogram.counts.iter().max(),
+        "counts that add up to at most 2^53",
+    )
+}
+
+fn check_record(place: &Place<'_>, record: &EpochRecord) -> Result<(), Error> {
+    place
+        .field("learning_rate")
+        .not_negative(record.learning_rate)?;
+    if let Some(loss) = record.train_loss {
+        place.field("train_loss").finite(loss)?;
+    }
+    for (field, fraction) in [
+        ("train_accuracy", record.train_accuracy),
+        ("validation_accuracy", record.validation_accuracy),
+    ] {
+        if let Some(fraction) = fraction {
+            place.field(field).fraction(fraction)?;
+        }
+    }
+    if let Some(geometry) = &record.geometry {
+        check_geometry(&place.field("geometry"), geometry)?;
+    }
+    for (set, auroc) in &record.auroc {
+        place.field("auroc").name(set.as_str())?;
+        place.field("auroc").fraction(*auroc)?;
+    }
+    Ok(())
+}
+
+fn check_table(place: &Place<'_>, table: &Table) -> Result<(), Error> {
+    place.field("id").name(&table.id)?;
+    if !table.row_keys.is_empty() {
+        place.field("row_keys").require(
+            table.row_keys.len() == table.rows.len(),
+            table.row_keys.len(),
+            "one key a row",
+        )?;
+    }
+    for (index, row) in table.rows.iter().enumerate() {
+        let place = place.item("rows", index);
+        place.require(
+            row.len() == table.columns.len(),
+            row.len(),
+            "one cell a column",
+        )?;
+        for cell in row {
+            check_cell(&place, cell)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_cell(place: &Place<'_>, cell: &Cell) -> Result<(), Error> {
+    match cell {
+        Cell::Text { .. } | Cell::Missing { .. } => Ok(()),
+        Cell::Number { value, decimals } => {
+            place.field("value").finite(*value)?;
+            place.field("decimals").count(*decimals, MOST_DECIMALS)
+        }
+        Cell::Spread {
+            mean,
+            std,
+            min,
+            max,
+            decimals,
+            ..
+        } => {
+            for (field, value) in [
+                ("mean", *mean),
+                ("std", std.unwrap_or(0.0)),
+                ("min", *min),
+                ("max", *max),
+            ] {
+                place.field(field).finite(value)?;
+            }
+            place.field("decimals").count(*decimals, MOST_DECIMALS)
+        }
+    }
+}
+
+fn check_claim(place: &Place<'_>, claim: &Claim) -> Result<(), Error> {
+    place.field("id").name(&claim.id)?;
+    if let Some(effect) = claim.effect {
+        place.field("effect").finite(effect)?;
+    }
+    if let Some((low, high)) = claim.interval {
+        let holds = low.is_finite() && high.is_finite() && low <= high;
+        place
+            .field("interval")
+            .require(holds, (low, high), "two finite numbers in order")?;
+    }
+    Ok(())
+}

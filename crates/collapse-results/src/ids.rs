@@ -1,0 +1,115 @@
+//! Identifiers as types: scores, image sets and the role of a set.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An identifier that is open (any name may be made) and stands as its bare text in JSON.
+macro_rules! open_identifier {
+    ($(#[$doc:meta])* $name:ident { $($(#[$constant_doc:meta])* $constant:ident = $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Cow<'static, str>);
+
+        impl $name {
+            $($(#[$constant_doc])* pub const $constant: Self = Self(Cow::Borrowed($text));)*
+
+            /// The identifier of this name.
+            pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+                Self(name.into())
+            }
+
+            /// The name as it stands in files.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self(Cow::Owned(name.to_owned()))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(name: String) -> Self {
+                Self(Cow::Owned(name))
+            }
+        }
+    };
+}
+
+open_identifier! {
+    /// Name of an OoD score. Open: a detector of one's own has a name of its own.
+    ScoreId {
+        /// Class-wise Gaussians on the features: the score of the method itself (DDU).
+        GMM_FEATURES = "gmm_features";
+        /// Class-wise Gaussians on the logits.
+        GMM_LOGITS = "gmm_logits";
+        /// A Gaussian mixture fitted by EM, without labels.
+        GMM_EM = "gmm_em";
+        /// Largest softmax probability.
+        MAX_SOFTMAX = "max_softmax";
+        /// Negative entropy of the softmax.
+        SOFTMAX_ENTROPY = "softmax_entropy";
+        /// Log-sum-exp of the logits.
+        ENERGY = "energy";
+        /// Largest logit.
+        MAX_LOGIT = "max_logit";
+        /// Norm of the raw features.
+        FEATURE_NORM = "feature_norm";
+    }
+}
+
+open_identifier! {
+    /// Name of an image set, e.g. `svhn`.
+    SetId {
+        /// The in-distribution test set, where figures of it stand beside those of OoD sets.
+        TEST = "test";
+    }
+}
+
+/// What a set of images is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Training and validation images.
+    Train,
+    /// In-distribution test images.
+    Test,
+    /// Out-of-distribution images.
+    Ood,
+}
+
+impl Role {
+    /// The role as it stands in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+            Self::Ood => "ood",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
