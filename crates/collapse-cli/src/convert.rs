@@ -5,19 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use collapse_models::{Batch, NetConfig, Network, Parameters, weights};
-use collapse_train::{Checkpoint, read_state};
+use collapse_train::TrainedWeights;
 
 use crate::network::SizedArgs;
 use crate::output::out;
 
 /// Write weights as safetensors that both this project and PyTorch load.
 ///
-/// Reads PyTorch weights of DDU or torchvision naming (.pt, .pth, .safetensors), whose network the flags describe:
-/// tensors that are missing, unexpected or of another shape are listed by name. Reads checkpoints of `train` too,
-/// which know their network.
+/// Reads PyTorch weights of DDU or torchvision naming (what `torch.save` writes, or safetensors; the content decides,
+/// not the name), whose network the flags describe: tensors that are missing, unexpected, repeated or of another shape
+/// are listed by name. Reads checkpoints of `train` too, which know their network.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The weights: .pt, .pth or .safetensors, or a run's checkpoint.safetensors.
+    /// The weights of PyTorch, or a run's checkpoint.safetensors.
     input: PathBuf,
     /// The safetensors file to write.
     output: PathBuf,
@@ -32,18 +32,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let input = args.input.display();
-    let (config, parameters) = if read_state(&args.input).is_ok() {
-        let checkpoint = Checkpoint::read(&args.input)?;
-        let parameters = checkpoint.average.unwrap_or(checkpoint.parameters);
-        (checkpoint.state.net, parameters)
-    } else {
-        let config = args.network.config();
-        let mut parameters = Parameters::<f32>::initialise(&config, 0)?;
-        weights::load(&args.input, &mut parameters)
-            .with_context(|| format!("reading {input} as {}", config.net))?;
-        (config, parameters)
-    };
+    let weights = TrainedWeights::read(&args.input, || args.network.config())
+        .with_context(|| format!("reading {}", args.input.display()))?;
+    let (config, parameters) = (weights.net, weights.parameters);
     if let Some(expected) = &args.check {
         check(&config, &parameters, expected, args.tolerance)?;
     }

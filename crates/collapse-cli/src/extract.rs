@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use collapse_data::View;
 use collapse_experiment::HeldOutImages;
-use collapse_models::{Device, NetConfig, Parameters, weights};
-use collapse_train::{Checkpoint, Precision, extract_to, load_model_on, read_state};
+use collapse_models::{Device, NetConfig};
+use collapse_train::{Precision, TrainedWeights, extract_to, load_model_on};
 
 use crate::data::ImageArgs;
 use crate::network::NetworkArgs;
@@ -23,11 +23,11 @@ enum PrecisionArg {
 
 /// Write the feature files of a trained network: training split, validation, test and OoD sets.
 ///
-/// The weights are a run's checkpoint, which knows its network, or PyTorch's (.pt, .pth, .safetensors), whose
-/// network the flags describe. Images pass batch by batch, so memory does not grow with the sets.
+/// The weights are a run's checkpoint, which knows its network, or PyTorch's (what `torch.save` writes, or
+/// safetensors), whose network the flags describe. Images pass batch by batch, so memory does not grow with the sets.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A run's checkpoint.safetensors, or .pt, .pth or .safetensors of PyTorch.
+    /// A run's checkpoint.safetensors, or weights of PyTorch.
     weights: PathBuf,
     #[command(flatten)]
     network: NetworkArgs,
@@ -52,34 +52,30 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let benchmark = args.images.open()?;
-    let (parameters, net, epoch, trained) = if read_state(&args.weights).is_ok() {
-        let checkpoint = Checkpoint::read(&args.weights)?;
-        let parameters = checkpoint.average.unwrap_or(checkpoint.parameters);
-        let epoch = Some(checkpoint.state.epoch);
-        let trained = checkpoint.state.train.precision;
-        (parameters, checkpoint.state.net, epoch, trained)
-    } else {
+    let weights = TrainedWeights::read(&args.weights, || {
         let images = benchmark.id().train_set();
-        let net = NetConfig {
+        NetConfig {
             in_channels: images.shape().channels,
             input_size: images.shape().height,
             ..args.network.config(images.n_classes())
-        };
-        let mut parameters = Parameters::initialise(&net, 0)?;
-        weights::load(&args.weights, &mut parameters)
-            .with_context(|| format!("reading {} as {}", args.weights.display(), net.net))?;
-        (parameters, net, None, Precision::F32)
-    };
+        }
+    })
+    .with_context(|| format!("reading {}", args.weights.display()))?;
+    let epoch = weights.state.as_ref().map(|state| state.epoch);
+    let trained = weights
+        .state
+        .map_or(Precision::F32, |state| state.train.precision);
     let precision = match args.precision {
         None => trained,
         Some(PrecisionArg::F32) => Precision::F32,
         Some(PrecisionArg::Bf16) => Precision::Bf16,
     };
-    let mut model = load_model_on(args.device, &net, precision, parameters)?;
+    let mut model = load_model_on(args.device, &weights.net, precision, weights.parameters)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("creating {}", args.out.display()))?;
 
     let stop = stop::requested();
+    let mut after_batch = |_| stop.go_on();
     let mut write = |name: &str, view: &View, split: &str| -> Result<()> {
         let path = args.out.join(format!("{name}.safetensors"));
         let mut metadata = vec![
@@ -89,8 +85,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
         ];
         metadata.extend(epoch.map(|epoch| ("epoch", epoch.to_string())));
         let stored = collapse_features::Precision::F32;
-        let set = HeldOutImages::new(view).until(stop, &|_| {});
-        extract_to(&path, stored, model.as_mut(), &set, args.batch, &metadata)?;
+        let set = HeldOutImages(view);
+        let model = model.as_mut();
+        extract_to(
+            &path,
+            stored,
+            model,
+            &set,
+            args.batch,
+            &metadata,
+            &mut after_batch,
+        )?;
         out!("{}: {} images", path.display(), view.len())?;
         Ok(())
     };

@@ -181,7 +181,10 @@ impl<'a> Images<'a> {
         epoch: usize,
         work: &Work<'_>,
     ) -> Result<FeatureSplits, Error> {
-        let given = |images: usize| work.observer.measured(images as u64);
+        let mut after_batch = |images: usize| {
+            work.observer.measured(images as u64);
+            work.stop.go_on()
+        };
         let mut of = |name: &str, view: &View, split: &str| -> Result<Split, Error> {
             let metadata = [
                 ("dataset", view.name().to_owned()),
@@ -190,9 +193,11 @@ impl<'a> Images<'a> {
                 ("seed", plan.seed.to_string()),
                 ("group", plan.group.clone()),
             ];
-            let images = HeldOutImages::new(view).until(work.stop, &given);
-            let features = extract(model, &images, EXTRACTION_BATCH, &metadata)?;
-            Ok(Split::new(name, features))
+            let images = HeldOutImages(view);
+            match extract(model, &images, EXTRACTION_BATCH, &metadata, &mut after_batch) {
+                Err(collapse_train::Error::Stopped) => Err(Error::Interrupted),
+                features => Ok(Split::new(name, features?)),
+            }
         };
         Ok(FeatureSplits {
             train: Some(of("train", self.train, "train")?),

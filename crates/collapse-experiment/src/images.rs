@@ -3,36 +3,13 @@
 use collapse_data::{TrainingView, View};
 use collapse_train::TrainSet;
 
-use crate::error::Error;
-use crate::stop::Stop;
-
 type BatchError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The fitted part of the training images, in training and for features of it.
 pub struct FittedImages<'a>(pub &'a TrainingView);
 
 /// Images that are only looked at: validation, test and OoD, and training images for their features.
-pub struct HeldOutImages<'a> {
-    view: &'a View,
-    watch: Option<(&'a Stop, &'a (dyn Fn(usize) + Sync))>,
-}
-
-impl<'a> HeldOutImages<'a> {
-    /// The images of `view`.
-    #[must_use]
-    pub fn new(view: &'a View) -> Self {
-        Self { view, watch: None }
-    }
-
-    /// The same images, given out only until `stop` is raised; `given` hears how many each batch holds.
-    #[must_use]
-    pub fn until(self, stop: &'a Stop, given: &'a (dyn Fn(usize) + Sync)) -> Self {
-        Self {
-            watch: Some((stop, given)),
-            ..self
-        }
-    }
-}
+pub struct HeldOutImages<'a>(pub &'a View);
 
 impl TrainSet for FittedImages<'_> {
     fn len(&self) -> usize {
@@ -70,23 +47,23 @@ impl TrainSet for FittedImages<'_> {
 
 impl TrainSet for HeldOutImages<'_> {
     fn len(&self) -> usize {
-        self.view.len()
+        self.0.len()
     }
 
     fn n_classes(&self) -> usize {
-        self.view.n_classes()
+        self.0.n_classes()
     }
 
     fn labels(&self) -> &[usize] {
-        self.view.labels().unwrap_or_default()
+        self.0.labels().unwrap_or_default()
     }
 
     fn side(&self) -> usize {
-        self.view.shape().height
+        self.0.shape().height
     }
 
     fn channels(&self) -> usize {
-        self.view.shape().channels
+        self.0.shape().channels
     }
 
     fn batch(
@@ -98,15 +75,9 @@ impl TrainSet for HeldOutImages<'_> {
         out: &mut Vec<f32>,
     ) -> Result<(), BatchError> {
         if augment {
-            return Err(format!("{} is held out and cannot be trained on", self.view.name()).into());
+            return Err(format!("{} is held out and cannot be trained on", self.0.name()).into());
         }
-        if let Some((stop, given)) = self.watch {
-            if stop.is_raised() {
-                return Err(Error::Interrupted.into());
-            }
-            given(indices.len());
-        }
-        self.view.fill_batch(indices, out)?;
+        self.0.fill_batch(indices, out)?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! A request to stop, and whether it is worth waiting for what is under way.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -23,6 +24,14 @@ impl Stop {
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.raised.load(Ordering::SeqCst)
+    }
+
+    /// Whether to go on, for work that asks between its parts.
+    pub fn go_on(&self) -> ControlFlow<()> {
+        match self.is_raised() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     /// How many runs are in a training step, or writing the checkpoint that ends it.

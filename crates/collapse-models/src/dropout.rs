@@ -3,7 +3,7 @@
 
 use collapse_kernels::{Act, Element, Float, Shape};
 
-use crate::rng::Stream;
+use collapse_random::Stream;
 
 /// The mask of one layer in one training forward.
 ///

@@ -42,6 +42,14 @@ pub enum Error {
     /// A set of weights does not fit.
     #[error("the weights do not fit the network: {0}")]
     Mismatch(crate::weights::Mismatch),
+    /// A value of a tensor cannot be computed with.
+    #[error("`{tensor}` holds {value}; take weights from before the training diverged")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// The value.
+        value: f64,
+    },
     /// A kernel refused its input.
     #[error("kernel: {0}")]
     Kernel(#[from] collapse_kernels::Error),
@@ -61,7 +69,10 @@ pub enum Error {
     /// candle failed.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
-    /// A file of weights cannot be read or written.
+    /// A file cannot be put in place.
+    #[error(transparent)]
+    Storage(#[from] collapse_files::Error),
+    /// A file of weights cannot be read.
     #[error("{path}: {message}", path = .path.display())]
     File {
         /// The file.

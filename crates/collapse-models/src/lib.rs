@@ -26,7 +26,6 @@
 //!   [`Model`] is the face that training sees.
 //! * [`CandleNet`] is the same network on candle's operations, for other devices and for users of
 //!   candle: it is built from a `VarBuilder` and is a candle `Module`. [`Device`] names them.
-//! * [`rng`] holds the named random streams.
 //!
 //! The networks are those of DDU (arXiv 2102.11582), checked against numbers of its unchanged
 //! code. The head pools over the whole final map, which for images above 32 pixels differs
@@ -42,7 +41,6 @@ mod model;
 mod network;
 mod parameters;
 mod plan;
-pub mod rng;
 mod summary;
 pub mod weights;
 

@@ -2,8 +2,8 @@
 
 use collapse_kernels::Float;
 
-use crate::rng::Stream;
 use crate::{Error, Net, NetConfig, Plan, Result, Role, TensorSpec};
+use collapse_random::Stream;
 
 /// All tensors of a network (weights, batch-norm statistics, spectral vectors), each a flat
 /// row-major buffer, in the order of PyTorch's `state_dict`.

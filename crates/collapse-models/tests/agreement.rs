@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use candle_core::Device;
-use collapse_models::rng::Stream;
 use collapse_models::{
     Batch, CandleNet, Gradients, HeadGradient, L2Mode, Net, NetConfig, Network, Output, Parameters,
 };
+use collapse_random::Stream;
 
 fn random(n: usize, purpose: &str) -> Vec<f64> {
     let mut stream = Stream::new(21, purpose, 0);

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use collapse_kernels::{Element, KernelPath, bf16, with_kernel_path};
-use collapse_models::rng::Stream;
 use collapse_models::{Batch, HeadGradient, L2Mode, Net, NetConfig, Network};
+use collapse_random::Stream;
 
 struct Pass {
     logits: Vec<f64>,

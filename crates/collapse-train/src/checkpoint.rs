@@ -6,16 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use collapse_models::weights::{self, RawTensor, SealedFile, write_sealed};
 use collapse_models::{NetConfig, Parameters, Plan};
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Sgd, TrainConfig};
 
-const KEY: &str = "collapse";
-const FORMAT: &str = "collapse.checkpoint/1";
+/// What a checkpoint's format begins with, whatever its number.
+const KIND: &str = "collapse.checkpoint/";
+const FORMAT: &str = "collapse.checkpoint/2";
 
 /// What identifies a run and where it stands; the metadata of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct RunState {
     pub data_hash: String,
     /// Kernel path that wrote it, or the device where it is not the CPU; another one goes on with other bytes.
     pub kernel_path: String,
+    /// Epochs after which an evaluation was logged, 0 = untrained.
+    #[serde(default)]
+    pub evaluated: Vec<usize>,
     /// Position within the epoch after `epoch`, in a checkpoint written before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<EpochPart>,
@@ -74,6 +79,7 @@ impl RunState {
             train: train.clone(),
             data_hash: data_hash.to_owned(),
             kernel_path: kernel_path.to_owned(),
+            evaluated: Vec::new(),
             within: None,
         }
     }
@@ -87,7 +93,7 @@ impl RunState {
             }
             fields.retain(|(name, _)| {
                 // Position and machine are not part of the question.
-                !matches!(name.as_str(), "epoch" | "step" | "kernel_path")
+                !["epoch", "step", "evaluated", "kernel_path"].contains(&name.as_str())
                     && !name.starts_with("within")
             });
             fields
@@ -140,67 +146,158 @@ pub struct Checkpoint {
 }
 
 /// Reads only the position and identity of a checkpoint.
+///
+/// # Errors
+/// [`Error::File`] when it is no checkpoint of this version, was changed since it was written, or stands at a
+/// position that no run reaches.
 pub fn read_state(path: &Path) -> Result<RunState> {
-    let bytes = fs::read(path).map_err(|e| Error::file(path, e))?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&bytes).map_err(|e| Error::file(path, damaged(e)))?;
-    state_of(path, &metadata)
+    state_of(&open(path)?)
 }
 
-fn damaged(error: impl std::fmt::Display) -> String {
-    format!("not a valid checkpoint ({error}); remove it to start anew")
+fn open(path: &Path) -> Result<SealedFile> {
+    let file = weights::open(path).map_err(|error| invalid(path, error))?;
+    file.sealed()
+        .map_err(|_| invalid(path, "it holds no run state"))
 }
 
-fn state_of(path: &Path, metadata: &Metadata) -> Result<RunState> {
-    let text = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
-    let Some(text) = text else {
-        return Err(Error::file(path, damaged("it holds no run state")));
-    };
-    let state: RunState = serde_json::from_str(text).map_err(|e| Error::file(path, damaged(e)))?;
-    if state.format != FORMAT {
-        let message = format!(
+fn invalid(path: &Path, reason: impl std::fmt::Display) -> Error {
+    // The models' error names the file too.
+    let reason = reason.to_string();
+    let named = format!("{}: ", path.display());
+    let reason = reason.strip_prefix(&named).unwrap_or(&reason);
+    Error::file(
+        path,
+        format!("not a valid checkpoint ({reason}); remove it to start anew"),
+    )
+}
+
+fn state_of(file: &SealedFile) -> Result<RunState> {
+    let fail = |reason: &dyn std::fmt::Display| invalid(file.path(), reason);
+    if file.format() != FORMAT {
+        let reason = format!(
             "it has format `{}`, this version reads `{FORMAT}`",
-            state.format
+            file.format()
         );
-        return Err(Error::file(path, damaged(message)));
+        return Err(fail(&reason));
     }
+    let state: RunState = file.about().map_err(|e| fail(&e))?;
+    state.net.check().map_err(|e| fail(&e))?;
+    state.train.check().map_err(|e| fail(&e))?;
+    state.check_position().map_err(|reason| fail(&reason))?;
     Ok(state)
+}
+
+impl RunState {
+    /// Fails when no run of this configuration stands there, whatever its data.
+    fn check_position(&self) -> Result<(), String> {
+        let require = |ok: bool, what: String| if ok { Ok(()) } else { Err(what) };
+        let epochs = self.train.epochs;
+        require(
+            self.epoch <= epochs,
+            format!("it stands at epoch {} of {epochs}", self.epoch),
+        )?;
+        let before = self.within.as_ref().map_or(0, |part| part.steps as u64);
+        let whole = self.step.checked_sub(before);
+        let even = match (self.epoch as u64, whole) {
+            (_, None) => false,
+            (0, Some(whole)) => whole == 0,
+            (epoch, Some(whole)) => whole > 0 && whole % epoch == 0,
+        };
+        require(
+            even,
+            format!("it counts {} steps in {} epochs", self.step, self.epoch),
+        )?;
+        let known =
+            self.evaluated.iter().all(|&epoch| epoch <= self.epoch) && self.evaluated.is_sorted();
+        require(
+            known,
+            "it counts evaluations of epochs that are not trained".to_owned(),
+        )?;
+        match &self.within {
+            Some(part) => {
+                require(
+                    self.epoch < epochs,
+                    "it stands behind its last epoch".to_owned(),
+                )?;
+                part.check(self.train.batch_size)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Fails unless the position is one of a run on `n` images.
+    fn check_steps(&self, steps_per_epoch: usize) -> Result<(), String> {
+        let part = self.within.as_ref().map_or(0, |part| part.steps);
+        let whole = (self.epoch as u64).checked_mul(steps_per_epoch as u64);
+        let expected = whole.and_then(|whole| whole.checked_add(part as u64));
+        if part <= steps_per_epoch && expected == Some(self.step) {
+            return Ok(());
+        }
+        let (step, epoch) = (self.step, self.epoch);
+        Err(format!(
+            "it stands at step {step} behind {epoch} epochs of {steps_per_epoch} steps"
+        ))
+    }
+}
+
+impl EpochPart {
+    fn check(&self, batch_size: usize) -> Result<(), String> {
+        // A last single image joins the batch before it.
+        let most = self
+            .steps
+            .checked_mul(batch_size)
+            .and_then(|n| n.checked_add(1));
+        let sums = self
+            .components
+            .values()
+            .chain([&self.loss, &self.rate, &self.time]);
+        let sound = self.steps > 0
+            && (1..=most.unwrap_or(0)).contains(&self.images)
+            && self.hits <= self.images
+            && sums.into_iter().all(|value| value.is_finite())
+            && self.rate >= 0.0
+            && self.time >= 0.0;
+        if sound {
+            return Ok(());
+        }
+        Err(format!(
+            "within its epoch it counts {} steps, {} images and {} hits, with a loss of {}",
+            self.steps, self.images, self.hits, self.loss
+        ))
+    }
 }
 
 impl Checkpoint {
     /// Reads a whole checkpoint.
+    ///
+    /// # Errors
+    /// As [`read_state`]; [`Error::File`] when tensors are missing, of another shape or hold what is no number.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|e| Error::file(path, e))?;
-        let fail = |message: String| Error::file(path, damaged(message));
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
-        let state = state_of(path, &metadata)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
+        Self::of(&open(path)?)
+    }
+
+    fn of(file: &SealedFile) -> Result<Self> {
+        Self::with_state(file, state_of(file)?)
+    }
+
+    fn with_state(file: &SealedFile, state: RunState) -> Result<Self> {
+        let fail = |reason: &dyn std::fmt::Display| invalid(file.path(), reason);
         let plan = state.net.plan()?;
-        let tensor = |name: &str, len: usize| -> Result<Vec<f32>> {
-            let view = file
-                .tensor(name)
-                .map_err(|_| fail(format!("tensor `{name}` is missing")))?;
-            let data = view.data();
-            if view.dtype() != Dtype::F32 || data.len() != 4 * len {
-                return Err(fail(format!("tensor `{name}` is not {len} numbers in f32")));
-            }
-            Ok(data
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect())
-        };
+        let stored = file.tensors().map_err(|e| fail(&e))?;
+        let read = |name: &str, len| numbers(&stored, name, len).map_err(|reason| fail(&reason));
         let all = |prefix: &str| -> Result<Parameters<f32>> {
             let mut parameters = Parameters::zeros(&plan);
             for spec in plan.tensors() {
-                let values = tensor(&format!("{prefix}.{}", spec.name), spec.len())?;
+                let values = read(&format!("{prefix}.{}", spec.name), spec.len())?;
                 parameters.set(&spec.name, values)?;
             }
+            parameters.check_values().map_err(|e| fail(&e))?;
             Ok(parameters)
         };
         let mut momentum = Sgd::new(state.train.sgd, &plan).momentum;
         for (spec, slot) in plan.tensors().iter().zip(&mut momentum) {
             if spec.role.is_trainable() {
-                *slot = tensor(&format!("momentum.{}", spec.name), spec.len())?;
+                *slot = read(&format!("momentum.{}", spec.name), spec.len())?;
             }
         }
         let average = match state.train.ema_decay {
@@ -215,19 +312,86 @@ impl Checkpoint {
         })
     }
 
-    /// Reads the checkpoint if there is one; fails when it belongs to another run.
-    pub(crate) fn resume(path: &Path, ours: &RunState) -> Result<Option<Self>> {
+    /// Reads the checkpoint if there is one; fails when it belongs to another run, or stands where a run of so many
+    /// steps an epoch does not.
+    pub(crate) fn resume(
+        path: &Path,
+        ours: &RunState,
+        steps_per_epoch: usize,
+    ) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
         }
-        let state = read_state(path)?;
+        let file = open(path)?;
+        let state = state_of(&file)?;
         if let Some(difference) = state.difference(ours) {
             return Err(Error::OtherRun {
                 path: path.to_owned(),
                 difference,
             });
         }
-        Self::read(path).map(Some)
+        state
+            .check_steps(steps_per_epoch)
+            .map_err(|reason| invalid(path, reason))?;
+        Self::with_state(&file, state).map(Some)
+    }
+
+    /// The weights that count: their average where the run keeps one.
+    pub fn into_weights(self) -> (RunState, Parameters<f32>) {
+        (self.state, self.average.unwrap_or(self.parameters))
+    }
+}
+
+fn numbers(stored: &SafeTensors<'_>, name: &str, len: usize) -> Result<Vec<f32>, String> {
+    let view = stored
+        .tensor(name)
+        .map_err(|_| format!("tensor `{name}` is missing"))?;
+    let data = view.data();
+    if view.dtype() != Dtype::F32 || data.len() != 4 * len {
+        return Err(format!("tensor `{name}` is not {len} numbers in f32"));
+    }
+    let numbers = data.chunks_exact(4);
+    Ok(numbers
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect())
+}
+
+/// A network's weights with what is known of their training.
+pub struct TrainedWeights {
+    /// The network.
+    pub net: NetConfig,
+    /// Its tensors; of a run that keeps an average of the weights, that.
+    pub parameters: Parameters<f32>,
+    /// Position and configuration of the run, where the file is a run's checkpoint.
+    pub state: Option<RunState>,
+}
+
+impl TrainedWeights {
+    /// Reads a run's checkpoint, which knows its network, or other weights, whose network is `net`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`]; for other weights as [`collapse_models::weights::load`].
+    pub fn read(path: &Path, net: impl FnOnce() -> NetConfig) -> Result<Self> {
+        let other = match weights::open(path)?.sealed() {
+            Ok(file) if file.format().starts_with(KIND) => {
+                let (state, parameters) = Checkpoint::of(&file)?.into_weights();
+                return Ok(Self {
+                    net: state.net.clone(),
+                    parameters,
+                    state: Some(state),
+                });
+            }
+            Ok(file) => file.into(),
+            Err(other) => other,
+        };
+        let net = net();
+        let mut parameters = Parameters::initialise(&net, 0)?;
+        other.fill(&mut parameters)?;
+        Ok(Self {
+            net,
+            parameters,
+            state: None,
+        })
     }
 }
 
@@ -241,48 +405,27 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// Writes the file atomically; equal states give equal bytes.
+    /// Writes the file as a whole or not at all; equal states give equal bytes.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-        let mut push = |name: String, shape: &[usize], values: &[f32]| {
-            let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-            tensors.push((name, shape.to_vec(), bytes));
-        };
+        let mut tensors = Vec::new();
         for (i, spec) in self.plan.tensors().iter().enumerate() {
-            push(
-                format!("model.{}", spec.name),
-                &spec.shape,
-                self.parameters.get(i),
-            );
+            let mut push = |kind: &str, values: &[f32]| {
+                tensors.push(RawTensor {
+                    name: format!("{kind}.{}", spec.name),
+                    dtype: Dtype::F32,
+                    shape: &spec.shape,
+                    bytes: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                });
+            };
+            push("model", self.parameters.get(i));
             if spec.role.is_trainable() {
-                push(
-                    format!("momentum.{}", spec.name),
-                    &spec.shape,
-                    &self.sgd.momentum[i],
-                );
+                push("momentum", &self.sgd.momentum[i]);
             }
             if let Some(average) = self.average {
-                push(
-                    format!("average.{}", spec.name),
-                    &spec.shape,
-                    average.get(i),
-                );
+                push("average", average.get(i));
             }
         }
-        let fail = |message: String| Error::file(path, message);
-        let views: Vec<(&str, TensorView<'_>)> = tensors
-            .iter()
-            .map(|(name, shape, bytes)| {
-                TensorView::new(Dtype::F32, shape.clone(), bytes)
-                    .map(|view| (name.as_str(), view))
-                    .map_err(|e| fail(e.to_string()))
-            })
-            .collect::<Result<_>>()?;
-        let text = serde_json::to_string(self.state).map_err(|e| fail(e.to_string()))?;
-        // One key only: the map's order would otherwise show in the bytes.
-        let metadata = Some([(KEY.to_owned(), text)].into_iter().collect());
-        let bytes = safetensors::serialize(views, metadata).map_err(|e| fail(e.to_string()))?;
-        crate::atomic::write(path, &bytes)
+        Ok(write_sealed(path, self.state, &tensors)?)
     }
 }
 
@@ -319,7 +462,7 @@ impl KeepConfig {
         let folder = latest.with_file_name("checkpoints");
         let name = |epoch: usize| folder.join(format!("epoch-{epoch:05}.safetensors"));
         let bytes = fs::read(latest).map_err(|e| Error::file(latest, e))?;
-        crate::atomic::write(&name(epoch), &bytes)?;
+        collapse_files::replace(&name(epoch), &bytes)?;
         let outdated = epoch.saturating_sub(self.last);
         for old in (0..=outdated).rev() {
             let path = name(old);
@@ -333,9 +476,4 @@ impl KeepConfig {
         }
         Ok(())
     }
-}
-
-/// Where a run's checkpoint stands.
-pub(crate) fn checkpoint_path(folder: &Path) -> PathBuf {
-    folder.join("checkpoint.safetensors")
 }

@@ -101,9 +101,31 @@ impl Default for TrainConfig {
     }
 }
 
+/// A configuration that was checked; only it can be trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidTrainConfig(TrainConfig);
+
+impl std::ops::Deref for ValidTrainConfig {
+    type Target = TrainConfig;
+
+    fn deref(&self) -> &TrainConfig {
+        &self.0
+    }
+}
+
 impl TrainConfig {
-    /// Fails with the field, its value and the valid range.
-    pub fn check(&self) -> Result<()> {
+    /// The same configuration as one that can be trained.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first field that has no meaning, its value and the valid range.
+    pub fn check(&self) -> Result<ValidTrainConfig> {
+        self.check_numbers()?;
+        self.schedule.check()?;
+        self.loss.check()?;
+        Ok(ValidTrainConfig(self.clone()))
+    }
+
+    fn check_numbers(&self) -> Result<()> {
         let require = |ok: bool, field, value: String, remedy| {
             if ok {
                 Ok(())
@@ -152,6 +174,12 @@ impl TrainConfig {
             "choose 0 or a positive number",
         )?;
         require(
+            self.warm_up_epochs <= self.epochs,
+            "warm_up_epochs",
+            self.warm_up_epochs.to_string(),
+            "choose at most as many as there are epochs",
+        )?;
+        require(
             self.clip_norm.is_none_or(|c| c.is_finite() && c > 0.0),
             "clip_norm",
             format!("{:?}", self.clip_norm),
@@ -174,9 +202,7 @@ impl TrainConfig {
             "divergence_limit",
             self.divergence_limit.to_string(),
             "choose a positive number",
-        )?;
-        self.schedule.check()?;
-        self.loss.check()
+        )
     }
 
     /// Learning rate of `epoch` (from 1), before warm-up.

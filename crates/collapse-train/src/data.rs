@@ -1,10 +1,10 @@
 //! What training needs of a data set, the order of images and the batches prepared ahead.
 
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
-use std::thread;
+use std::thread::Scope;
 
-use collapse_models::rng::Stream;
 use collapse_models::{Batch, Plan};
+use collapse_random::Stream;
 
 use crate::{Error, Result};
 
@@ -32,6 +32,9 @@ pub trait TrainSet: Sync {
 
     /// Replaces `out` by the normalised images at `indices` in [H, W, N, C] order; the random
     /// part of an augmentation depends on `seed`, `epoch` and the image's index alone.
+    ///
+    /// # Errors
+    /// Whatever keeps the set from giving its images.
     fn batch(
         &self,
         indices: &[usize],
@@ -173,21 +176,38 @@ pub struct Draw<'a> {
     pub augment: bool,
 }
 
-/// Calls `step` with every batch (indices and images) in turn while a second thread prepares the next one.
-///
-/// # Errors
-/// Those of `step`; [`Error::Batch`] when the set cannot give a batch.
-pub fn for_each_batch(
-    set: &dyn TrainSet,
-    draw: Draw<'_>,
-    mut step: impl FnMut(&[usize], &Batch<'_, f32>) -> Result<()>,
-) -> Result<()> {
-    let mut bounds = batch_bounds(draw.order.len(), draw.batch_size);
-    bounds.drain(..draw.skip.min(bounds.len()));
-    let (side, channels) = (set.side(), set.channels());
-    thread::scope(|scope| {
-        let (ready, batches) = sync_channel::<Result<Vec<f32>>>(1);
-        let (spent, buffers): (Sender<Vec<f32>>, Receiver<Vec<f32>>) = channel();
+/// The batches of one pass, while a second thread prepares the next one.
+pub struct Batches<'a> {
+    draw: Draw<'a>,
+    bounds: std::vec::IntoIter<(usize, usize)>,
+    side: usize,
+    channels: usize,
+    ready: Receiver<Result<Vec<f32>>>,
+    spent: Sender<Vec<f32>>,
+}
+
+/// Images that were read; their memory serves a later batch.
+pub struct LoadedBatch<'a> {
+    /// Their places in the set, `[N]`.
+    pub indices: &'a [usize],
+    /// Values, [H, W, N, C].
+    values: Vec<f32>,
+    side: usize,
+    channels: usize,
+    spent: Sender<Vec<f32>>,
+}
+
+impl<'a> Batches<'a> {
+    /// Starts to read in a thread of `scope`, which ends with the last batch or when `Self` is dropped.
+    pub fn read_ahead<'scope>(
+        scope: &'scope Scope<'scope, 'a>,
+        set: &'a dyn TrainSet,
+        draw: Draw<'a>,
+    ) -> Self {
+        let mut bounds = batch_bounds(draw.order.len(), draw.batch_size);
+        bounds.drain(..draw.skip.min(bounds.len()));
+        let (ready, batches) = sync_channel(1);
+        let (spent, buffers) = channel::<Vec<f32>>();
         let ahead = bounds.clone();
         scope.spawn(move || {
             for (start, end) in ahead {
@@ -203,19 +223,47 @@ pub fn for_each_batch(
                 }
             }
         });
-        for &(start, end) in &bounds {
-            let Ok(values) = batches.recv() else { break };
-            let values = values?;
-            let indices = &draw.order[start..end];
-            step(
-                indices,
-                &Batch::hwnc(indices.len(), side, channels, &values),
-            )?;
-            // The reader may have finished; then the buffer is simply dropped.
-            let _ = spent.send(values);
+        Self {
+            draw,
+            bounds: bounds.into_iter(),
+            side: set.side(),
+            channels: set.channels(),
+            ready: batches,
+            spent,
         }
-        Ok(())
-    })
+    }
+}
+
+/// # Errors
+/// [`Error::Batch`] when the set cannot give a batch.
+impl<'a> Iterator for Batches<'a> {
+    type Item = Result<LoadedBatch<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (start, end) = self.bounds.next()?;
+        let values = self.ready.recv().ok()?;
+        Some(values.map(|values| LoadedBatch {
+            indices: &self.draw.order[start..end],
+            values,
+            side: self.side,
+            channels: self.channels,
+            spent: self.spent.clone(),
+        }))
+    }
+}
+
+impl LoadedBatch<'_> {
+    /// The images as a network takes them.
+    pub fn images(&self) -> Batch<'_, f32> {
+        Batch::hwnc(self.indices.len(), self.side, self.channels, &self.values)
+    }
+}
+
+impl Drop for LoadedBatch<'_> {
+    fn drop(&mut self) {
+        // The reader may have finished; then the buffer is simply dropped.
+        let _ = self.spent.send(std::mem::take(&mut self.values));
+    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,26 @@ pub enum Error {
         /// What differs: name, the checkpoint's value, ours.
         difference: String,
     },
+    /// The event log lacks what the checkpoint says has happened.
+    #[error(
+        "{path} lacks {lost}, although the checkpoint stands behind epoch {epoch}; restore the file, or remove the \
+         run's folder to train anew",
+        path = .path.display()
+    )]
+    EventsLost {
+        /// The log.
+        path: PathBuf,
+        /// The first event that is missing.
+        lost: String,
+        /// Epochs finished.
+        epoch: usize,
+    },
+    /// The caller asked to stop before all images had passed.
+    #[error("stopped; the same command starts this part again")]
+    Stopped,
+    /// A file cannot be put in place.
+    #[error(transparent)]
+    Storage(#[from] collapse_files::Error),
     /// A file cannot be read or written.
     #[error("{path}: {message}", path = .path.display())]
     File {

@@ -1,33 +1,43 @@
 //! Features, logits and labels of a whole set, in evaluation mode.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::thread;
 
 use collapse_features::{FeatureSet, FeatureWriter, Head, Outline, Precision};
 use collapse_models::{L2Mode, Model, Output};
 use collapse_numeric::argmax;
 use ndarray::{Array1, Array2};
 
-use crate::data::{Draw, TrainSet, check_set, for_each_batch};
+use crate::data::{Batches, Draw, TrainSet, check_set};
 use crate::{Error, Result};
 
-/// Runs the network over `set` without augmentation, in order, and collects raw features z,
-/// logits, labels and the head.
+/// Called after every batch with the number of its images; says whether to go on.
+pub type AfterBatch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
+
+/// Runs the network over `set` without augmentation, in order, and collects raw features z [N, D],
+/// logits [N, C], labels `[N]` and the head.
 ///
 /// The metadata holds `net`, `width`, `l2` (whether the head saw normalised features) and what
 /// `metadata` adds, e.g. `dataset`, `split`, `epoch` and `seed`.
+///
+/// # Errors
+/// [`Error::Stopped`] when `after_batch` breaks; those of the set, when its images are not the network's, and of the
+/// network.
 pub fn extract(
     model: &mut dyn Model,
     set: &dyn TrainSet,
     batch_size: usize,
     metadata: &[(&str, String)],
+    after_batch: &mut AfterBatch<'_>,
 ) -> Result<FeatureSet> {
     let plan = model.plan();
     let (n, d, c) = (set.len(), plan.n_features(), plan.n_classes());
     let (head, metadata) = (head(model)?, describe(model, metadata));
     let mut features = Vec::with_capacity(n * d);
     let mut logits = Vec::with_capacity(n * c);
-    each_output(model, set, batch_size, |output| {
+    each_output(model, set, batch_size, after_batch, |output| {
         features.extend(output.features.iter().map(|&x| f64::from(x)));
         logits.extend(output.logits.iter().map(|&x| f64::from(x)));
         Ok(())
@@ -41,6 +51,9 @@ pub fn extract(
 }
 
 /// As [`extract`], but batch by batch into the file `path`, which needs no memory for the features.
+///
+/// # Errors
+/// As [`extract`], and those of the file; it is then not there, or the old one.
 pub fn extract_to(
     path: &Path,
     precision: Precision,
@@ -48,6 +61,7 @@ pub fn extract_to(
     set: &dyn TrainSet,
     batch_size: usize,
     metadata: &[(&str, String)],
+    after_batch: &mut AfterBatch<'_>,
 ) -> Result<()> {
     let (head, metadata) = (head(model)?, describe(model, metadata));
     let outline = Outline {
@@ -58,7 +72,7 @@ pub fn extract_to(
         metadata: &metadata,
     };
     let mut writer = FeatureWriter::create(path, &outline, precision)?;
-    each_output(model, set, batch_size, |output| {
+    each_output(model, set, batch_size, after_batch, |output| {
         Ok(writer.append(&output.features, &output.logits)?)
     })?;
     Ok(writer.finish()?)
@@ -68,6 +82,7 @@ fn each_output(
     model: &mut dyn Model,
     set: &dyn TrainSet,
     batch_size: usize,
+    after_batch: &mut AfterBatch<'_>,
     mut take: impl FnMut(Output<f32>) -> Result<()>,
 ) -> Result<()> {
     check_set(set, model.plan(), false)?;
@@ -80,7 +95,16 @@ fn each_output(
         seed: 0,
         augment: false,
     };
-    for_each_batch(set, draw, |_, images| take(model.forward_eval(images)?))
+    thread::scope(|scope| {
+        for batch in Batches::read_ahead(scope, set, draw) {
+            let batch = batch?;
+            take(model.forward_eval(&batch.images())?)?;
+            if after_batch(batch.indices.len()).is_break() {
+                return Err(Error::Stopped);
+            }
+        }
+        Ok(())
+    })
 }
 
 fn labels(set: &dyn TrainSet) -> Option<&[usize]> {

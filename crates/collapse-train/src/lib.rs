@@ -1,6 +1,8 @@
 //! Losses, SGD, schedules, exact resume and feature extraction.
 //!
 //! ```
+//! use std::ops::ControlFlow;
+//!
 //! use collapse_models::{Net, NetConfig};
 //! use collapse_train::{InMemory, TrainConfig, Trainer, extract};
 //!
@@ -16,42 +18,44 @@
 //! let mut trained = Trainer::new(net, config, folder.path())?.run(&set, &mut ())?;
 //! assert_eq!(trained.history.len(), 2);
 //!
-//! let features = extract(trained.model.as_mut(), &set, 8, &[])?;
+//! let features = extract(trained.model.as_mut(), &set, 8, &[], &mut |_| ControlFlow::Continue(()))?;
 //! assert_eq!(features.features.dim(), (16, 32));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! * [`TrainConfig`] and [`Trainer`]: a run in a folder, with [`Observer`] hooks.
 //! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest.
-//! * [`loss`], [`Schedule`], [`Sgd`]: the pieces.
-//! * [`Checkpoint`], [`read_events`]: what a run leaves behind; [`model_from_checkpoint`].
+//! * [`Learner`]: one training step; [`loss`], [`Schedule`], [`Sgd`]: its pieces; [`Batches`]: what it is fed with.
+//! * [`Checkpoint`], [`read_events`]: what a run leaves behind, sealed; [`model_from_checkpoint`], [`TrainedWeights`].
 //! * [`extract`], [`extract_to`]: the feature file's content, in memory or straight to the file.
 //!
 //! A resumed run ends with the bytes of an uninterrupted one on the same kernel path, for any
 //! number of threads; a checkpoint of another configuration, data or path is refused. Resume
 //! starts at the last finished epoch, or within an epoch that takes more than ten minutes.
 
-mod atomic;
 mod checkpoint;
 mod config;
 mod data;
 mod error;
 mod events;
 mod extract;
+mod learner;
 pub mod loss;
+mod model;
+mod run;
 mod schedule;
 mod sgd;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, EpochPart, KeepConfig, RunState, read_state};
-pub use config::{Precision, SgdConfig, TrainConfig};
-pub use data::{Draw, InMemory, TrainSet, epoch_order, for_each_batch};
+pub use checkpoint::{Checkpoint, EpochPart, KeepConfig, RunState, TrainedWeights, read_state};
+pub use config::{Precision, SgdConfig, TrainConfig, ValidTrainConfig};
+pub use data::{Batches, Draw, InMemory, LoadedBatch, TrainSet, epoch_order};
 pub use error::{Error, Result};
 pub use events::{EpochRecord, Event, read_events};
-pub use extract::{accuracy, extract, extract_to};
+pub use extract::{AfterBatch, accuracy, extract, extract_to};
+pub use learner::{Learner, StepResult};
 pub use loss::LossConfig;
+pub use model::{load_model, load_model_on, model_from_checkpoint};
 pub use schedule::{Schedule, log_spaced_epochs, sevenths, warm_up};
 pub use sgd::Sgd;
-pub use trainer::{
-    HookError, Observer, Step, Trained, Trainer, load_model, load_model_on, model_from_checkpoint,
-};
+pub use trainer::{HookError, Observer, Step, Trained, Trainer};

@@ -2,12 +2,13 @@
 //! and on two, from any step; another configuration is refused; numbers that are none stop the run.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use collapse_models::rng::Stream;
 use collapse_models::{Device, L2Mode, Model, Net, NetConfig};
+use collapse_random::Stream;
 use collapse_train::{
     Checkpoint, Error, Event, HookError, InMemory, KeepConfig, LossConfig, Observer, Precision,
     SgdConfig, Step, TrainConfig, Trainer, extract, read_events, read_state,
@@ -75,7 +76,13 @@ impl Observer for Interruption {
         _epoch: usize,
         model: &mut dyn Model,
     ) -> Result<Option<serde_json::Value>, HookError> {
-        let features = extract(model, &self.set, 16, &[])?;
+        let features = extract(
+            model,
+            &self.set,
+            16,
+            &[],
+            &mut |_| ControlFlow::Continue(()),
+        )?;
         Ok(Some(features.features.sum().into()))
     }
 }
@@ -124,6 +131,66 @@ fn interrupted_runs_end_with_the_same_bytes() {
         assert!(whole.0 == parts.0, "checkpoints differ in {precision:?}");
         // Epochs 1 to 4, evaluations at 0 to 4.
         assert_eq!(whole.1.len(), 9);
+    }
+}
+
+/// Raises the stop flag while it measures, as Ctrl-C would, and gives up.
+struct StoppedMeasuring {
+    at: usize,
+    inner: Interruption,
+}
+
+impl Observer for StoppedMeasuring {
+    fn evaluate(
+        &mut self,
+        epoch: usize,
+        model: &mut dyn Model,
+    ) -> Result<Option<serde_json::Value>, HookError> {
+        if epoch == self.at {
+            let stop = &self.inner.stop;
+            stop.store(true, Ordering::Relaxed);
+            let watch = &mut |_| match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let error = extract(model, &self.inner.set, 16, &[], watch).unwrap_err();
+            assert!(matches!(error, Error::Stopped), "{error}");
+            return Err(error.into());
+        }
+        self.inner.evaluate(epoch, model)
+    }
+}
+
+#[test]
+fn a_run_stopped_while_measuring_loses_no_step() {
+    let config = config(Precision::F32);
+    let folder = || tempfile::tempdir().unwrap();
+    let whole = train(folder().path(), &config, &[]);
+    for at in [0, 2, 4] {
+        let stopped = folder();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut observer = StoppedMeasuring {
+            at,
+            inner: Interruption {
+                steps_left: usize::MAX,
+                stop: stop.clone(),
+                set: set(),
+            },
+        };
+        let trainer = Trainer::new(net(), config.clone(), stopped.path())
+            .unwrap()
+            .data_hash("three classes")
+            .stop_flag(stop);
+        let error = trainer.run(&set(), &mut observer).err().unwrap();
+        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+        if at > 0 {
+            let state = read_state(&trainer.checkpoint()).unwrap();
+            assert_eq!((state.epoch, state.step), (at - 1, 4 * at as u64));
+        }
+        assert!(
+            whole == train(stopped.path(), &config, &[]),
+            "stopped at {at}"
+        );
     }
 }
 

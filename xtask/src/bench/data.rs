@@ -9,9 +9,9 @@ use collapse_data::{
     Cache, Constants, ImageSet, ImageShape, InDistribution, LoadOptions, Part, TrainingView, sha256,
 };
 use collapse_experiment::FittedImages;
-use collapse_models::rng::Stream;
 use collapse_models::{L2Mode, Net, NetConfig, Parameters};
-use collapse_train::{Draw, epoch_order, for_each_batch, load_model};
+use collapse_random::Stream;
+use collapse_train::{Batches, Draw, epoch_order, load_model};
 use serde::Serialize;
 
 use super::measure::{Timings, peak_rss_bytes, seconds};
@@ -193,10 +193,13 @@ pub fn loader(args: LoaderArgs) -> Result<ExitCode> {
     };
     let mut with_loader = Vec::new();
     let began = Instant::now();
-    for_each_batch(&FittedImages(&train), draw, |indices, images| {
-        let labels: Vec<usize> = indices.iter().map(|&i| train.labels()[i]).collect();
-        let took = seconds(|| worker.step_on(images, &labels)).map_err(collapse_failure)?;
-        with_loader.push(took);
+    let images = FittedImages(&train);
+    std::thread::scope(|scope| -> Result<()> {
+        for batch in Batches::read_ahead(scope, &images, draw) {
+            let batch = batch?;
+            let labels: Vec<usize> = batch.indices.iter().map(|&i| train.labels()[i]).collect();
+            with_loader.push(seconds(|| worker.step_on(&batch.images(), &labels))?);
+        }
         Ok(())
     })?;
     let total = began.elapsed().as_secs_f64();
@@ -221,10 +224,6 @@ pub fn loader(args: LoaderArgs) -> Result<ExitCode> {
         },
         args.json,
     )
-}
-
-fn collapse_failure(error: anyhow::Error) -> collapse_train::Error {
-    collapse_train::Error::Batch(error.into())
 }
 
 /// As many images as CIFAR-10's training part holds, of which 45,000 are fitted.

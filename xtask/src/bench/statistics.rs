@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use collapse_density::LabelledGaussianMixture;
-use collapse_models::rng::Stream;
 use collapse_ood::detectors::Knn;
 use collapse_ood::{Detector, Inputs, TrainInputs};
+use collapse_random::Stream;
 use ndarray::Array2;
 use serde::Serialize;
 

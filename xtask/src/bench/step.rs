@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use collapse_kernels::{PoolStatistics, kernel_path, peak_gflops_register_loop, pool_statistics};
-use collapse_models::rng::Stream;
 use collapse_models::{Batch, CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
-use collapse_train::loss::HeadView;
-use collapse_train::{LossConfig, Precision, Sgd, SgdConfig, load_model};
+use collapse_random::Stream;
+use collapse_train::{Learner, Precision, TrainConfig, load_model};
 use serde::Serialize;
 
 use super::measure::{Timings, peak_rss_bytes, resident_bytes, seconds};
@@ -344,10 +343,12 @@ fn print(figures: &Figures) {
     }
 }
 
-/// A network with its optimiser and one batch.
+/// The rate of the timed steps; no schedule moves it.
+const LEARNING_RATE: f64 = 0.01;
+
+/// A network in training and one batch.
 pub(super) struct Worker {
-    model: Box<dyn Model>,
-    sgd: Sgd,
+    learner: Learner,
     images: Vec<f32>,
     labels: Vec<usize>,
     side: usize,
@@ -356,18 +357,10 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
-        let sgd = Sgd::new(
-            SgdConfig {
-                learning_rate: 0.01,
-                ..SgdConfig::default()
-            },
-            &config.plan()?,
-        );
         let mut stream = Stream::new(1, "bench", 0);
         let pixels = config.input_size * config.input_size * config.in_channels * batch;
         Ok(Self {
-            model,
-            sgd,
+            learner: Learner::new(model, TrainConfig::default().check()?),
             images: (0..pixels)
                 .map(|_| 2.0 * stream.uniform() as f32 - 1.0)
                 .collect(),
@@ -390,41 +383,20 @@ impl Worker {
 
     fn features(&mut self) -> Result<()> {
         let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
-        self.model.forward_eval(&batch)?;
+        self.learner.model().forward_eval(&batch)?;
         Ok(())
     }
 
     /// A step on the batch in memory.
     pub(super) fn step(&mut self) -> Result<()> {
         let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
-        step_on(self.model.as_mut(), &mut self.sgd, &batch, &self.labels)
+        self.learner.step(&batch, &self.labels, LEARNING_RATE)?;
+        Ok(())
     }
 
     /// A step on another batch.
     pub(super) fn step_on(&mut self, batch: &Batch<'_, f32>, labels: &[usize]) -> Result<()> {
-        step_on(self.model.as_mut(), &mut self.sgd, batch, labels)
+        self.learner.step(batch, labels, LEARNING_RATE)?;
+        Ok(())
     }
-}
-
-fn step_on(
-    model: &mut dyn Model,
-    sgd: &mut Sgd,
-    batch: &Batch<'_, f32>,
-    labels: &[usize],
-) -> Result<()> {
-    let n_classes = model.plan().n_classes();
-    let (head, _) = model.plan().head_tensors();
-    let gradients = model.train_pass(batch, &mut |output, parameters| {
-        LossConfig::default()
-            .evaluate(&HeadView {
-                head_input: output.head_input(),
-                logits: &output.logits,
-                weight: parameters.get(head),
-                labels,
-                n_classes,
-            })
-            .gradient
-    })?;
-    sgd.step(model, &gradients, 0.01)?;
-    Ok(())
 }

@@ -91,7 +91,7 @@ impl Checker<'_> {
 
     fn config(&mut self, key: Key, config: &TrainConfig) {
         match config.check() {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(collapse_train::Error::Config { value, remedy, .. }) => {
                 self.refuse(key, format!("{} = {value}", key.1), remedy);
             }

@@ -1,151 +1,252 @@
-//! Files of weights: safetensors both ways, PyTorch's pickle read only.
+//! Files of weights: safetensors both ways, PyTorch's pickles read only. What a file is, its content says.
 
 use std::fs;
-use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, pickle};
 use collapse_kernels::Float;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::Serialize;
 
 use super::NamedTensors;
+use super::element::{ByteOrder, Element};
+use super::sealed::{RawTensor, SealedFile, write_sealed};
+use super::torch::Archive;
 use crate::{Error, Parameters, Result, Role};
 
-/// Reads all tensors of a `.safetensors`, `.pt` or `.pth` file.
+const FORMAT: &str = "collapse.weights/1";
+/// No file of weights is larger, in bytes.
+const LARGEST: u64 = 16 << 30;
+
+/// A file of weights whose kind is known.
+pub struct WeightFile {
+    path: PathBuf,
+    content: Content,
+}
+
+enum Content {
+    Sealed(SealedFile),
+    Safetensors(Vec<u8>),
+    Torch(Archive),
+}
+
+/// Reads a file of weights, whatever its name ends in: safetensors, or what `torch.save` writes (the archive since
+/// PyTorch 1.6 and the pickles before it).
 ///
-/// A PyTorch checkpoint may be the `state_dict` itself or a dictionary with it under
-/// `state_dict`, `model`, `model_state_dict` or `net`.
-pub fn read(path: &Path) -> Result<NamedTensors> {
-    let fail = |message: String| Error::File {
-        path: path.to_owned(),
-        message,
+/// # Errors
+/// [`Error::File`] when it is no regular file, of no known kind, damaged, or a pickle of other things than tensors.
+pub fn open(path: &Path) -> Result<WeightFile> {
+    let bytes = contents(path)?;
+    let content = if Archive::is_one(&bytes) {
+        Content::Torch(Archive::read(bytes).map_err(|reason| refuse(path, reason))?)
+    } else if is_safetensors(&bytes) {
+        match SealedFile::recognise(path, bytes)? {
+            Ok(file) => Content::Sealed(file),
+            Err(bytes) => Content::Safetensors(bytes),
+        }
+    } else {
+        return Err(refuse(
+            path,
+            format!(
+                "it is {}; weights are read from safetensors files and from `torch.save(net.state_dict(), path)`",
+                kind(&bytes)
+            ),
+        ));
     };
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("safetensors") => {
-            let bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
-            let file = SafeTensors::deserialize(&bytes)
-                .map_err(|e| fail(format!("not a valid safetensors file ({e})")))?;
-            file.tensors()
-                .into_iter()
-                .map(|(name, view)| {
-                    let values = decode(&view).ok_or_else(|| {
-                        fail(format!(
-                            "tensor `{name}` has type {:?}; store f16, bf16, f32, f64 or i64",
-                            view.dtype()
-                        ))
-                    })?;
-                    Ok((name, (view.shape().to_vec(), values)))
-                })
-                .collect()
+    Ok(WeightFile {
+        path: path.to_owned(),
+        content,
+    })
+}
+
+/// Reads all tensors of a file; see [`WeightFile::tensors`].
+///
+/// # Errors
+/// As [`open`] and [`WeightFile::tensors`].
+pub fn read(path: &Path) -> Result<NamedTensors> {
+    open(path)?.tensors()
+}
+
+/// Reads a file and fills it into `parameters`; see [`WeightFile::fill`].
+///
+/// # Errors
+/// As [`open`] and [`WeightFile::fill`].
+pub fn load<P: Float>(path: &Path, parameters: &mut Parameters<P>) -> Result<()> {
+    open(path)?.fill(parameters)
+}
+
+impl WeightFile {
+    /// The file as one of this project's, or itself when it is none.
+    ///
+    /// # Errors
+    /// The file itself, as `Err`, when it is another's.
+    pub fn sealed(self) -> std::result::Result<SealedFile, Self> {
+        match self.content {
+            Content::Sealed(file) => Ok(file),
+            content => Err(Self { content, ..self }),
         }
-        Some("pt" | "pth") => {
-            if !path.is_file() {
-                return Err(fail("there is no such file".to_owned()));
-            }
-            let mut tensors = Vec::new();
-            for key in [
-                None,
-                Some("state_dict"),
-                Some("model"),
-                Some("model_state_dict"),
-                Some("net"),
-            ] {
-                if let Ok(found) = pickle::read_all_with_key(path, key)
-                    && !found.is_empty()
-                {
-                    tensors = found;
-                    break;
+    }
+
+    /// All tensors; of a PyTorch checkpoint with several dictionaries of tensors those of the largest.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a tensor cannot be read, or the file holds features or a training checkpoint.
+    pub fn tensors(&self) -> Result<NamedTensors> {
+        self.fitting(|_| true)
+    }
+
+    /// Fills the tensors into `parameters`: see [`Parameters::fill`]. Of several dictionaries of tensors in a PyTorch
+    /// checkpoint the one counts that names most tensors of the network.
+    ///
+    /// # Errors
+    /// As [`tensors`](Self::tensors) and [`Parameters::fill`].
+    pub fn fill<P: Float>(&self, parameters: &mut Parameters<P>) -> Result<()> {
+        let tensors =
+            self.fitting(|name| parameters.index_of(&parameters.name_here(name)).is_ok())?;
+        parameters.fill(&tensors)
+    }
+
+    fn fitting(&self, fits: impl Fn(&str) -> bool) -> Result<NamedTensors> {
+        match &self.content {
+            Content::Sealed(file) if file.format() == FORMAT => self.safetensors(&file.tensors()?),
+            Content::Sealed(file) => Err(refuse(
+                &self.path,
+                format!(
+                    "it is a file of format `{}`, not of weights (`{FORMAT}`)",
+                    file.format()
+                ),
+            )),
+            Content::Safetensors(bytes) => {
+                let file = SafeTensors::deserialize(bytes).map_err(|e| {
+                    refuse(&self.path, format!("not a valid safetensors file ({e})"))
+                })?;
+                if file.tensor("features").is_ok() {
+                    let reason = "it is a feature file (it has a tensor `features`), not a network's weights";
+                    return Err(refuse(&self.path, reason));
                 }
+                self.safetensors(&file)
             }
-            if tensors.is_empty() {
-                return Err(fail(
-                    "no tensors found; save with `torch.save(net.state_dict(), path)` \
-                     (a pickled module cannot be read)"
-                        .to_owned(),
-                ));
-            }
-            tensors
-                .into_iter()
-                .map(|(name, tensor)| {
-                    let shape = tensor.dims().to_vec();
-                    let values = tensor
-                        .to_device(&Device::Cpu)?
-                        .to_dtype(DType::F64)?
-                        .flatten_all()?
-                        .to_vec1()?;
-                    Ok((name, (shape, values)))
-                })
-                .collect()
+            Content::Torch(archive) => archive
+                .tensors(fits)
+                .map_err(|reason| refuse(&self.path, reason)),
         }
-        _ => Err(fail(
-            "unknown kind of weights; use .safetensors, .pt or .pth".to_owned(),
-        )),
+    }
+
+    fn safetensors(&self, file: &SafeTensors<'_>) -> Result<NamedTensors> {
+        let tensors = file.tensors().into_iter().map(|(name, view)| {
+            let element = Element::of_safetensors(view.dtype()).ok_or_else(|| {
+                let reason = format!(
+                    "tensor `{name}` has type {:?}; store f16, bf16, f32, f64 or integers",
+                    view.dtype()
+                );
+                refuse(&self.path, reason)
+            })?;
+            let numbers = view.data().chunks_exact(element.size());
+            let values = numbers.map(|bytes| element.value(bytes, ByteOrder::Little));
+            Ok((name, (view.shape().to_vec(), values.collect())))
+        });
+        tensors.collect()
     }
 }
 
-/// Reads a file and fills it into `parameters`; see [`Parameters::fill`].
-pub fn load<P: Float>(path: &Path, parameters: &mut Parameters<P>) -> Result<()> {
-    parameters.fill(&read(path)?)
+impl From<SealedFile> for WeightFile {
+    fn from(file: SealedFile) -> Self {
+        Self {
+            path: file.path().to_owned(),
+            content: Content::Sealed(file),
+        }
+    }
 }
 
-/// Writes all tensors as safetensors (f32; `num_batches_tracked` as i64), atomically, for
+#[derive(Serialize)]
+struct About {
+    format: &'static str,
+}
+
+/// Writes all tensors as safetensors (f32; `num_batches_tracked` as i64), sealed and as a whole or not at all, for
 /// `net.load_state_dict(safetensors.torch.load_file(path))`.
+///
+/// # Errors
+/// [`Error::NotFinite`] when a value is no number, [`Error::Storage`] when the file cannot be written.
 pub fn export<P: Float>(path: &Path, parameters: &Parameters<P>) -> Result<()> {
-    let fail = |message: String| Error::File {
-        path: path.to_owned(),
-        message,
-    };
-    let tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = parameters
+    parameters.check_values()?;
+    let tensors: Vec<RawTensor<'_>> = parameters
         .iter()
         .map(|(spec, values)| {
-            let (dtype, bytes) = if spec.role == Role::BatchesTracked {
-                let bytes = values
-                    .iter()
-                    .flat_map(|x| (x.to_f64() as i64).to_le_bytes());
-                (Dtype::I64, bytes.collect())
-            } else {
-                let bytes = values
-                    .iter()
-                    .flat_map(|x| (x.to_f64() as f32).to_le_bytes());
-                (Dtype::F32, bytes.collect())
+            let values = values.iter().map(|x| x.to_f64());
+            let (dtype, bytes) = match spec.role {
+                Role::BatchesTracked => (
+                    Dtype::I64,
+                    values.flat_map(|x| (x as i64).to_le_bytes()).collect(),
+                ),
+                _ => (
+                    Dtype::F32,
+                    values.flat_map(|x| (x as f32).to_le_bytes()).collect(),
+                ),
             };
-            (spec.name.clone(), dtype, spec.shape.clone(), bytes)
+            RawTensor {
+                name: spec.name.clone(),
+                dtype,
+                shape: &spec.shape,
+                bytes,
+            }
         })
         .collect();
-    let views: Vec<(&str, TensorView<'_>)> = tensors
-        .iter()
-        .map(|(name, dtype, shape, bytes)| {
-            TensorView::new(*dtype, shape.clone(), bytes)
-                .map(|view| (name.as_str(), view))
-                .map_err(|e| fail(e.to_string()))
-        })
-        .collect::<Result<_>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| fail(e.to_string()))?;
-    let temporary = path.with_extension("safetensors.tmp");
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|e| fail(e.to_string()))
+    write_sealed(path, &About { format: FORMAT }, &tensors)
 }
 
-fn decode(view: &TensorView<'_>) -> Option<Vec<f64>> {
-    let data = view.data();
-    fn each<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-        data.chunks_exact(N)
-            .filter_map(|chunk| chunk.try_into().ok())
-            .map(read)
-            .collect()
+/// The bytes of a regular file; what has no end (a pipe, a device) is not read.
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    let unreadable = |error: std::io::Error| refuse(path, format!("it cannot be read: {error}"));
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(refuse(path, "it is not a regular file"));
     }
-    Some(match view.dtype() {
-        Dtype::F64 => each(data, f64::from_le_bytes),
-        Dtype::F32 => each(data, |b| f64::from(f32::from_le_bytes(b))),
-        Dtype::F16 => each(data, |b| half::f16::from_le_bytes(b).to_f64()),
-        Dtype::BF16 => each(data, |b| half::bf16::from_le_bytes(b).to_f64()),
-        Dtype::I64 => each(data, |b| i64::from_le_bytes(b) as f64),
-        Dtype::I32 => each(data, |b| f64::from(i32::from_le_bytes(b))),
-        _ => return None,
-    })
+    if metadata.len() > LARGEST {
+        let reason = format!(
+            "it has {} bytes; no network here is larger than {LARGEST}",
+            metadata.len()
+        );
+        return Err(refuse(path, reason));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+pub(super) fn refuse(path: &Path, message: impl Into<String>) -> Error {
+    Error::File {
+        path: path.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// Eight bytes of length, then a JSON object.
+fn is_safetensors(bytes: &[u8]) -> bool {
+    bytes.get(8) == Some(&b'{')
+}
+
+/// What a file of another kind is.
+fn kind(bytes: &[u8]) -> &'static str {
+    let beginnings: [(&[u8], &str); 9] = [
+        (b"\x89HDF", "an HDF5 file (Keras, MATLAB)"),
+        (b"\x93NUMPY", "a NumPy array"),
+        (b"\x1f\x8b", "compressed by gzip (unpack it first)"),
+        (b"BZh", "compressed by bzip2 (unpack it first)"),
+        (b"\xfd7zXZ", "compressed by xz (unpack it first)"),
+        (b"\x28\xb5\x2f\xfd", "compressed by zstd (unpack it first)"),
+        (
+            b"version https://git-lfs",
+            "a Git LFS pointer (fetch it with `git lfs pull`)",
+        ),
+        (b"\x80", "a pickle that `torch.save` did not write"),
+        (b"<", "a web page"),
+    ];
+    if bytes.is_empty() {
+        return "empty";
+    }
+    if bytes.get(257..262) == Some(b"ustar") {
+        return "a tar archive (unpack it first; PyTorch wrote such before 0.1.10)";
+    }
+    let known = beginnings
+        .iter()
+        .find(|(beginning, _)| bytes.starts_with(beginning));
+    known.map_or("of no known kind", |(_, kind)| kind)
 }

@@ -3,6 +3,16 @@
 /// What code bases call the head.
 const HEADS: [&str; 4] = ["fc.", "linear.", "classifier.", "head."];
 
+/// The number of models behind an average, beside its weights. Source: PyTorch, `torch.optim.swa_utils`.
+pub(super) const AVERAGED: &str = "n_averaged";
+
+/// PyTorch's parametrised spectral norm, and the names of the one before it, which are DDU's.
+const PARAMETRISED: [(&str, &str); 3] = [
+    ("parametrizations.weight.original", "weight_orig"),
+    ("parametrizations.weight.0._u", "weight_u"),
+    ("parametrizations.weight.0._v", "weight_v"),
+];
+
 /// A name without the prefixes of wrappers: `module.`, `_orig_mod.`, `model.`, `net.`.
 pub(super) fn unwrapped(name: &str) -> &str {
     let mut rest = name;
@@ -19,7 +29,8 @@ pub(super) fn unwrapped(name: &str) -> &str {
 ///
 /// Removes the prefixes of wrappers (`module.`, `_orig_mod.`, `model.`, `net.`); turns
 /// torchvision's `downsample` into `shortcut`, heads called `linear`, `classifier` or `head` into
-/// `fc`, and the parametrised spectral norm's `weight_bar` into `weight_orig`.
+/// `fc`, and the names of parametrised spectral norms (`weight_bar`, `parametrizations.weight.original`, `.0._u`,
+/// `.0._v`) into `weight_orig`, `weight_u` and `weight_v`.
 ///
 /// ```
 /// use collapse_models::weights::canonical_name;
@@ -30,9 +41,14 @@ pub(super) fn unwrapped(name: &str) -> &str {
 /// );
 /// ```
 pub fn canonical_name(name: &str) -> String {
-    let name = unwrapped(name)
+    let mut name = unwrapped(name)
         .replace(".downsample.", ".shortcut.")
         .replace(".weight_bar", ".weight_orig");
+    for (parametrised, own) in PARAMETRISED {
+        if let Some(module) = name.strip_suffix(parametrised) {
+            name = format!("{module}{own}");
+        }
+    }
     let tail = HEADS.iter().find_map(|head| name.strip_prefix(head));
     match tail {
         Some(tail) => format!("fc.{tail}"),

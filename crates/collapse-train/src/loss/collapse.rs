@@ -270,7 +270,7 @@ fn distance2(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use collapse_models::rng::Stream;
+    use collapse_random::Stream;
 
     fn random(n: usize, purpose: &str) -> Vec<f32> {
         let mut stream = Stream::new(5, purpose, 0);
