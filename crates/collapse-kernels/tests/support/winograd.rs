@@ -139,13 +139,7 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    fn planes<'b>(
-        values: &'b [f64],
-        shape: Shape,
-        channels: usize,
-        n: usize,
-        c: usize,
-    ) -> &'b [f64] {
+    fn planes(values: &[f64], shape: Shape, channels: usize, n: usize, c: usize) -> &[f64] {
         let plane = shape.h * shape.w;
         &values[(n * channels + c) * plane..][..plane]
     }

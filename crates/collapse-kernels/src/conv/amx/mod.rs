@@ -251,15 +251,17 @@ mod tests {
     use super::model::Model;
     use super::*;
     use crate::act::{Act, Shape};
+    use crate::conv::Conv;
     use crate::conv::gather::gather;
     use crate::conv::geometry::{Direction, Geometry};
     use crate::conv::kernel::Store;
     use crate::conv::outer::weight_gradient;
-    use crate::conv::pack::{Paired, PanelLayout, pack};
+    use crate::conv::pack::{Exact, Packing, Paired, PanelLayout, Panels, pack};
     use crate::conv::portable::Portable;
-    use crate::conv::{Conv, ConvElement};
     use crate::element::Element;
     use crate::path::KernelPath;
+    use bytemuck::Zeroable;
+    use std::marker::PhantomData;
 
     fn values(len: usize, seed: u64) -> Vec<f32> {
         let mut state = seed;
@@ -272,18 +274,25 @@ mod tests {
         (0..len).map(next).collect()
     }
 
-    /// Weights of both directions.
-    fn pairs(conv: Conv, oihw: &[f32]) -> [Vec<bf16>; 2] {
-        let [mut forward, mut to_input] = [Direction::Forward, Direction::ToInput]
-            .map(|direction| vec![bf16::ZERO; PanelLayout::new(conv, direction, 2).len()]);
+    /// Panels of both directions.
+    fn panels<K: Packing>(
+        kind: K,
+        conv: Conv,
+        oihw: &[K::Master],
+        scale: K::Master,
+    ) -> [Vec<K::Stored>; 2] {
+        let (to, back) = (Direction::Forward, Direction::ToInput);
+        let [mut forward, mut to_input] = [to, back].map(|direction| {
+            let len = PanelLayout::new(conv, direction, K::GROUP).len();
+            vec![K::Stored::zeroed(); len]
+        });
         pack(
-            Paired,
             Level::Base,
             conv,
             oihw,
-            1.0,
-            &mut forward,
-            &mut to_input,
+            scale,
+            &Panels::new(kind, Level::Base, conv, to, &mut forward),
+            &Panels::new(kind, Level::Base, conv, back, &mut to_input),
         );
         [forward, to_input]
     }
@@ -308,18 +317,8 @@ mod tests {
             Act::<bf16>::from_hwnc(output, &dy).unwrap(),
         );
         let (xf, dyf) = (xb.convert::<f32>(), dyb.convert::<f32>());
-        let [forward, to_input] = pairs(conv, &oihw);
-        let path = KernelPath::Portable;
-        let mut wide_forward = f32::panels(path, conv, Direction::Forward);
-        let mut wide_to_input = f32::panels(path, conv, Direction::ToInput);
-        <f32 as ConvElement>::pack(
-            path,
-            conv,
-            &oihw,
-            2.0,
-            &mut wide_forward,
-            &mut wide_to_input,
-        );
+        let [forward, to_input] = panels(Paired, conv, &oihw, 1.0);
+        let [wide_forward, wide_to_input] = panels(Exact(PhantomData), conv, &oihw, 2.0f32);
         for (direction, source, wide, target, channels, panels, wide_panels) in [
             (
                 Direction::Forward,

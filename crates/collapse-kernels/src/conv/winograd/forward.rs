@@ -94,7 +94,6 @@ where
                 });
             },
         );
-    drop(gather);
     moments.map(|moments| {
         moments.combine(shape.c, |cell| {
             let (h, w) = tiling.extent(cell / blocks.image_blocks);
