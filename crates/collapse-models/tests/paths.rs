@@ -34,7 +34,7 @@ fn pass<T: Element<Param = f32>>(config: &NetConfig, n: usize) -> Pass {
             .parameters()
             .trainable()
             .map(|index| {
-                let name = network.plan().tensors()[index].name.clone();
+                let name = network.parameters().spec(index).name.clone();
                 (name, wide(gradients.get(index)))
             })
             .collect(),

@@ -392,7 +392,7 @@ fn numbers_that_are_none_are_neither_taken_nor_written() {
         assert!(text.contains(name), "{text}");
         assert_eq!(back, parameters);
         let mut broken = parameters.clone();
-        let index = broken.index_of(name).unwrap();
+        let index = broken.id_of(name).unwrap();
         broken.get_mut(index)[0] = value as f32;
         export(&path, &broken).unwrap_err();
         assert!(

@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use collapse_models::{Device, Model, NetConfig, Parameters};
 
-use crate::checkpoint::{Checkpoint, KeepConfig, RunState};
+use crate::checkpoint::{Checkpoint, RunState};
 use crate::config::ValidTrainConfig;
 use crate::data::{Batches, Draw, TrainSet, batch_bounds, check_set, epoch_order};
 use crate::events::{EpochRecord, Event, EventLog};
+use crate::keep::KeepConfig;
 use crate::learner::Learner;
 use crate::run::{Guard, Run, checkpoint_path};
 use crate::schedule::{log_spaced_epochs, warm_up};
@@ -287,6 +288,7 @@ impl Trainer {
             Device::Cpu => collapse_kernels::kernel_path()?.name().to_owned(),
             other => other.to_string(),
         };
+        self.keep.check()?;
         let ours = RunState::new(&self.net, &self.config, &self.data_hash, &computed_by);
         check_set(set, &self.net.plan()?, true)?;
         let path = self.checkpoint();

@@ -3,7 +3,7 @@
 
 use collapse_kernels::{Element, Float, KernelPath, Sgd, sgd_step, with_kernel_path};
 use collapse_models::{
-    Batch, Gradients, HeadGradient, L2Mode, NetConfig, Network, Output, Parameters,
+    Batch, Gradients, HeadGradient, L2Mode, NetConfig, Network, Output, Parameters, TensorId,
 };
 use serde_json::Value;
 
@@ -341,15 +341,14 @@ impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
         let mut found = [const { Vec::new() }; 5];
         let mut reference = [const { Vec::new() }; 5];
         for row in rows {
-            let specs = self.network.plan().convs().iter();
-            let mut specs = specs.enumerate();
-            let Some((i, spec)) = specs.find(|(_, spec)| row[0] == spec.name.as_str()) else {
+            let mut specs = self.network.plan().conv_ids();
+            let Some((id, spec)) = specs.find(|(_, spec)| row[0] == spec.name.as_str()) else {
                 continue;
             };
             let Some(spectral) = spec.spectral else {
                 continue;
             };
-            let used = self.network.used_weights(i).unwrap_or_default();
+            let used = self.network.used_weights(id).unwrap_or_default();
             let (u, v) = (
                 wide(parameters.get(spectral.u)),
                 wide(parameters.get(spectral.v)),
@@ -498,7 +497,7 @@ impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
                 );
             }
             let parameters = self.network.parameters_mut();
-            let trainable: Vec<usize> = parameters.trainable().collect();
+            let trainable: Vec<TensorId> = parameters.trainable().collect();
             for &i in &trainable {
                 sgd_step(
                     parameters.get_mut(i),

@@ -7,7 +7,7 @@ use collapse_kernels::{
 
 use super::forward::{BlockTape, Tape, UnitTape};
 use super::{Network, Statistics};
-use crate::plan::{Block, Shortcut, Unit};
+use crate::plan::{Block, ConvId, NormId, Shortcut, Unit};
 use crate::{Error, Gradients, Result};
 
 /// Gradient of the loss at the head; what is absent counts as zero.
@@ -56,6 +56,9 @@ impl<T: Element> Network<T> {
     /// Gradients of every trainable tensor; activations are freed as they are passed.
     ///
     /// The parameters must be those of the forward that made the tape.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when a part of `gradient` has another shape than the head's.
     pub fn backward(
         &self,
         tape: Tape<T>,
@@ -202,7 +205,7 @@ impl<T: Element> Network<T> {
     /// `want_g` also the gradient before the activation.
     pub(super) fn norm_backward(
         &self,
-        norm: usize,
+        norm: NormId,
         (y, out): (&Act<T>, &Act<T>),
         statistics: &Statistics<T::Param>,
         d_out: Act<T>,
@@ -219,7 +222,7 @@ impl<T: Element> Network<T> {
 
     pub(super) fn weight_backward(
         &self,
-        conv: usize,
+        conv: ConvId,
         input: &Act<T>,
         d_y: &Act<T>,
         gradients: &mut Gradients<T::Param>,
@@ -233,7 +236,7 @@ impl<T: Element> Network<T> {
 
     pub(super) fn data_backward(
         &self,
-        conv: usize,
+        conv: ConvId,
         d_y: &Act<T>,
         input: Shape,
         accumulate: Option<Act<T>>,

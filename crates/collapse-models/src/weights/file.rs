@@ -100,8 +100,7 @@ impl WeightFile {
     /// # Errors
     /// As [`tensors`](Self::tensors) and [`Parameters::fill`].
     pub fn fill<P: Float>(&self, parameters: &mut Parameters<P>) -> Result<()> {
-        let tensors =
-            self.fitting(|name| parameters.index_of(&parameters.name_here(name)).is_ok())?;
+        let tensors = self.fitting(|name| parameters.id_of(&parameters.name_here(name)).is_ok())?;
         parameters.fill(&tensors)
     }
 

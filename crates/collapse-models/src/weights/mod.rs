@@ -79,7 +79,7 @@ impl<P: Float> Parameters<P> {
     /// name, else by [`canonical_name`] with this network's name of the head.
     pub(crate) fn name_here(&self, name: &str) -> String {
         let own = names::unwrapped(name);
-        if self.index_of(own).is_ok() {
+        if self.id_of(own).is_ok() {
             return own.to_owned();
         }
         let canonical = canonical_name(name);
@@ -117,7 +117,8 @@ impl<P: Float> Parameters<P> {
             }
         }
         let mut filled = self.clone();
-        for (i, spec) in self.specs().iter().enumerate() {
+        for id in self.ids() {
+            let spec = self.spec(id);
             let optional = matches!(spec.role, Role::BatchesTracked | Role::SpectralSigma);
             match by_name.remove(&spec.name) {
                 None if optional => {}
@@ -126,7 +127,7 @@ impl<P: Float> Parameters<P> {
                     let same = *shape == spec.shape
                         || (spec.len() == 1 && shape.iter().product::<usize>() == 1);
                     if same && values.len() == spec.len() {
-                        for (slot, &value) in filled.get_mut(i).iter_mut().zip(values) {
+                        for (slot, &value) in filled.get_mut(id).iter_mut().zip(values) {
                             *slot = P::from_f64(value);
                         }
                     } else {
