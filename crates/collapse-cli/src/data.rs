@@ -558,7 +558,9 @@ pub fn check_names(spec: &DataSpec, further: &[OodSet]) -> Result<()> {
         };
         // Not even in another case: the names become those of files.
         if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            bail!("two OoD sets are called {name:?}; give one of them another name with --ood NAME=PATH");
+            bail!(
+                "two OoD sets are called {name:?}; give one of them another name with --ood NAME=PATH"
+            );
         }
         names.push(name);
     }

@@ -33,11 +33,7 @@ struct Hooked {
 }
 
 /// Trains, extracts, evaluates; everything but `result.json` is in the claimed folder afterwards.
-pub(crate) fn execute(
-    plan: &RunPlan,
-    claimed: &ClaimedRun,
-    work: &Work<'_>,
-) -> Result<Run, Error> {
+pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> Result<Run, Error> {
     let parts = work.benchmark.id().split(plan.seed);
     let last = plan.train.epochs;
     let trainer = Trainer::new(plan.net.clone(), plan.train.clone(), claimed.folder())?
@@ -103,7 +99,9 @@ struct Watcher<'a> {
 
 impl collapse_train::Observer for Watcher<'_> {
     fn step(&mut self, _step: &Step) {
-        self.work.observer.trained(self.plan.train.batch_size as u64);
+        self.work
+            .observer
+            .trained(self.plan.train.batch_size as u64);
     }
 
     fn before_write(&mut self) -> Result<(), HookError> {

@@ -98,7 +98,9 @@ impl TrainSet for HeldOutImages<'_> {
         out: &mut Vec<f32>,
     ) -> Result<(), BatchError> {
         if augment {
-            return Err(format!("{} is held out and cannot be trained on", self.view.name()).into());
+            return Err(
+                format!("{} is held out and cannot be trained on", self.view.name()).into(),
+            );
         }
         if let Some((stop, given)) = self.watch {
             if stop.is_raised() {

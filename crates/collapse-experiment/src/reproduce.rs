@@ -96,7 +96,11 @@ pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, 
     Ok(results)
 }
 
-fn wanted(manifest: &Manifest, auto: Precision, setting: &Setting<'_>) -> Result<Vec<Wanted>, Error> {
+fn wanted(
+    manifest: &Manifest,
+    auto: Precision,
+    setting: &Setting<'_>,
+) -> Result<Vec<Wanted>, Error> {
     plan(manifest, ImageForm::of(setting.work.benchmark), auto)?
         .into_iter()
         .map(|plan| {

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, is_leftover};
 pub use claim::{ClaimedRun, Holder};
 pub use record::RunManifest;
-pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, is_leftover};
 pub(crate) use record::{MANIFEST, RESULT, hash, read_result};
 
 const SETTLED: &str = "store.json";
