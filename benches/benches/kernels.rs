@@ -38,7 +38,8 @@ fn convolutions<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> 
         };
         let x = activations::<T>(1, input)?;
         let dy = activations::<T>(2, conv.output_shape(input))?;
-        let weights = ConvWeights::<T>::pack(conv, (side, side), &noise_f32(3, conv.weight_len()), 0.1)?;
+        let weights =
+            ConvWeights::<T>::pack(conv, (side, side), &noise_f32(3, conv.weight_len()), 0.1)?;
         let mut dw = vec![0.0; conv.weight_len()];
 
         // Once outside the clock, where an error stops the benchmark instead of being timed.

@@ -7,10 +7,6 @@ use collapse_experiment::{
     ClaimedRun, Error, RunManifest, RunStore, Stop, Verdict, finished_in, verify_store,
 };
 use collapse_results::{Run, RunTimes};
-use collapse_testing::{Harness, Kind};
-
-#[global_allocator]
-static ALLOCATOR: collapse_testing::PeakAlloc = collapse_testing::PeakAlloc;
 
 fn manifest_of(group: &str, seed: u64, width: usize) -> RunManifest {
     RunManifest::new(group, seed, serde_json::json!({ "width": width }), "test")
@@ -210,38 +206,6 @@ fn files_have_ordinary_permissions() {
             assert_eq!(mode(&run.join(name)), mode(&usual), "{name}");
         }
     }
-}
-
-#[test]
-fn damaged_results_are_never_believed() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = folder.path().join("run");
-    finish(&run, &manifest(8));
-    let path = run.join("result.json");
-    let original = std::fs::read(&path).unwrap();
-    Harness::new("result.json", Kind::Sealed).run(&original, |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        match finished_in(&run, &manifest(8)) {
-            Ok(found) => found.ok_or_else(|| "not believed".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    });
-}
-
-#[test]
-fn damaged_manifests_are_never_believed() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = folder.path().join("run");
-    finish(&run, &manifest(8));
-    let path = run.join("manifest.json");
-    let original = std::fs::read(&path).unwrap();
-    Harness::new("manifest.json", Kind::Sealed).run(&original, |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        match RunManifest::read(&run) {
-            Ok(found) => found.ok_or_else(|| "missing".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    });
 }
 
 #[test]

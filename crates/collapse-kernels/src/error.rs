@@ -75,7 +75,9 @@ pub enum Error {
         available: Vec<KernelPath>,
     },
     /// A name of no convolution algorithm.
-    #[error("unknown convolution algorithm {name:?} in COLLAPSE_CONVOLUTION; choose one of: {known}")]
+    #[error(
+        "unknown convolution algorithm {name:?} in COLLAPSE_CONVOLUTION; choose one of: {known}"
+    )]
     UnknownAlgorithm {
         /// The name.
         name: String,

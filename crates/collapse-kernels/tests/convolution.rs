@@ -160,7 +160,8 @@ fn the_number_of_threads_does_not_show() {
             stream.take::<T>(conv.weight_len()),
         );
         let work = || {
-            let weights = ConvWeights::<T>::pack(conv, (input.h, input.w), &w, T::Param::ONE).unwrap();
+            let weights =
+                ConvWeights::<T>::pack(conv, (input.h, input.w), &w, T::Param::ONE).unwrap();
             let x = Act::<T>::from_nchw(input, &x).unwrap();
             let (y, statistics) = conv_forward(&x, &weights, true).unwrap();
             let dx = conv_backward_data(&y, &weights, input, None).unwrap();
@@ -186,9 +187,18 @@ fn the_number_of_threads_does_not_show() {
             bytes::<f64>(algorithm, 1),
         );
         for threads in [2, 3, 7] {
-            assert!(one.0 == bytes::<f32>(algorithm, threads), "{algorithm}, f32");
-            assert!(one.1 == bytes::<bf16>(algorithm, threads), "{algorithm}, bf16");
-            assert!(one.2 == bytes::<f64>(algorithm, threads), "{algorithm}, f64");
+            assert!(
+                one.0 == bytes::<f32>(algorithm, threads),
+                "{algorithm}, f32"
+            );
+            assert!(
+                one.1 == bytes::<bf16>(algorithm, threads),
+                "{algorithm}, bf16"
+            );
+            assert!(
+                one.2 == bytes::<f64>(algorithm, threads),
+                "{algorithm}, f64"
+            );
         }
     }
 }

@@ -39,7 +39,17 @@ impl Case {
             dx[i] += dy[o] * w[k];
             dw[k] += x[i] * dy[o];
         });
-        Self { conv, input, x, w, dy, base, y, dx, dw }
+        Self {
+            conv,
+            input,
+            x,
+            w,
+            dy,
+            base,
+            y,
+            dx,
+            dw,
+        }
     }
 
     fn problem(&self) -> Problem<'_> {
@@ -104,11 +114,21 @@ fn assert_within<Operand: Element, Result: Element>(
 fn check<T: Element, Operand: Element<Param = T::Param>>(case: &Case, sizes: &Sizes) {
     let (conv, input) = (case.conv, case.input);
     let output = conv.output_shape(input);
-    let act = |shape: Shape, values: &[f64]| Act::<T>::from_nchw(shape, &narrow::<T>(values)).unwrap();
-    let (x, dy, base) = (act(input, &case.x), act(output, &case.dy), act(input, &case.base));
+    let act =
+        |shape: Shape, values: &[f64]| Act::<T>::from_nchw(shape, &narrow::<T>(values)).unwrap();
+    let (x, dy, base) = (
+        act(input, &case.x),
+        act(output, &case.dy),
+        act(input, &case.base),
+    );
     let (i, o) = (conv.in_channels, conv.out_channels);
-    let weights =
-        ConvWeights::<T>::pack(conv, (input.h, input.w), &narrow::<T>(&case.w), T::Param::ONE).unwrap();
+    let weights = ConvWeights::<T>::pack(
+        conv,
+        (input.h, input.w),
+        &narrow::<T>(&case.w),
+        T::Param::ONE,
+    )
+    .unwrap();
 
     let (y, statistics) = conv_forward(&x, &weights, true).unwrap();
     let y = y.to_nchw();
@@ -119,7 +139,12 @@ fn check<T: Element, Operand: Element<Param = T::Param>>(case: &Case, sizes: &Si
     let dx = conv_backward_data(&dy, &weights, input, None).unwrap();
     assert_within::<Operand, T>("dx", &dx.to_nchw(), &case.dx, &sizes.dx, o);
     let added: Vec<f64> = case.dx.iter().zip(&case.base).map(|(d, b)| d + b).collect();
-    let added_sizes: Vec<f64> = sizes.dx.iter().zip(&case.base).map(|(s, b)| s + b.abs()).collect();
+    let added_sizes: Vec<f64> = sizes
+        .dx
+        .iter()
+        .zip(&case.base)
+        .map(|(s, b)| s + b.abs())
+        .collect();
     let dx = conv_backward_data(&dy, &weights, input, Some(base)).unwrap();
     assert_within::<Operand, T>("dx + base", &dx.to_nchw(), &added, &added_sizes, o);
 
@@ -256,7 +281,16 @@ fn shapes_of_real_networks_agree() {
 #[test]
 fn the_reference_matrices_are_exact() {
     let conv = Conv::new(3, 2, 3, 1).unwrap();
-    let case = Case::new(conv, Shape { h: 7, w: 5, n: 2, c: 3 }, 11);
+    let case = Case::new(
+        conv,
+        Shape {
+            h: 7,
+            w: 5,
+            n: 2,
+            c: 3,
+        },
+        11,
+    );
     for algorithm in [Algorithm::two(), Algorithm::four()] {
         let problem = case.problem();
         for (found, expected) in [
@@ -275,13 +309,22 @@ fn the_reference_matrices_are_exact() {
 #[test]
 fn a_large_mean_does_not_spoil_the_variance() {
     let conv = Conv::new(16, 16, 3, 1).unwrap();
-    let input = Shape { h: 8, w: 8, n: 24, c: 16 };
+    let input = Shape {
+        h: 8,
+        w: 8,
+        n: 24,
+        c: 16,
+    };
     // The identity, so that outputs are inputs.
     let mut w = vec![0.0f32; conv.weight_len()];
     (0..16).for_each(|c| w[(c * 16 + c) * 9 + 4] = 1.0);
     let mut stream = Stream(5);
     let noise: Vec<f32> = stream.take::<f32>(input.len());
-    let x: Vec<f32> = noise.iter().enumerate().map(|(k, v)| if k / 64 % 16 == 0 { 3.0 } else { 4096.0 + v }).collect();
+    let x: Vec<f32> = noise
+        .iter()
+        .enumerate()
+        .map(|(k, v)| if k / 64 % 16 == 0 { 3.0 } else { 4096.0 + v })
+        .collect();
     for path in KernelPath::available() {
         let (y, statistics) = with_kernel_path(path, || {
             with_convolution(ConvolutionAlgorithm::Winograd4, || {
@@ -292,11 +335,18 @@ fn a_large_mean_does_not_spoil_the_variance() {
         .unwrap();
         let (y, variance) = (wide(&y.to_nchw()), statistics.unwrap().variance);
         for c in 0..16 {
-            let values: Vec<f64> = (0..24).flat_map(|n| y[(n * 16 + c) * 64..][..64].iter().copied()).collect();
+            let values: Vec<f64> = (0..24)
+                .flat_map(|n| y[(n * 16 + c) * 64..][..64].iter().copied())
+                .collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let expected = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
+            let expected =
+                values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
             let error = (f64::from(variance[c]) - expected).abs();
-            assert!(error <= 1e-4 * expected + 1e-9, "{path}: channel {c}: {} {expected}", variance[c]);
+            assert!(
+                error <= 1e-4 * expected + 1e-9,
+                "{path}: channel {c}: {} {expected}",
+                variance[c]
+            );
         }
     }
 }

@@ -43,7 +43,12 @@ pub struct Preference {
 
 impl ConvolutionAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Winograd, Self::Winograd2, Self::Winograd4];
+    pub const ALL: [Self; 4] = [
+        Self::Direct,
+        Self::Winograd,
+        Self::Winograd2,
+        Self::Winograd4,
+    ];
     /// Channels below which transforms of mostly padding cost more than products save.
     const MIN_CHANNELS: usize = 16;
 
@@ -170,7 +175,10 @@ mod tests {
         for algorithm in ConvolutionAlgorithm::ALL {
             assert_eq!(algorithm.name().parse(), Ok(algorithm));
         }
-        let message = "fft".parse::<ConvolutionAlgorithm>().unwrap_err().to_string();
+        let message = "fft"
+            .parse::<ConvolutionAlgorithm>()
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("\"fft\"") && message.contains("winograd-2x2"));
     }
 }

@@ -33,7 +33,12 @@ pub trait ConvElement: Sized {
     fn preference(path: KernelPath) -> Option<Preference>;
 
     /// Memory for packed weights, for the direct kernels or for tiles.
-    fn memory(path: KernelPath, conv: Conv, direction: Direction, tile: Option<Tile>) -> Self::Packed;
+    fn memory(
+        path: KernelPath,
+        conv: Conv,
+        direction: Direction,
+        tile: Option<Tile>,
+    ) -> Self::Packed;
 
     /// Packs scaled master weights for both directions.
     fn pack(
@@ -91,7 +96,12 @@ trait Kernels<E: Element>: Microkernel<E = E> + Kernel<E = E> {}
 impl<E: Element, K: Microkernel<E = E> + Kernel<E = E>> Kernels<E> for K {}
 
 /// Memory for weights that `K` multiplies.
-fn memory<E: Element, K: Kernels<E>>(_: K, conv: Conv, direction: Direction, tile: Option<Tile>) -> Packed<E> {
+fn memory<E: Element, K: Kernels<E>>(
+    _: K,
+    conv: Conv,
+    direction: Direction,
+    tile: Option<Tile>,
+) -> Packed<E> {
     let len = match tile {
         None => PanelLayout::new(conv, direction, <K as Microkernel>::GROUP).len(),
         Some(tile) => tile.weight_len::<K>(conv, direction),
@@ -278,7 +288,12 @@ impl ConvElement for bf16 {
         }
     }
 
-    fn memory(path: KernelPath, conv: Conv, direction: Direction, tile: Option<Tile>) -> Bf16Packed {
+    fn memory(
+        path: KernelPath,
+        conv: Conv,
+        direction: Direction,
+        tile: Option<Tile>,
+    ) -> Bf16Packed {
         match path {
             #[cfg(target_arch = "x86_64")]
             KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {

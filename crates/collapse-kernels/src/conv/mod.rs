@@ -6,13 +6,13 @@
 //! ([`geometry`]); a stride inserts no zeros. The drivers ([`gather`], [`outer`]) own loops, caches and threads; the
 //! microkernels own registers. [`winograd`] does the same sums with fewer multiplications; [`algorithm`] says when.
 
+mod algorithm;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod algorithm;
 mod element;
 mod gather;
 pub(crate) mod geometry;
@@ -22,11 +22,11 @@ mod pack;
 mod portable;
 mod winograd;
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use amx::hardware::{TileSession, tile_products};
 pub use algorithm::{
     CONVOLUTION_VARIABLE, ConvolutionAlgorithm, convolution_algorithm, with_convolution,
 };
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::hardware::{TileSession, tile_products};
 pub(crate) use element::{ConvElement, Packed};
 
 use crate::act::{Act, LANES, Shape};
@@ -143,12 +143,16 @@ impl<T: Element> ConvWeights<T> {
     ///
     /// # Errors
     /// If the slice does not have `conv.weight_len()` elements or an environment variable is wrong.
-    pub fn pack(conv: Conv, map: (usize, usize), oihw: &[T::Param], scale: T::Param) -> Result<Self> {
+    pub fn pack(
+        conv: Conv,
+        map: (usize, usize),
+        oihw: &[T::Param],
+        scale: T::Param,
+    ) -> Result<Self> {
         conv.check()?;
         check_len("the convolution weights", oihw.len(), conv.weight_len())?;
         let path = kernel_path()?;
-        let [forward, backward] =
-            convolution_algorithm()?.tiles(conv, map, T::preference(path));
+        let [forward, backward] = convolution_algorithm()?.tiles(conv, map, T::preference(path));
         let mut packed = Self {
             conv,
             path,
@@ -209,14 +213,7 @@ pub(crate) fn patches_times_panel<P: Float>(
     patches: &Act<P>,
 ) -> Result<Act<P>> {
     let mut weights = Buffer::dirty(PanelLayout::new(conv, direction, 1).panel_len());
-    pack_panel(
-        path.level(),
-        conv,
-        direction,
-        panel,
-        oihw,
-        &mut weights,
-    );
+    pack_panel(path.level(), conv, direction, panel, oihw, &mut weights);
     // Real weights are packed without padding between taps, so that all taps together are the channels of a 1×1 convolution.
     let product = Conv::new(patches.shape().c, LANES, 1, 1)?;
     let target = patches.shape().with_channels(LANES);

@@ -141,7 +141,10 @@ pub(crate) fn pack<P: Float>(
     to_input: &dyn Sink<P>,
 ) {
     const WEIGHTS_PER_TASK: usize = 16 * 1024;
-    let (out_panels, in_panels) = (conv.out_channels.div_ceil(LANES), conv.in_channels.div_ceil(LANES));
+    let (out_panels, in_panels) = (
+        conv.out_channels.div_ceil(LANES),
+        conv.in_channels.div_ceil(LANES),
+    );
     let panel_len = conv.taps() * conv.in_channels * LANES;
     (0..out_panels)
         .into_par_iter()
@@ -209,9 +212,15 @@ impl<'a, K: Packing> Panels<'a, K> {
 impl<K: Packing> Sink<K::Master> for Panels<'_, K> {
     fn take(&self, source: usize, target: usize, squares: &Squares<K::Master>) {
         // Rows of padding exist where rows are multiplied in groups.
-        let rows = if K::GROUP == 1 { squares.sources } else { LANES };
+        let rows = if K::GROUP == 1 {
+            squares.sources
+        } else {
+            LANES
+        };
         for (tap, square) in squares.taps.iter().take(self.layout.taps).enumerate() {
-            let start = target * self.layout.panel_len() + tap * self.layout.tap_len() + source * LANES * LANES;
+            let start = target * self.layout.panel_len()
+                + tap * self.layout.tap_len()
+                + source * LANES * LANES;
             // SAFETY: the rows of these channels, which come once.
             let rows = unsafe { self.memory.slice(start, rows * LANES) };
             store(self.level, self.kind, square, rows);

@@ -103,7 +103,12 @@ impl<P: Float> MomentsView<'_, P> {
     /// Nobody else has these channels of this cell meanwhile.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn lanes(&self, cell: usize, channel: usize, len: usize) -> (&mut [P], &mut [P]) {
+    pub(crate) unsafe fn lanes(
+        &self,
+        cell: usize,
+        channel: usize,
+        len: usize,
+    ) -> (&mut [P], &mut [P]) {
         let at = cell * self.channels + channel;
         // SAFETY: the caller's promise.
         unsafe { (self.mean.slice(at, len), self.squares.slice(at, len)) }

@@ -44,7 +44,13 @@ impl Algorithm {
         let last = |n: usize| -> Vec<f64> { (0..n).map(|k| f64::from(k + 1 == n)).collect() };
         let (mut bt, mut g, mut a) = (vec![], vec![], vec![]);
         for (i, &p) in points.iter().enumerate() {
-            let others = || points.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, &q)| q);
+            let others = || {
+                points
+                    .iter()
+                    .enumerate()
+                    .filter(|&(j, _)| j != i)
+                    .map(|(_, &q)| q)
+            };
             let norm: f64 = others().map(|q| p - q).product();
             let mut row = product_of_roots(others());
             row.resize(alpha, 0.0);
@@ -69,7 +75,9 @@ impl Algorithm {
 
     fn absolute(&self) -> Self {
         let abs = |m: &Vec<Vec<f64>>| -> Vec<Vec<f64>> {
-            m.iter().map(|r| r.iter().map(|v| v.abs()).collect()).collect()
+            m.iter()
+                .map(|r| r.iter().map(|v| v.abs()).collect())
+                .collect()
         };
         Self {
             m: self.m,
@@ -91,10 +99,12 @@ impl Algorithm {
                 .collect()
         };
         let half = times(l, x);
-        times(l, &transposed(&half)).into_iter().fold(vec![vec![]; half.len()], |mut t, row| {
-            t.iter_mut().zip(row).for_each(|(t, v)| t.push(v));
-            t
-        })
+        times(l, &transposed(&half))
+            .into_iter()
+            .fold(vec![vec![]; half.len()], |mut t, row| {
+                t.iter_mut().zip(row).for_each(|(t, v)| t.push(v));
+                t
+            })
     }
 }
 
@@ -108,7 +118,11 @@ fn transposed(x: &[Vec<f64>]) -> Vec<Vec<f64>> {
 fn window(map: &[f64], (h, w): (usize, usize), (y, x): (isize, isize), n: usize) -> Vec<Vec<f64>> {
     let at = |y: isize, x: isize| {
         let inside = (0..h as isize).contains(&y) && (0..w as isize).contains(&x);
-        if inside { map[y as usize * w + x as usize] } else { 0.0 }
+        if inside {
+            map[y as usize * w + x as usize]
+        } else {
+            0.0
+        }
     };
     (0..n as isize)
         .map(|i| (0..n as isize).map(|j| at(y + i, x + j)).collect())
@@ -125,7 +139,13 @@ pub struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    fn planes<'b>(values: &'b [f64], shape: Shape, channels: usize, n: usize, c: usize) -> &'b [f64] {
+    fn planes<'b>(
+        values: &'b [f64],
+        shape: Shape,
+        channels: usize,
+        n: usize,
+        c: usize,
+    ) -> &'b [f64] {
         let plane = shape.h * shape.w;
         &values[(n * channels + c) * plane..][..plane]
     }
@@ -140,7 +160,11 @@ impl Problem<'_> {
             &absolute
         };
         let (i, o) = (self.conv.in_channels, self.conv.out_channels);
-        let (source, from, to) = if to_input { (self.dy, o, i) } else { (self.x, i, o) };
+        let (source, from, to) = if to_input {
+            (self.dy, o, i)
+        } else {
+            (self.x, i, o)
+        };
         let value = |v: f64| if exact { v } else { v.abs() };
         let (h, w, n) = (self.input.h, self.input.w, self.input.n);
         let alpha = l.m + 2;
@@ -148,7 +172,9 @@ impl Problem<'_> {
             let (row, column) = if to_input { (s, t) } else { (t, s) };
             let taps = &self.w[(row * i + column) * 9..][..9];
             let tap = |k: usize| value(if to_input { taps[8 - k] } else { taps[k] });
-            let g: Vec<Vec<f64>> = (0..3).map(|y| (0..3).map(|x| tap(y * 3 + x)).collect()).collect();
+            let g: Vec<Vec<f64>> = (0..3)
+                .map(|y| (0..3).map(|x| tap(y * 3 + x)).collect())
+                .collect();
             Algorithm::square(&l.g, &g)
         };
         let filters: Vec<Vec<Vec<f64>>> = (0..from * to).map(|k| filter(k / to, k % to)).collect();
@@ -158,7 +184,8 @@ impl Problem<'_> {
                 let inputs: Vec<Vec<Vec<f64>>> = (0..from)
                     .map(|s| {
                         let plane = Self::planes(source, self.input, from, image, s);
-                        let mut d = window(plane, (h, w), (ty as isize - 1, tx as isize - 1), alpha);
+                        let mut d =
+                            window(plane, (h, w), (ty as isize - 1, tx as isize - 1), alpha);
                         d.iter_mut().flatten().for_each(|v| *v = value(*v));
                         Algorithm::square(&l.bt, &d)
                     })
@@ -196,14 +223,28 @@ impl Problem<'_> {
         let mut sums = vec![vec![vec![0.0; alpha]; alpha]; i * o];
         for image in 0..n {
             for (ty, tx) in tiles(h, w, l.m) {
-                let transform = |values: &[f64], channels: usize, c: usize, matrix: &[Vec<f64>], margin: isize, size: usize| {
+                let transform = |values: &[f64],
+                                 channels: usize,
+                                 c: usize,
+                                 matrix: &[Vec<f64>],
+                                 margin: isize,
+                                 size: usize| {
                     let plane = Self::planes(values, self.input, channels, image, c);
-                    let mut d = window(plane, (h, w), (ty as isize - margin, tx as isize - margin), size);
+                    let mut d = window(
+                        plane,
+                        (h, w),
+                        (ty as isize - margin, tx as isize - margin),
+                        size,
+                    );
                     d.iter_mut().flatten().for_each(|v| *v = value(*v));
                     Algorithm::square(matrix, &d)
                 };
-                let v: Vec<_> = (0..i).map(|c| transform(self.x, i, c, &l.bt, 1, alpha)).collect();
-                let y: Vec<_> = (0..o).map(|c| transform(self.dy, o, c, &l.a, 0, l.m)).collect();
+                let v: Vec<_> = (0..i)
+                    .map(|c| transform(self.x, i, c, &l.bt, 1, alpha))
+                    .collect();
+                let y: Vec<_> = (0..o)
+                    .map(|c| transform(self.dy, o, c, &l.a, 0, l.m))
+                    .collect();
                 for k in 0..o {
                     for c in 0..i {
                         add_product(&mut sums[k * i + c], &v[c], &y[k]);
@@ -212,7 +253,11 @@ impl Problem<'_> {
             }
         }
         sums.iter()
-            .flat_map(|sum| Algorithm::square(&transposed(&l.g), sum).into_iter().flatten())
+            .flat_map(|sum| {
+                Algorithm::square(&transposed(&l.g), sum)
+                    .into_iter()
+                    .flatten()
+            })
             .collect()
     }
 }
@@ -224,7 +269,12 @@ fn tiles(h: usize, w: usize, side: usize) -> impl Iterator<Item = (usize, usize)
 }
 
 fn add_product(sum: &mut [Vec<f64>], a: &[Vec<f64>], b: &[Vec<f64>]) {
-    for ((sum, a), b) in sum.iter_mut().flatten().zip(a.iter().flatten()).zip(b.iter().flatten()) {
+    for ((sum, a), b) in sum
+        .iter_mut()
+        .flatten()
+        .zip(a.iter().flatten())
+        .zip(b.iter().flatten())
+    {
         *sum += a * b;
     }
 }
@@ -233,7 +283,11 @@ fn add_product(sum: &mut [Vec<f64>], a: &[Vec<f64>], b: &[Vec<f64>]) {
 /// of the result to `Result`.
 pub fn bound<Operand: Element, Result: Element>(size: f64, terms: usize, value: f64) -> f64 {
     let k = (terms + TRANSFORM_ROUNDINGS) as f64 * sum_roundoff::<Operand>();
-    let operand = if Operand::NAME == "bf16" { roundoff::<Operand>() } else { 0.0 };
+    let operand = if Operand::NAME == "bf16" {
+        roundoff::<Operand>()
+    } else {
+        0.0
+    };
     let relative = (1.0 + operand).powi(2) * (1.0 + k / (1.0 - k)) - 1.0;
     let error = relative * size + terms as f64 * 100.0 * f64::from(f32::MIN_POSITIVE);
     error + roundoff::<Result>() * (value.abs() + error)

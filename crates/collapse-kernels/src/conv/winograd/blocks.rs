@@ -104,7 +104,8 @@ impl Blocks {
 
     /// Images in one of the blocks of images.
     pub(super) fn images_in(&self, image_block: usize) -> usize {
-        self.images_each.min(self.images - image_block * self.images_each)
+        self.images_each
+            .min(self.images - image_block * self.images_each)
     }
 }
 
@@ -125,8 +126,19 @@ mod tests {
 
     #[test]
     fn blocks_take_every_row_once_and_extents_cover_the_map() {
-        for (images, h, w, rows) in [(1, 1, 1, 8), (5, 7, 9, 8), (128, 8, 8, 32), (3, 13, 4, 16), (40, 4, 4, 16)] {
-            let shape = Shape { h, w, n: images, c: 1 };
+        for (images, h, w, rows) in [
+            (1, 1, 1, 8),
+            (5, 7, 9, 8),
+            (128, 8, 8, 32),
+            (3, 13, 4, 16),
+            (40, 4, 4, 16),
+        ] {
+            let shape = Shape {
+                h,
+                w,
+                n: images,
+                c: 1,
+            };
             let tiling = Tiling::new(shape, 4);
             let covered: usize = (0..tiling.count)
                 .map(|t| tiling.extent(t))

@@ -43,7 +43,11 @@ where
     let shape = out.shape();
     let (tiling, n) = (Tiling::new(shape, M), shape.n);
     let resident = weights.bytes() <= RESIDENT_BYTES;
-    let rows = if resident { ROWS_RESIDENT * K::GROUP } else { ROWS_STREAMED };
+    let rows = if resident {
+        ROWS_RESIDENT * K::GROUP
+    } else {
+        ROWS_STREAMED
+    };
     let blocks = Blocks::new(n, tiling.count, rows);
     let (c_stride, pixel_len) = (out.c_stride(), out.pixel_len());
     let cells = tiling.count * blocks.image_blocks;
@@ -67,7 +71,9 @@ where
         m_point,
         algorithm: PhantomData,
     };
-    let per_task = blocks.len().div_ceil(TASKS_PER_THREAD * rayon::current_num_threads());
+    let per_task = blocks
+        .len()
+        .div_ceil(TASKS_PER_THREAD * rayon::current_num_threads());
     (0..blocks.len())
         .into_par_iter()
         .with_min_len(per_task)
@@ -153,7 +159,12 @@ where
     /// V. The rows that fill the last eight are left as they are: they are multiplied, and nobody reads what becomes of them.
     #[inline(always)]
     fn inputs(&mut self, kernel: K) {
-        let Gather { source, tiling, v_point, .. } = *self.gather;
+        let Gather {
+            source,
+            tiling,
+            v_point,
+            ..
+        } = *self.gather;
         let shape = source.shape();
         let mut row = 0;
         for tile in self.block.tiles.clone() {
@@ -172,8 +183,12 @@ where
                     // SAFETY: the window keeps to the map, the channels to the image; V holds every row of the block in lines
                     // of channels.
                     unsafe {
-                        let half = tile::pixels::<K, T::Input, I, A>(kernel, from.add(channel), &window);
-                        let to = to.add(channel / line::<K>() * BLOCK_ROWS * line::<K>() + channel % line::<K>());
+                        let half =
+                            tile::pixels::<K, T::Input, I, A>(kernel, from.add(channel), &window);
+                        let to = to.add(
+                            channel / line::<K>() * BLOCK_ROWS * line::<K>()
+                                + channel % line::<K>(),
+                        );
                         for (i, half) in half.into_iter().enumerate() {
                             let points = T::Input::apply(kernel, half);
                             for (j, point) in points.into_iter().enumerate() {
@@ -190,14 +205,20 @@ where
     /// M of all rows for the columns of a group.
     #[inline(always)]
     fn products(&mut self, kernel: K, group: usize) {
-        let Gather { weights, v_point, m_point, .. } = *self.gather;
+        let Gather {
+            weights,
+            v_point,
+            m_point,
+            ..
+        } = *self.gather;
         let columns = weights.columns(group);
         let blocks = self.block.rows().div_ceil(BLOCK_ROWS);
         for point in 0..A * A {
             let u = weights.point(group, point).as_ptr();
             for block in 0..blocks {
                 let v = &self.v[point * v_point + block * self.v_block()..][..self.v_block()];
-                let m = &mut self.m[point * m_point + block * BLOCK_ROWS * columns..][..BLOCK_ROWS * columns];
+                let m = &mut self.m[point * m_point + block * BLOCK_ROWS * columns..]
+                    [..BLOCK_ROWS * columns];
                 let product = Product {
                     v: v.as_ptr(),
                     u,
@@ -214,7 +235,14 @@ where
     /// The output pixels of a tile for the columns of a group.
     #[inline(always)]
     fn outputs(&mut self, kernel: K, group: usize, tile: usize) {
-        let Gather { tiling, c_stride, pixel_len, m_point, add, .. } = *self.gather;
+        let Gather {
+            tiling,
+            c_stride,
+            pixel_len,
+            m_point,
+            add,
+            ..
+        } = *self.gather;
         let columns = self.gather.weights.columns(group);
         let (y, x) = tiling.place(tile);
         let (h, w) = tiling.extent(tile);

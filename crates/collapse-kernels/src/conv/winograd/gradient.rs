@@ -76,7 +76,9 @@ impl Division {
         let rows = (rows / ROWS_PER_TASK * ROWS_PER_TASK).max(ROWS_PER_TASK);
         let blocks = Blocks::new(images, tiling.count, rows);
         let sets = if several {
-            (SETS_BYTES / set_bytes).clamp(1, MAX_SETS).min(blocks.len())
+            (SETS_BYTES / set_bytes)
+                .clamp(1, MAX_SETS)
+                .min(blocks.len())
         } else {
             0
         };
@@ -113,7 +115,9 @@ impl Division {
 
     /// Input channels of a part, in whole blocks of eight.
     fn channels(&self, part: usize) -> usize {
-        (self.in_channels - part * PART).min(PART).next_multiple_of(BLOCK_ROWS)
+        (self.in_channels - part * PART)
+            .min(PART)
+            .next_multiple_of(BLOCK_ROWS)
     }
 }
 
@@ -204,7 +208,11 @@ fn by_channels<K, T, const I: usize, const A: usize, const M: usize>(
     let division = rows.division;
     let stretches = division.blocks.len();
     // Sums of a single stretch never leave the cache of the task that makes them.
-    let kept = if stretches > 1 { division.jobs() * division.len } else { 0 };
+    let kept = if stretches > 1 {
+        division.jobs() * division.len
+    } else {
+        0
+    };
     let mut sums = Buffer::<Param<K>>::dirty(kept);
     let mut v = Buffer::<K::E>::dirty(A * A * division.v_point);
     let mut y = Buffer::<K::E>::dirty(A * A * division.y_point);
@@ -212,28 +220,31 @@ fn by_channels<K, T, const I: usize, const A: usize, const M: usize>(
         let block = division.blocks.get(stretch);
         transform_together(kernel, rows, &block, &mut v, &mut y);
         let sums = SharedMut::new(&mut sums);
-        (0..division.jobs()).into_par_iter().with_max_len(1).for_each(|job| {
-            let mut own;
-            let sums = if kept > 0 {
-                // SAFETY: every job has sums of its own.
-                unsafe { sums.slice(job * division.len, division.len) }
-            } else {
-                own = Buffer::<Param<K>>::dirty(division.len);
-                &mut own
-            };
-            kernel.run(OwnChannels {
-                rows,
-                block: &block,
-                v: &v,
-                y: &y,
-                job,
-                sums,
-                first: stretch == 0,
+        (0..division.jobs())
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|job| {
+                let mut own;
+                let sums = if kept > 0 {
+                    // SAFETY: every job has sums of its own.
+                    unsafe { sums.slice(job * division.len, division.len) }
+                } else {
+                    own = Buffer::<Param<K>>::dirty(division.len);
+                    &mut own
+                };
+                kernel.run(OwnChannels {
+                    rows,
+                    block: &block,
+                    v: &v,
+                    y: &y,
+                    job,
+                    sums,
+                    first: stretch == 0,
+                });
+                if stretch + 1 == stretches {
+                    rows.collect(kernel, job, sums, target);
+                }
             });
-            if stretch + 1 == stretches {
-                rows.collect(kernel, job, sums, target);
-            }
-        });
     }
 }
 
@@ -251,17 +262,19 @@ fn transform_together<K, T, const I: usize, const A: usize, const M: usize>(
     let pieces = block.images.div_ceil(ROWS_PER_TASK);
     {
         let (v, y) = (SharedMut::new(&mut *v), SharedMut::new(&mut *y));
-        (0..block.tiles.len() * pieces).into_par_iter().for_each(|task| {
-            let (tile, piece) = (task / pieces, task % pieces);
-            kernel.run(Transforming {
-                rows,
-                block,
-                tile: block.tiles.start + tile,
-                images: piece * ROWS_PER_TASK..((piece + 1) * ROWS_PER_TASK).min(block.images),
-                v: &v,
-                y: &y,
+        (0..block.tiles.len() * pieces)
+            .into_par_iter()
+            .for_each(|task| {
+                let (tile, piece) = (task / pieces, task % pieces);
+                kernel.run(Transforming {
+                    rows,
+                    block,
+                    tile: block.tiles.start + tile,
+                    images: piece * ROWS_PER_TASK..((piece + 1) * ROWS_PER_TASK).min(block.images),
+                    v: &v,
+                    y: &y,
+                });
             });
-        });
     }
     rows.clear_surplus(block, v, y);
 }
@@ -331,13 +344,25 @@ where
                     kernel,
                     (self.x.data(), image * self.x.c_stride(), self.x.c_stride()),
                     &x_window,
-                    (v, line_start::<K>(line_index, division.x_panels), division.v_point),
+                    (
+                        v,
+                        line_start::<K>(line_index, division.x_panels),
+                        division.v_point,
+                    ),
                 );
                 lines::<K, T::Spread, M, A>(
                     kernel,
-                    (self.dy.data(), image * self.dy.c_stride(), self.dy.c_stride()),
+                    (
+                        self.dy.data(),
+                        image * self.dy.c_stride(),
+                        self.dy.c_stride(),
+                    ),
                     &y_window,
-                    (y, line_start::<K>(line_index, division.dy_panels), division.y_point),
+                    (
+                        y,
+                        line_start::<K>(line_index, division.dy_panels),
+                        division.y_point,
+                    ),
                 );
             }
         }
@@ -364,7 +389,13 @@ where
                 part * PART / LANES + block / (columns / LANES),
                 2 * group + block % (columns / LANES),
             );
-            write_weights(target.conv, (x_panel, dy_panel), target.scale, taps, &target.dw);
+            write_weights(
+                target.conv,
+                (x_panel, dy_panel),
+                target.scale,
+                taps,
+                &target.dw,
+            );
         }
     }
 
@@ -478,7 +509,14 @@ where
 {
     #[inline(always)]
     fn run(self, kernel: K) {
-        let Self { rows, block, v, y, sums, first } = self;
+        let Self {
+            rows,
+            block,
+            v,
+            y,
+            sums,
+            first,
+        } = self;
         let division = rows.division;
         {
             let (v, y) = (SharedMut::new(&mut *v), SharedMut::new(&mut *y));
@@ -490,7 +528,15 @@ where
         rows.clear_surplus(&block, v, y);
         for point in 0..A * A {
             for (job, sums) in sums.chunks_exact_mut(division.len).enumerate() {
-                rows.multiply(kernel, &block, (v, y), point, division.job(job), sums, first);
+                rows.multiply(
+                    kernel,
+                    &block,
+                    (v, y),
+                    point,
+                    division.job(job),
+                    sums,
+                    first,
+                );
             }
         }
     }
@@ -544,7 +590,9 @@ where
         let place = self.rows.division.job(self.job);
         for point in 0..A * A {
             let operands = (self.v, self.y);
-            self.rows.multiply(kernel, self.block, operands, point, place, self.sums, self.first);
+            self.rows.multiply(
+                kernel, self.block, operands, point, place, self.sums, self.first,
+            );
         }
     }
 }

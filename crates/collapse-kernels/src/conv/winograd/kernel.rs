@@ -206,8 +206,7 @@ pub(super) unsafe fn outer<K: Kernel, const R: usize, const C: usize>(kernel: K,
             unsafe {
                 let mut sums = [[kernel.zero(); C]; R];
                 let mut v = o.v.add(row * K::GROUP);
-                let mut y =
-                    o.y.add(column / LANES * block + column % LANES * K::GROUP);
+                let mut y = o.y.add(column / LANES * block + column % LANES * K::GROUP);
                 for _ in 0..o.blocks {
                     for l in 0..BLOCK_ROWS {
                         let b: [K::W; C] = std::array::from_fn(|c| {

@@ -71,8 +71,12 @@ pub(crate) fn transforming<'a, K: Kernel + 'a>(
     data: &'a mut [K::E],
 ) -> Box<dyn Sink<Param<K>> + 'a> {
     match tile {
-        Tile::Two => Box::new(Transforming::<K, F2, 4, 4, 2>::new(kernel, conv, direction, data)),
-        Tile::Four => Box::new(Transforming::<K, F4, 6, 6, 4>::new(kernel, conv, direction, data)),
+        Tile::Two => Box::new(Transforming::<K, F2, 4, 4, 2>::new(
+            kernel, conv, direction, data,
+        )),
+        Tile::Four => Box::new(Transforming::<K, F4, 6, 6, 4>::new(
+            kernel, conv, direction, data,
+        )),
     }
 }
 

@@ -14,7 +14,12 @@ pub(super) struct Window<const N: usize> {
 
 impl<const N: usize> Window<N> {
     /// The window whose first pixel is (y − margin, x − margin) of a map with `h` × `w` pixels.
-    pub(super) fn new((h, w): (usize, usize), pixel_len: usize, (y, x): (usize, usize), margin: usize) -> Self {
+    pub(super) fn new(
+        (h, w): (usize, usize),
+        pixel_len: usize,
+        (y, x): (usize, usize),
+        margin: usize,
+    ) -> Self {
         let mut window = Self {
             offset: [[0; N]; N],
             inside: [[0; N]; N],

@@ -58,7 +58,10 @@ pub(super) struct Transformed<'a, E> {
 
 impl<'a, E> Transformed<'a, E> {
     pub(super) fn new(layout: Layout, data: &'a [E]) -> Self {
-        assert!(data.len() >= layout.len(), "transformed weights are shorter than their layout");
+        assert!(
+            data.len() >= layout.len(),
+            "transformed weights are shorter than their layout"
+        );
         Self {
             layout,
             data,
@@ -142,7 +145,9 @@ where
 {
     #[inline(always)]
     fn run(self, kernel: K) {
-        let Transforming { layout, ref data, .. } = *self.transforming;
+        let Transforming {
+            layout, ref data, ..
+        } = *self.transforming;
         let (group, panel) = (self.target / 2, self.target % 2);
         let columns = layout.columns(group);
         let step = layout.words * K::GROUP * columns;
@@ -182,7 +187,11 @@ where
         for j in 0..3 {
             let mut column = [kernel.zero(); 3];
             for i in 0..3 {
-                let tap = if self.transforming.turned { 8 - (i * 3 + j) } else { i * 3 + j };
+                let tap = if self.transforming.turned {
+                    8 - (i * 3 + j)
+                } else {
+                    i * 3 + j
+                };
                 let lanes = &self.squares.taps[tap][channel][strip..][..K::LANES];
                 // SAFETY: `LANES` values.
                 column[i] = unsafe { kernel.load_sums(lanes.as_ptr()) };
