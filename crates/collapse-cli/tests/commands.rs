@@ -69,8 +69,17 @@ fn reproduce(out: &Path) -> Results {
     results(out)
 }
 
+/// The results, whose command is the one typed: it names the folder, so it is no part of a comparison.
 fn results(out: &Path) -> Results {
-    Results::from_json(&std::fs::read_to_string(out.join("results.json")).unwrap()).unwrap()
+    let text = std::fs::read_to_string(out.join("results.json")).unwrap();
+    let mut results = Results::from_json(&text).unwrap();
+    let command = std::mem::take(&mut results.provenance.command);
+    assert!(
+        command.starts_with("collapse reproduce --scale ")
+            && command.contains(&format!("--out {}", out.display())),
+        "{command}"
+    );
+    results
 }
 
 fn features(out: &Path, name: &str) -> String {

@@ -54,7 +54,13 @@ pub fn make_run(
     if let Some(run) = found? {
         return Ok(run);
     }
-    let run = execute(plan, &claimed, work)?;
+    let run = execute(plan, &claimed, work).map_err(|error| {
+        if error.is_interruption() {
+            Error::Interrupted
+        } else {
+            error
+        }
+    })?;
     claimed.finish(&run)?;
     work.observer.finished(&plan.id(), &run);
     Ok(run)

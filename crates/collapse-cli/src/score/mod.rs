@@ -16,6 +16,7 @@ use collapse_ood::{AnyDetector, Fitted, Intervals, Settings, Skipped, detectors}
 
 use self::output::Report;
 use crate::named_path::NamedPath;
+use crate::output::{note, out};
 
 /// Score feature files of any framework by every detector; no training, no images.
 ///
@@ -130,13 +131,16 @@ pub fn run(args: Args) -> Result<ExitCode> {
         notes: notes(&splits, &evaluation),
         evaluation: &evaluation,
     };
-    println!("{}", report.table());
+    // Files first: a table that cannot be shown costs none of them.
     if let Some(out) = &args.out {
         output::write(&args, out, splits.test(), &report)?;
-        println!("Numbers: {}", out.join("scores.json").display());
+    }
+    out!("{}", report.table())?;
+    if let Some(out) = &args.out {
+        out!("Numbers: {}", out.join("scores.json").display())?;
     }
     for note in &report.notes {
-        eprintln!("note: {note}");
+        note!("note: {note}");
     }
     outcome(&args, &splits, &evaluation)
 }
@@ -177,7 +181,7 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
         .collect();
     if !lacking.is_empty() {
         let names: Vec<&str> = lacking.into_iter().collect();
-        eprintln!(
+        note!(
             "note: without {}, which need {}",
             names.join(", "),
             if logits {
@@ -195,7 +199,7 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
     match args.detectors.is_empty() {
         true => lines(&unscored)
             .iter()
-            .for_each(|line| eprintln!("note: without {line}")),
+            .for_each(|line| note!("note: without {line}")),
         false => failed.extend(lines(&unscored)),
     }
     if failed.is_empty() {
