@@ -39,6 +39,7 @@
 //! - [`Evaluation`]: every score against every out-of-distribution set with intervals, [`Calibrated`], [`Geometry`], the
 //!   agreement of the densities, risk–coverage, histograms.
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
+//! - [`SavedDetectors`]: fitted detectors in a sealed file.
 //! - [`Evaluation::record`], [`Evaluation::measurement`]: its projections on the schema of results.
 //!
 //! # Caveats
@@ -53,6 +54,7 @@ mod geometry;
 mod histogram;
 mod measurement;
 mod record;
+mod saved;
 mod splits;
 
 pub use calibrated::Calibrated;
@@ -60,4 +62,5 @@ pub use error::{Error, Result};
 pub use evaluation::Evaluation;
 pub use geometry::Geometry;
 pub use measurement::Measurement;
+pub use saved::SavedDetectors;
 pub use splits::{CompleteSplits, FeatureSplits, Split};

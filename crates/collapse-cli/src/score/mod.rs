@@ -1,7 +1,6 @@
 //! `cargo xtask score`: the evaluation of any network from its feature files.
 
 mod input;
-mod kept;
 mod output;
 
 use std::collections::BTreeSet;
@@ -10,11 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
-use collapse_evaluate::{CompleteSplits, Evaluation, Split};
+use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{AnyDetector, Fitted, Intervals, Settings, Skipped, detectors};
+use collapse_ood::{AnyDetector, Intervals, Settings, Skipped, detectors};
 
 use self::output::Report;
+use crate::CODE_VERSION;
 use crate::named_path::NamedPath;
 use crate::output::{note, out};
 
@@ -51,10 +51,10 @@ pub struct Args {
     #[arg(long, value_name = "VARIANCE", conflicts_with = "load")]
     jitter: Option<f64>,
     /// Level of the intervals.
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, value_parser = level)]
     level: f64,
     /// Bootstrap intervals of every figure from this many resamples.
-    #[arg(long, value_name = "RESAMPLES")]
+    #[arg(long, value_name = "RESAMPLES", value_parser = resamples())]
     bootstrap: Option<usize>,
     /// Where scores.json, scores.csv and per-sample scores go; nothing is written without it.
     #[arg(long)]
@@ -65,6 +65,21 @@ pub struct Args {
     /// Use detectors kept by --save instead of fitting.
     #[arg(long, conflicts_with_all = ["save", "detectors"])]
     load: Option<PathBuf>,
+}
+
+/// A level of confidence.
+fn level(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(level) if 0.0 < level && level < 1.0 => Ok(level),
+        _ => Err(format!(
+            "{text:?} is not a number between 0 and 1, e.g. 0.95"
+        )),
+    }
+}
+
+/// Resamples that a bootstrap can hold in memory.
+fn resamples() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..=1_000_000)
 }
 
 /// Form of the class covariances, as on the command line.
@@ -119,14 +134,18 @@ impl Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let splits = input::read_splits(&args)?;
-    let fitted = match &args.load {
-        Some(path) => kept::load(path, splits.test())?,
+    let detectors = match &args.load {
+        Some(path) => SavedDetectors::read(path)?,
         None => fit(&args, &splits)?,
     };
-    if let Some(path) = &args.save {
-        kept::save(path, splits.test(), &fitted)?;
+    if let Some(path) = &args.load {
+        let origin = path.display().to_string();
+        detectors.check_fits(&origin, splits.test())?;
     }
-    let evaluation = splits.evaluate(fitted, &args.intervals())?;
+    if let Some(path) = &args.save {
+        detectors.write(path)?;
+    }
+    let evaluation = splits.evaluate(detectors.fitted, &args.intervals())?;
     let report = Report {
         notes: notes(&splits, &evaluation),
         evaluation: &evaluation,
@@ -146,12 +165,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Fits the detectors asked for; one that was named must be possible.
-fn fit(args: &Args, splits: &CompleteSplits) -> Result<Fitted> {
-    if args.detectors.is_empty() {
-        return Ok(splits.fit_all(&args.settings())?);
-    }
+fn fit(args: &Args, splits: &CompleteSplits) -> Result<SavedDetectors> {
     let names = args.detectors.iter().map(String::as_str);
-    Ok(splits.fit_named(&args.settings(), names)?)
+    let fitted = match args.detectors.is_empty() {
+        true => splits.fit_all(&args.settings())?,
+        false => splits.fit_named(&args.settings(), names)?,
+    };
+    let features = &splits.test().features;
+    Ok(SavedDetectors {
+        code_version: CODE_VERSION.to_owned(),
+        n_features: features.n_features(),
+        l2: features.l2(),
+        fitted,
+    })
 }
 
 /// Everything that can be computed has been shown by now; the exit code says whether that is all that was asked for.
@@ -189,7 +215,7 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
             } else {
                 "logits or the head"
             }
-        );
+        ));
     }
     let lines = |skipped: &[&Skipped]| -> Vec<String> {
         let line = |skipped: &&Skipped| format!("{}: {}", skipped.name, skipped.reason);
