@@ -215,7 +215,7 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
             } else {
                 "logits or the head"
             }
-        ));
+        );
     }
     let lines = |skipped: &[&Skipped]| -> Vec<String> {
         let line = |skipped: &&Skipped| format!("{}: {}", skipped.name, skipped.reason);
