@@ -242,6 +242,7 @@ fn evaluate_fitted(
         jitter_features: jitter(fitted, &MAIN_SCORE),
         jitter_logits: jitter(fitted, &ScoreId::GMM_LOGITS),
         geometry: geometry_where_defined(splits)?,
+        geometry_counterpart: None,
         histograms: DRAWN_SCORES
             .iter()
             .flat_map(|score| histograms(&scores, score))
@@ -376,6 +377,7 @@ fn histograms(scores: &SetScores, score: &ScoreId) -> Vec<Histogram> {
                 set: SetId::from(*set),
                 low,
                 high,
+                axis: None,
                 counts,
             }
         })

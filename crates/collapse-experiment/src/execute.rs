@@ -202,6 +202,7 @@ fn collect(
         train_accuracy: None,
         validation_accuracy: None,
         geometry: None,
+        geometry_counterpart: None,
         auroc: Vec::new(),
     };
     for event in &trained.events {
