@@ -6,8 +6,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use collapse_data::registry;
 
-use crate::output::out;
-
 #[derive(clap::Args)]
 #[cfg_attr(
     not(feature = "hub"),
@@ -71,7 +69,7 @@ pub(super) fn fetch(args: &Args) -> Result<ExitCode> {
             })?;
             bar.finish_and_clear();
             for file in files {
-                out!("{}", file.display())?;
+                crate::output::out!("{}", file.display())?;
             }
         }
     }
