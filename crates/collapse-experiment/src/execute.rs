@@ -266,6 +266,7 @@ fn collect(
         train_accuracy: None,
         validation_accuracy: None,
         geometry: None,
+        geometry_counterpart: None,
         auroc: Vec::new(),
     };
     for event in &trained.events {
