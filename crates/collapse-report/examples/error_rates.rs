@@ -38,10 +38,16 @@ fn main() {
         points: 0.0,
         decades: 0.0,
         correlation: 0.0,
+        levels: 0.0,
     };
     // C2 asks for no more than a margin below, so its border lies at the margin.
     let border = Truth {
         points: -COMPARABLE_MARGIN,
+        ..none
+    };
+    // Twice the deviation within groups, in AUROC as in NC1.
+    let apart = Truth {
+        levels: 2.0,
         ..none
     };
     let effect = Truth {
@@ -63,6 +69,7 @@ fn main() {
                 &["C1", "C2", "C3", "C4", "C5"],
             );
             lines(repeats, ("at the margin", sized(border)), &["C2"]);
+            lines(repeats, ("groups differ", sized(apart)), &["C5"]);
             lines(
                 repeats,
                 ("effect", sized(effect)),

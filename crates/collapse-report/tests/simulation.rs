@@ -15,6 +15,7 @@ const NONE: Truth = Truth {
     points: 0.0,
     decades: 0.0,
     correlation: 0.0,
+    levels: 0.0,
 };
 
 fn check(truth: &Truth, claims: &[&str]) {
@@ -47,6 +48,11 @@ fn without_an_effect_few_verdicts_say_one() {
             ..NONE
         };
         check(&truth, &["C1", "C3", "C4", "C5"]);
+        let apart = Truth {
+            levels: 2.0,
+            ..truth
+        };
+        check(&apart, &["C5"]);
     }
 }
 

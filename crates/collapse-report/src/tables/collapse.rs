@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use collapse_results::Geometry;
 
-use super::draft::{Draft, SPREAD, count, magnitude, spread, text};
+use super::draft::{Draft, count, magnitude, spread, text};
 use crate::lineup::{Lineup, Member};
 
 type Measure = (&'static str, &'static str, fn(&Geometry) -> f64);
@@ -38,7 +38,8 @@ pub(super) fn at_the_end(lineup: &Lineup<'_>) -> Draft {
         "Neural collapse of the trained networks (sections 4.2 and A.5)",
         &format!(
             "Training split, evaluation mode, of what the head sees: normalised features with L2, \
-             raw ones without; every measure tends to 0 under collapse. {SPREAD}"
+             raw ones without; every measure tends to 0 under collapse. Mean ± standard deviation over \
+             seeds."
         ),
     );
     draft.text_column("group", "Group");

@@ -111,7 +111,8 @@ pub(super) fn over_training(lineup: &Lineup<'_>) -> Draft {
 pub(super) fn raw_and_normalised(lineup: &Lineup<'_>) -> Draft {
     let note = format!(
         "Class-wise Gaussians on raw features z and on normalised ẑ of the same networks, mean \
-         over the OoD sets; training with L2 and normalising afterwards are two things. {SPREAD}"
+         over the OoD sets; training with L2 and normalising afterwards are two things. Mean ± standard deviation over \
+         seeds."
     );
     let mut draft = Draft::of_sets(
         lineup,
