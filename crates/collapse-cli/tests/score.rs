@@ -326,7 +326,7 @@ fn labels_that_are_not_classes_of_the_head_are_said_plainly() {
 #[test]
 fn names_of_sets_are_quoted() {
     let folder = Folder(TempDir::new().unwrap());
-    let name = "a, \"b\"\nc/../d";
+    let name = "a, \"b\"; c";
     let base = labelled(&folder, |i| i % 3, name);
     let out = folder.path("out");
     let base: Vec<&str> = base.iter().map(String::as_str).collect();
@@ -424,4 +424,99 @@ fn absurd_arguments_are_usage_errors() {
             score(&["--train", "a", "--test", "b", "--ood", "c=d", option, value]);
         assert_eq!(output.status.code(), Some(2), "{option} {value}: {error}");
     }
+}
+
+#[test]
+fn new_samples_are_accepted_or_rejected() {
+    let folder = Folder(TempDir::new().unwrap());
+    let train = FeatureSet::new(rows(300, 1, 0.0)).with_labels(labels(300));
+    let train = folder.write("train.safetensors", train);
+    let held_out = FeatureSet::new(rows(199, 2, 0.0)).with_labels(labels(199));
+    let validation = folder.write("validation.safetensors", held_out);
+    let fresh = folder.write("fresh.safetensors", FeatureSet::new(rows(200, 5, 0.0)));
+    let far = folder.write("far.safetensors", FeatureSet::new(rows(50, 3, 9.0)));
+    let kept = folder.path("detectors.bin");
+    let base = ["--train", &train, "--test", &fresh, "--save", &kept];
+    // Without an OoD set the detectors are fitted and kept all the same.
+    let (output, _, error) = score(&[&base[..], &["--validation", &validation]].concat());
+    assert!(output.status.success(), "{error}");
+
+    let decide = |input: &str, more: &[&str]| {
+        let (output, text, notes) = score(&[&["--load", &kept, "--input", input], more].concat());
+        assert!(output.status.success(), "{notes}");
+        (text, notes)
+    };
+    let accepted = |text: &str| {
+        let mut csv = csv::Reader::from_reader(text.as_bytes());
+        let records: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+        for record in &records {
+            let (confidence, threshold): (f64, f64) =
+                (record[2].parse().unwrap(), record[3].parse().unwrap());
+            assert_eq!(&record[4] == "true", confidence >= threshold);
+        }
+        let accepted = records.iter().filter(|record| &record[4] == "true");
+        (accepted.count(), records.len())
+    };
+    let (text, notes) = decide(&fresh, &[]);
+    assert!(
+        text.starts_with("sample,score,confidence,threshold,accept\n0,gmm_features,"),
+        "{text}"
+    );
+    let (n, of) = accepted(&text);
+    assert!(of == 200 && (180..200).contains(&n), "{n} of {of}");
+    assert!(notes.contains("199 held-out samples"), "{notes}");
+    let (text, notes) = decide(&far, &[]);
+    assert_eq!(accepted(&text), (0, 50));
+    assert!(notes.contains("50 of 50 rejected"), "{notes}");
+    // A smaller share accepts less; several detectors decide one after the other.
+    let (text, _) = decide(&fresh, &["--accept", "0.5"]);
+    assert!(accepted(&text).0 < 140, "{text}");
+    let (text, _) = decide(
+        &fresh,
+        &["--detector", "knn", "--detector", "gmm_em", "--json"],
+    );
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(text.lines().count(), 400);
+    assert_eq!(
+        (&last["sample"], &last["score"]),
+        (&199.into(), &"gmm_em".into())
+    );
+    let out = folder.path("out");
+    let (text, _) = decide(&far, &["--out", &out]);
+    assert!(text.is_empty());
+    let file = std::fs::read_to_string(format!("{out}/decisions.csv")).unwrap();
+    assert_eq!(accepted(&file), (0, 50));
+
+    // Without held-out samples there is no threshold.
+    let (output, _, error) = score(&base);
+    assert!(output.status.success(), "{error}");
+    let (output, _, error) = score(&["--load", &kept, "--input", &far]);
+    assert!(
+        !output.status.success() && error.contains("--validation"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_table_is_read_at_a_glance() {
+    let folder = Folder(TempDir::new().unwrap());
+    let weight = Array2::eye(D)
+        .slice(ndarray::s![..N_CLASSES, ..])
+        .to_owned();
+    let set = |n, seed, shift| {
+        FeatureSet::new(rows(n, seed, shift))
+            .with_labels(labels(n))
+            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+    };
+    let train = folder.write("train.safetensors", set(60, 1, 0.0));
+    let test = folder.write("test.safetensors", set(30, 2, 0.0));
+    let near = format!("near={}", folder.write("near.safetensors", set(30, 3, 0.7)));
+    let far = format!("far={}", folder.write("far.safetensors", set(30, 4, 9.0)));
+    let base = [
+        "--train", &train, "--test", &test, "--ood", &near, "--ood", &far,
+    ];
+    let names = ["--detector", "gmm_features", "--detector", "knn"];
+    let (output, table, error) = score(&[&base[..], &names].concat());
+    assert!(output.status.success(), "{error}");
+    expect_test::expect![""].assert_eq(&table);
 }

@@ -110,6 +110,16 @@ pub enum Error {
         /// Its value in the set.
         found: String,
     },
+    /// A detector has no held-out confidences from which to choose a threshold.
+    #[error(
+        "no threshold for {score}: there are held-out confidences of {known}; save the detectors with --validation, or name one of these with --detector"
+    )]
+    NoThreshold {
+        /// The detector.
+        score: String,
+        /// The detectors that have them.
+        known: String,
+    },
     /// A file cannot be put in its place.
     #[error(transparent)]
     Files(#[from] collapse_files::Error),

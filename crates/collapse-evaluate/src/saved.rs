@@ -8,6 +8,7 @@ use collapse_ood::Fitted;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::held_out::HeldOut;
 use crate::splits::Split;
 
 /// Schema of the files.
@@ -27,16 +28,19 @@ pub struct SavedDetectors {
     pub l2: bool,
     /// The detectors.
     pub fitted: Fitted,
+    /// Their confidences on held-out in-distribution samples, from which thresholds are chosen; may be empty.
+    pub held_out: Vec<HeldOut>,
 }
 
 /// The content of a file. The seal comes early, where one who seals a file as it is written finds it.
 #[derive(Serialize, Deserialize)]
-struct Content<F> {
+struct Content<F, H> {
     schema: String,
     seal: String,
     code_version: String,
     n_features: usize,
     l2: bool,
+    held_out: H,
     fitted: F,
 }
 
@@ -52,6 +56,7 @@ impl SavedDetectors {
             code_version: self.code_version.clone(),
             n_features: self.n_features,
             l2: self.l2,
+            held_out: &self.held_out,
             fitted: &self.fitted,
         };
         let mut out = BufWriter::new(SealedReplacement::begin(path)?);
@@ -98,7 +103,7 @@ impl SavedDetectors {
             }
             Check::Unsealed => return Err(other("it has no seal".to_owned())),
         }
-        let content: Content<Fitted> = if is_json(path) {
+        let content: Content<Fitted, Vec<HeldOut>> = if is_json(path) {
             serde_json::from_slice(&bytes).map_err(|error| other(error.to_string()))?
         } else {
             rmp_serde::from_slice(&bytes).map_err(|error| other(error.to_string()))?
@@ -112,6 +117,7 @@ impl SavedDetectors {
             n_features: content.n_features,
             l2: content.l2,
             fitted: content.fitted,
+            held_out: content.held_out,
         })
     }
 

@@ -25,7 +25,7 @@ fn detectors() -> SavedDetectors {
     };
     let splits = FeatureSplits {
         train: Some(Split::new("train", set(48))),
-        validation: None,
+        validation: Some(Split::new("validation", set(12))),
         test: Split::new("test", set(6)),
         ood: Vec::new(),
     };
@@ -36,6 +36,7 @@ fn detectors() -> SavedDetectors {
         code_version: "0.1.0".to_owned(),
         n_features: 4,
         l2: false,
+        held_out: splits.held_out(&fitted).unwrap(),
         fitted,
     }
 }
@@ -49,7 +50,8 @@ fn every_damage_is_told(name: &str, file: &str) {
         std::fs::write(&path, bytes).unwrap();
         let read = SavedDetectors::read(&path)?;
         let fitted = serde_json::to_string(&read.fitted).unwrap();
-        Ok::<_, collapse_evaluate::Error>((read.code_version, read.n_features, read.l2, fitted))
+        let facts = (read.code_version, read.n_features, read.l2);
+        Ok::<_, collapse_evaluate::Error>((facts, read.held_out, fitted))
     });
 }
 

@@ -1,17 +1,18 @@
 //! `cargo xtask score`: the evaluation of any network from its feature files.
 
+mod decide;
 mod input;
 mod output;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
 use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{AnyDetector, Intervals, Settings, Skipped, detectors};
+use collapse_ood::{AnyDetector, Detector, Intervals, Settings, Skipped, detectors};
 
 use self::output::Report;
 use crate::CODE_VERSION;
@@ -30,18 +31,18 @@ pub struct Args {
     #[arg(long, required_unless_present = "load")]
     train: Option<PathBuf>,
     /// Features of the in-distribution test split; accuracy and calibration need its labels.
-    #[arg(long)]
-    test: PathBuf,
-    /// Features of a validation split with labels, for temperature scaling.
+    #[arg(long, required_unless_present = "input")]
+    test: Option<PathBuf>,
+    /// Features of a validation split with labels, for temperature scaling and, with --save, for thresholds.
     #[arg(long)]
     validation: Option<PathBuf>,
     /// Features of an OoD set (repeatable).
-    #[arg(long = "ood", value_name = "NAME=FILE", required = true)]
+    #[arg(long = "ood", value_name = "NAME=FILE", required_unless_present_any = ["input", "save"])]
     ood: Vec<NamedPath>,
     /// The head saw L2-normalised features; overrides the files' own word.
     #[arg(long)]
     l2: bool,
-    /// Only these detectors (repeatable) [default: all].
+    /// Only these detectors (repeatable) [default: all; with --input gmm_features].
     #[arg(long = "detector", value_name = "NAME")]
     detectors: Vec<String>,
     /// Class covariances of the Gaussians gmm_features and gmm_logits.
@@ -56,18 +57,28 @@ pub struct Args {
     /// Bootstrap intervals of every figure from this many resamples.
     #[arg(long, value_name = "RESAMPLES", value_parser = resamples())]
     bootstrap: Option<usize>,
-    /// Where scores.json, scores.csv and per-sample scores go; nothing is written without it.
+    /// Where scores.json, scores.csv and per-sample scores go, or the decisions of --input; nothing is written without it.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Keep the fitted detectors in this file (.json as text, any other ending as MessagePack).
     #[arg(long)]
     save: Option<PathBuf>,
     /// Use detectors kept by --save instead of fitting.
-    #[arg(long, conflicts_with_all = ["save", "detectors"])]
+    #[arg(long, conflicts_with = "save")]
     load: Option<PathBuf>,
+    /// Decide of every sample of this set, which needs no labels, whether to accept it as in-distribution; the thresholds
+    /// come from the validation split that --save was given. Standard output gets a line for each sample.
+    #[arg(long, requires = "load", conflicts_with_all = ["train", "test", "validation", "ood", "bootstrap"])]
+    input: Option<PathBuf>,
+    /// Share of in-distribution samples to accept in expectation, at least [default: 0.95].
+    #[arg(long, value_name = "SHARE", value_parser = level, requires = "input")]
+    accept: Option<f64>,
+    /// Decisions as JSON lines instead of CSV.
+    #[arg(long, requires = "input")]
+    json: bool,
 }
 
-/// A level of confidence.
+/// A level of confidence, or another share that is neither nothing nor all.
 fn level(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(level) if 0.0 < level && level < 1.0 => Ok(level),
@@ -133,15 +144,14 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    if let (Some(load), Some(input)) = (&args.load, &args.input) {
+        return decide::run(&args, load, input);
+    }
     let splits = input::read_splits(&args)?;
     let detectors = match &args.load {
-        Some(path) => SavedDetectors::read(path)?,
+        Some(path) => load(&args, path, &splits)?,
         None => fit(&args, &splits)?,
     };
-    if let Some(path) = &args.load {
-        let origin = path.display().to_string();
-        detectors.check_fits(&origin, splits.test())?;
-    }
     if let Some(path) = &args.save {
         detectors.write(path)?;
     }
@@ -176,8 +186,33 @@ fn fit(args: &Args, splits: &CompleteSplits) -> Result<SavedDetectors> {
         code_version: CODE_VERSION.to_owned(),
         n_features: features.n_features(),
         l2: features.l2(),
+        held_out: match args.save {
+            Some(_) => splits.held_out(&fitted)?,
+            None => Vec::new(),
+        },
         fitted,
     })
+}
+
+/// The detectors of a file, or those of them that are asked for.
+fn load(args: &Args, path: &Path, splits: &CompleteSplits) -> Result<SavedDetectors> {
+    let mut detectors = SavedDetectors::read(path)?;
+    let origin = path.display();
+    detectors.check_fits(&origin.to_string(), splits.test())?;
+    if let Some(missing) = args
+        .detectors
+        .iter()
+        .find(|name| detectors.fitted.get(name).is_none())
+    {
+        bail!("{origin} holds no detector {missing}; save it with --detector {missing}");
+    }
+    if !args.detectors.is_empty() {
+        let asked = |name: &str| args.detectors.iter().any(|asked| asked == name);
+        let fitted = &mut detectors.fitted;
+        fitted.detectors.retain(|detector| asked(detector.name()));
+        fitted.skipped.retain(|skipped| asked(&skipped.name));
+    }
+    Ok(detectors)
 }
 
 /// Everything that can be computed has been shown by now; the exit code says whether that is all that was asked for.

@@ -202,7 +202,7 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         schema: "collapse.scores/2",
         code_version: CODE_VERSION,
         train: args.train.as_ref().map(|path| path.display().to_string()),
-        test: args.test.display().to_string(),
+        test: test.origin.clone(),
         l2: test.features.l2(),
         n_features: test.features.n_features(),
         level: args.level,
