@@ -159,29 +159,69 @@ fn the_whole_way() {
     score_from_files(&whole, &first, folder.path());
 }
 
+/// Writes a colour photograph, unlike the grey 28×28 images that are embedded; each `i` has another size.
+fn photograph(path: &Path, i: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let (width, height) = (60 + i, 90);
+    let pixel = |y: u32, x: u32| [(x * i) as u8, (y * 3) as u8, (x ^ y) as u8];
+    let pixels: Vec<u8> = (0..height)
+        .flat_map(|y| (0..width).flat_map(move |x| pixel(y, x)))
+        .collect();
+    let colour = jpeg_encoder::ColorType::Rgb;
+    jpeg_encoder::Encoder::new_file(path, 75)
+        .unwrap()
+        .encode(&pixels, width as u16, height as u16, colour)
+        .unwrap();
+}
+
+/// A user's own pictures as in-distribution set, a folder a class.
+#[test]
+fn a_network_is_trained_on_own_pictures() {
+    let folder = TempDir::new().unwrap();
+    let pictures = folder.path().join("pictures");
+    for i in 0..30 {
+        photograph(&pictures.join(format!("even/{i}.jpg")), 2 * i);
+        photograph(&pictures.join(format!("odd/{i}.jpg")), 2 * i + 1);
+    }
+    let own = format!("garden={}", pictures.display());
+    let out = folder.path().join("run");
+    let table = succeed(&[
+        "train",
+        "--width",
+        "4",
+        "--epochs",
+        "1",
+        "--id",
+        &own,
+        "--ood",
+        "uniform-noise",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert!(table.contains("uniform-noise"), "{table}");
+    assert!(out.join("features/ood-uniform-noise.safetensors").exists());
+
+    refuse(
+        &["train", "--id", &own, "--out", "x"],
+        &["garden", "--ood uniform-noise"],
+    );
+    refuse(
+        &["train", "--id", "cifar10", "--out", "x"],
+        &["--id cifar10 needs --data"],
+    );
+    refuse(
+        &["train", "--ood", "a/b=pictures", "--out", "x"],
+        &["cannot name a set"],
+    );
+}
+
 /// A user's own pictures and a generated control, named on the command line, stand in the tables.
 #[test]
 fn own_pictures_become_a_column() {
     let folder = TempDir::new().unwrap();
     let pictures = folder.path().join("pictures");
-    std::fs::create_dir_all(pictures.join("garden")).unwrap();
-    for i in 0..40u32 {
-        // Colour photographs of several sizes, unlike the grey 28×28 images of the in-distribution set.
-        let (width, height) = (60 + i, 90);
-        let pixel = |y: u32, x: u32| [(x * i) as u8, (y * 3) as u8, (x ^ y) as u8];
-        let pixels: Vec<u8> = (0..height)
-            .flat_map(|y| (0..width).flat_map(move |x| pixel(y, x)))
-            .collect();
-        let path = pictures.join(format!("garden/{i}.jpg"));
-        jpeg_encoder::Encoder::new_file(path, 75)
-            .unwrap()
-            .encode(
-                &pixels,
-                width as u16,
-                height as u16,
-                jpeg_encoder::ColorType::Rgb,
-            )
-            .unwrap();
+    for i in 0..40 {
+        photograph(&pictures.join(format!("garden/{i}.jpg")), i);
     }
     let out = folder.path().join("out");
     succeed(&[

@@ -8,14 +8,57 @@ use crate::controls::Control;
 use crate::in_distribution::InDistribution;
 use crate::names::check_set_names;
 use crate::{
-    Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_path, registry, set_name,
+    Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_own, load_path,
+    registry, set_name,
 };
+
+/// An in-distribution set, by name or a user's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdSet {
+    /// A name of the registry.
+    Published(String),
+    /// A folder, archive or file with labels, see [`load_own`].
+    Own {
+        /// Name in tables.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+impl IdSet {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Published(name) | Self::Own { name, .. } => name,
+        }
+    }
+
+    fn open(
+        &self,
+        data_dir: Option<&Path>,
+        options: &LoadOptions,
+    ) -> Result<InDistribution, Error> {
+        match self {
+            Self::Published(name) => {
+                let info = registry::find(name)?;
+                let part = |part| load(info.name, part, data_dir, options);
+                InDistribution::new(part(Part::Train)?, part(Part::Test)?, info.constants)
+            }
+            Self::Own { name, path } => {
+                let (train, test) = load_own(path, name, options)?;
+                InDistribution::new(train, test, Constants::Measured)
+            }
+        }
+    }
+}
 
 /// What [`Benchmark::open`] looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BenchmarkOptions {
-    /// In-distribution set, a name of the registry.
-    pub id: String,
+    /// In-distribution set.
+    pub id: IdSet,
     /// Out-of-distribution sets: names of the registry, whose test parts are taken, and of [`Control`]s.
     pub ood: Vec<String>,
     /// Further out-of-distribution sets by name and path: folders or archives of images, parquet files.
@@ -28,7 +71,7 @@ impl Default for BenchmarkOptions {
     /// CIFAR-10 against SVHN, CIFAR-100 and Tiny ImageNet. Source: METHOD section 2.
     fn default() -> Self {
         Self {
-            id: "cifar10".to_string(),
+            id: IdSet::Published("cifar10".to_string()),
             ood: ["svhn", "cifar100", "tiny-imagenet"]
                 .map(String::from)
                 .to_vec(),
@@ -44,8 +87,10 @@ impl BenchmarkOptions {
     /// # Errors
     /// [`Error::UnknownSet`], [`Error::SetName`].
     pub fn check(&self) -> Result<(), Error> {
-        registry::find(&self.id)?;
-        check_ood_names([self.id.as_str()], &self.ood, &self.extra)
+        if let IdSet::Published(name) = &self.id {
+            registry::find(name)?;
+        }
+        check_ood_names([self.id.name()], &self.ood, &self.extra)
     }
 }
 
@@ -137,15 +182,12 @@ impl Benchmark {
     /// fetch it; those of the readers.
     pub fn open(data_dir: Option<&Path>, options: &BenchmarkOptions) -> Result<Self, Error> {
         options.check()?;
-        let info = registry::find(&options.id)?;
         let load_options = LoadOptions {
             cache: options.cache.clone(),
             ..LoadOptions::default()
         };
-        let train = load(info.name, Part::Train, data_dir, &load_options)?;
-        let test = load(info.name, Part::Test, data_dir, &load_options)?;
-        let id = InDistribution::new(train, test, info.constants)?;
-        Self::new(info.name, id, Vec::new())?
+        let id = options.id.open(data_dir, &load_options)?;
+        Self::new(options.id.name(), id, Vec::new())?
             .with_named(&options.ood, data_dir, options.cache.as_ref())?
             .with_extra(&options.extra, options.cache.as_ref())
     }
@@ -161,7 +203,7 @@ impl Benchmark {
         data_dir: Option<&Path>,
         cache: Option<&Cache>,
     ) -> Result<Self, Error> {
-        check_ood_names(self.names(), names, &[])?;
+        self.check_further(names, &[])?;
         let options = self.load_options(cache);
         for name in names {
             let set = match Control::find(name) {
@@ -183,12 +225,25 @@ impl Benchmark {
         extra: &[(String, PathBuf)],
         cache: Option<&Cache>,
     ) -> Result<Self, Error> {
-        check_ood_names(self.names(), &[], extra)?;
+        self.check_further(&[], extra)?;
         let options = self.load_options(cache);
         for (name, path) in extra {
             self.push(load_path(path, name, Part::Test, &options)?)?;
         }
         Ok(self)
+    }
+
+    /// Fails unless these sets can be added by [`Benchmark::with_named`] and [`Benchmark::with_extra`]: a name is unknown,
+    /// unusable or taken. Nothing is opened.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSet`], [`Error::SetName`].
+    pub fn check_further(
+        &self,
+        named: &[String],
+        extra: &[(String, PathBuf)],
+    ) -> Result<(), Error> {
+        check_ood_names(self.names(), named, extra)
     }
 
     /// Names of all its sets.

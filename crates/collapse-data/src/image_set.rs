@@ -125,6 +125,12 @@ impl ImageSet {
         self
     }
 
+    /// The same images as another part.
+    pub(crate) fn as_part(mut self, part: Part) -> Self {
+        self.part = part;
+        self
+    }
+
     /// Which part of the published set.
     #[must_use]
     pub fn part(&self) -> Part {

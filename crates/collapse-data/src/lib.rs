@@ -67,7 +67,7 @@ pub mod verify;
 mod walk;
 
 pub use batch::{Augmentation, Constants, Normalization, Role, TrainingView, View};
-pub use benchmark::{Benchmark, BenchmarkOptions};
+pub use benchmark::{Benchmark, BenchmarkOptions, IdSet};
 pub use cache::Cache;
 pub use contact_sheet::contact_sheet;
 #[cfg(feature = "embedded")]
@@ -80,5 +80,5 @@ pub use names::check_set_name;
 pub use resize::Fit;
 pub use shape::{ImageShape, Part};
 pub(crate) use source::set_name;
-pub use source::{LoadOptions, hub_cache, load, load_path, locate_files};
+pub use source::{LoadOptions, hub_cache, load, load_own, load_path, locate_files};
 pub use statistics::ChannelStatistics;

@@ -60,6 +60,14 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
+/// A file's path below a folder with `/` between the steps, to be shown and compared. Names need not be Unicode: what
+/// cannot be shown is replaced.
+pub(crate) fn below_folder(file: &Path, folder: &Path) -> String {
+    let steps = file.strip_prefix(folder).unwrap_or(file).iter();
+    let steps: Vec<_> = steps.map(|step| step.to_string_lossy()).collect();
+    steps.join("/")
+}
+
 fn real(path: &Path) -> Result<PathBuf, Error> {
     path.canonicalize().map_err(Error::io("find", path))
 }

@@ -120,7 +120,7 @@ fn cifar_binary_survives() {
 fn mat_survives() {
     for compressed in [false, true] {
         check("MATLAB 5", &mat(4, &[10, 1, 2, 9, 10], compressed), |b| {
-            mat_reader::read(b, "svhn", Part::Test, &limits())
+            mat_reader::read(b, "svhn", Part::Test, "memory", &limits())
         });
     }
 }
@@ -207,9 +207,7 @@ fn lists_of_images_survive() {
     ] {
         let root = scratch.path().join(root);
         for image in images {
-            let path = root.join(image);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, png(6, 2)).unwrap();
+            common::write(&root, image, &png(6, 2));
         }
         let path = root.join(list);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

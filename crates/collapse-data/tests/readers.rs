@@ -8,13 +8,7 @@ use collapse_data::readers::{Limits, archive, folder, mat as mat_reader, parquet
 use collapse_data::{Error, ImageSet, LoadOptions, Part, load, load_path, sha256};
 
 mod common;
-use common::{gzip, jpeg, mat_file, mat_x, mat_y, png, tar, zip};
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
-}
+use common::{gzip, jpeg, mat_file, mat_x, mat_y, png, tar, write, zip};
 
 fn read(path: &Path, part: Part) -> Result<ImageSet, Error> {
     load_path(path, "mine", part, &LoadOptions::default())
@@ -228,7 +222,7 @@ fn svhn_is_read_whatever_its_labels_are_and_whichever_array_comes_first() {
             for arrays in [[x.clone(), y.clone()], [y, x.clone()]] {
                 let file = mat_file(&arrays, compressed);
                 let limits = Limits::default();
-                let set = mat_reader::read(&file, "svhn", Part::Test, &limits).unwrap();
+                let set = mat_reader::read(&file, "svhn", Part::Test, "memory", &limits).unwrap();
                 assert_eq!(set.labels().unwrap(), [0, 1, 2, 9, 0]);
                 // Column-major: the pixel below the first one comes next in the file.
                 assert_eq!(set.image(0).unwrap()[4 * 3], 1);

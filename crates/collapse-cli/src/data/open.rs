@@ -1,54 +1,75 @@
 //! How commands open the image sets of one network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use collapse_data::controls::Control;
-use collapse_data::{Benchmark, BenchmarkOptions, Cache, registry};
+use collapse_data::{Benchmark, BenchmarkOptions, Cache, IdSet, registry};
 use collapse_experiment::DataSpec;
 
 use crate::named_path::NamedPath;
 use crate::output::note;
 
+/// The value of --data for the embedded images.
+const EMBEDDED: &str = "embedded";
+
 /// The images of one network.
 #[derive(clap::Args)]
 pub struct ImageArgs {
     /// embedded, or a folder that holds the image sets.
-    #[arg(long, default_value = "embedded")]
+    #[arg(long, default_value = EMBEDDED)]
     data: String,
-    /// In-distribution set within --data.
-    #[arg(long, default_value = "cifar10")]
-    id: String,
+    /// In-distribution set: one within --data [default: cifar10], or pictures of your own as NAME=PATH, a folder a class, brought to 32×32 in
+    /// colour; folders train and test are its parts, else a fifth of each class is held out for testing.
+    #[arg(long, value_name = "NAME|NAME=PATH", value_parser = parse_id)]
+    id: Option<IdSet>,
     /// A further OoD set, beside those that come with --data: pictures of your own as NAME=PATH, or a set of `cargo xtask data list` (repeatable).
     #[arg(long = "ood", value_name = "NAME=PATH|NAME")]
     ood: Vec<OodSet>,
 }
 
 impl ImageArgs {
-    /// The embedded benchmark, or the set `--id` against SVHN, CIFAR-100 and Tiny ImageNet.
+    /// The embedded benchmark, or the set `--id` against SVHN, CIFAR-100 and Tiny ImageNet of `--data` and those of
+    /// `--ood`.
+    ///
+    /// # Errors
+    /// When a set is unknown, not there or damaged, two share a name, or there is nothing to tell from `--id`.
     pub fn open(&self) -> Result<Benchmark> {
-        if self.data == "embedded" {
-            let spec = DataSpec {
-                id: self.data.clone(),
-                ..DataSpec::default()
-            };
-            check_names(&spec, &self.ood)?;
-            return open_benchmark(&spec, None, &self.ood);
-        }
-        let ood = ["svhn", "cifar100", "tiny-imagenet"];
-        let spec = DataSpec {
-            id: self.id.clone(),
-            ood: ood
-                .into_iter()
-                .filter(|name| *name != self.id)
-                .map(str::to_owned)
-                .collect(),
-            drop_duplicates: false,
+        let folder = (self.data != EMBEDDED).then(|| Path::new(&self.data));
+        let id = match (&self.id, folder) {
+            (None, None) => return further(Benchmark::embedded()?, Vec::new(), None, &self.ood),
+            (Some(IdSet::Published(name)), None) => {
+                bail!("--id {name} needs --data DIR, the folder that holds it")
+            }
+            (Some(id), _) => id.clone(),
+            (None, Some(_)) => BenchmarkOptions::default().id,
         };
-        check_names(&spec, &self.ood)?;
-        open_benchmark(&spec, Some(Path::new(&self.data)), &self.ood)
+        let mut ood = BenchmarkOptions::default().ood;
+        ood.retain(|name| folder.is_some() && name != id.name());
+        if ood.is_empty() && self.ood.is_empty() {
+            bail!(
+                "there is no set to tell {} from: give --ood NAME=PATH, --ood uniform-noise (or another control), or --data DIR",
+                id.name()
+            );
+        }
+        open(id, ood, folder, &self.ood)
     }
+}
+
+/// The in-distribution set that `--id` names.
+fn parse_id(text: &str) -> Result<IdSet, String> {
+    if registry::find(text).is_ok() {
+        return Ok(IdSet::Published(text.to_owned()));
+    }
+    let NamedPath { name, path } = parse_own(text)?;
+    Ok(IdSet::Own { name, path })
+}
+
+/// A user's own set.
+fn parse_own(text: &str) -> Result<NamedPath, String> {
+    let set: Result<NamedPath, String> = text.parse();
+    set.map_err(|error| format!("{error}, nor a set of `cargo xtask data list`"))
 }
 
 /// An OoD set on the command line: `NAME=PATH`, or a registered set or generated control by its name.
@@ -65,73 +86,38 @@ impl FromStr for OodSet {
         if Control::find(text).is_some() || registry::find(text).is_ok() {
             return Ok(Self::Registered(text.to_owned()));
         }
-        let set = text.parse().map(Self::At);
-        set.map_err(|error: String| format!("{error}, nor a set of `cargo xtask data list`"))
+        parse_own(text).map(Self::At)
     }
 }
 
-/// Fails when two OoD sets share a name, before any of them is opened.
+/// Fails for OoD sets that are unknown, share a name or cannot be called so, before any of them is opened.
+///
+/// # Errors
+/// Naming the set.
 pub fn check_names(spec: &DataSpec, further: &[OodSet]) -> Result<()> {
-    let mut names: Vec<&str> = spec.ood.iter().map(String::as_str).collect();
-    if spec.id == "embedded" {
-        names.extend(EMBEDDED_OOD);
-    }
-    for set in further {
-        let name = match set {
-            // Naming a set that is there anyway is no mistake.
-            OodSet::Registered(name) if spec.ood.contains(name) => continue,
-            OodSet::Registered(name) => name,
-            OodSet::At(set) => &set.name,
-        };
-        // Not even in another case: the names become those of files.
-        if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            bail!(
-                "two OoD sets are called {name:?}; give one of them another name with --ood NAME=PATH"
-            );
-        }
-        names.push(name);
+    let (ood, extra) = with_further(spec.ood.clone(), further);
+    if spec.id == EMBEDDED {
+        Benchmark::embedded()?.check_further(&ood, &extra)?;
+    } else {
+        options(IdSet::Published(spec.id.clone()), ood, extra).check()?;
     }
     Ok(())
 }
 
-/// The OoD sets that come with the embedded images.
-const EMBEDDED_OOD: [&str; 2] = ["fashion-heldout", "mnist"];
-
-/// Opens the benchmark a manifest asks for.
-pub fn open_benchmark(
-    spec: &DataSpec,
-    folder: Option<&Path>,
-    further: &[OodSet],
-) -> Result<Benchmark> {
-    let mut ood = spec.ood.clone();
-    let mut extra = Vec::new();
-    for set in further {
-        match set {
-            // Naming a set that is there anyway is no mistake.
-            OodSet::Registered(name) if ood.contains(name) => {}
-            OodSet::Registered(name) => ood.push(name.clone()),
-            OodSet::At(set) => extra.push((set.name.clone(), set.path.clone())),
-        }
-    }
-    let cache = Cache::default_location();
-    let benchmark = if spec.id == "embedded" {
-        Benchmark::embedded()?
-            .with_named(&ood, folder, cache.as_ref())?
-            .with_extra(&extra, cache.as_ref())?
+/// Opens the benchmark a manifest asks for, with further OoD sets of the command line.
+///
+/// # Errors
+/// When a set is unknown, not there or damaged, or two share a name.
+pub fn open_benchmark(spec: &DataSpec, folder: Option<&Path>, ood: &[OodSet]) -> Result<Benchmark> {
+    let benchmark = if spec.id == EMBEDDED {
+        further(Benchmark::embedded()?, spec.ood.clone(), folder, ood)?
     } else {
-        let options = BenchmarkOptions {
-            id: spec.id.clone(),
+        open(
+            IdSet::Published(spec.id.clone()),
+            spec.ood.clone(),
+            folder,
             ood,
-            extra,
-            cache,
-        };
-        Benchmark::open(folder, &options).with_context(|| match folder {
-            Some(folder) => format!("looking for {} in {}", spec.id, folder.display()),
-            None => format!(
-                "no --data DIR is given, and the hub's cache was searched for {}",
-                spec.id
-            ),
-        })?
+        )?
     };
     if !spec.drop_duplicates {
         return Ok(benchmark);
@@ -141,4 +127,67 @@ pub fn open_benchmark(
         note!("{set}: {n} images left out that equal in-distribution images");
     }
     Ok(reduced)
+}
+
+/// Opens a benchmark of sets that are in files.
+fn open(
+    id: IdSet,
+    named: Vec<String>,
+    folder: Option<&Path>,
+    further: &[OodSet],
+) -> Result<Benchmark> {
+    let (ood, extra) = with_further(named, further);
+    let options = options(id, ood, extra);
+    options.check()?;
+    Benchmark::open(folder, &options).with_context(|| {
+        let name = options.id.name();
+        match (&options.id, folder) {
+            (IdSet::Own { path, .. }, _) => format!("cannot open {name} in {}", path.display()),
+            (_, Some(folder)) => format!("looking for {name} in {}", folder.display()),
+            (_, None) => {
+                format!("no --data DIR is given, and the hub's cache was searched for {name}")
+            }
+        }
+    })
+}
+
+fn options(id: IdSet, ood: Vec<String>, extra: Vec<(String, PathBuf)>) -> BenchmarkOptions {
+    BenchmarkOptions {
+        id,
+        ood,
+        extra,
+        cache: Cache::default_location(),
+    }
+}
+
+/// The benchmark with further OoD sets.
+fn further(
+    benchmark: Benchmark,
+    named: Vec<String>,
+    folder: Option<&Path>,
+    further: &[OodSet],
+) -> Result<Benchmark> {
+    let (ood, extra) = with_further(named, further);
+    benchmark.check_further(&ood, &extra)?;
+    let cache = Cache::default_location();
+    Ok(benchmark
+        .with_named(&ood, folder, cache.as_ref())?
+        .with_extra(&extra, cache.as_ref())?)
+}
+
+/// OoD sets by name, and those at paths.
+fn with_further(
+    mut named: Vec<String>,
+    further: &[OodSet],
+) -> (Vec<String>, Vec<(String, PathBuf)>) {
+    let mut extra = Vec::new();
+    for set in further {
+        match set {
+            // Naming a set that is there anyway is no mistake.
+            OodSet::Registered(name) if named.contains(name) => {}
+            OodSet::Registered(name) => named.push(name.clone()),
+            OodSet::At(set) => extra.push((set.name.clone(), set.path.clone())),
+        }
+    }
+    (named, extra)
 }

@@ -115,12 +115,20 @@ pub(crate) fn probe(file: &Path, variant: Variant, part: Part, limits: &Limits) 
 /// # Errors
 /// [`Error::Format`] for a partial record or a label without a class.
 pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Error> {
+    read_from(records, variant, part, variant.name())
+}
+
+fn read_from(
+    records: &[u8],
+    variant: Variant,
+    part: Part,
+    origin: &str,
+) -> Result<ImageSet, Error> {
     let label_bytes = variant.label_bytes();
     let record = label_bytes + 3 * PLANE;
-    let name = variant.name();
     if records.is_empty() || !records.len().is_multiple_of(record) {
         return Err(Error::format(
-            name,
+            origin,
             FORMAT,
             format!(
                 "{} bytes are no whole number of {record}-byte records",
@@ -140,13 +148,13 @@ pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Er
     }
     if let Some(label) = labels.iter().find(|&&l| l >= variant.n_classes()) {
         return Err(Error::format(
-            name,
+            origin,
             FORMAT,
             format!("label {label} names no class"),
         ));
     }
     ImageSet::new(
-        name,
+        variant.name(),
         part,
         ImageShape::new(32, 32, 3),
         pixels,
@@ -213,5 +221,5 @@ pub fn read_path(
         .into_iter()
         .flat_map(|(_, bytes)| bytes)
         .collect::<Vec<u8>>();
-    read(&records, variant, part).map(Some)
+    read_from(&records, variant, part, &path.display().to_string()).map(Some)
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Limits, archive, decode, foreign, parts};
-use crate::walk::{files_below, is_hidden};
+use crate::walk::{below_folder, files_below, is_hidden};
 use crate::{Error, Fit, ImageSet, ImageShape, Part, input};
 
 /// What to make of the images.
@@ -107,6 +107,31 @@ pub(crate) fn probe(file: &Path, marker: &str, root: &str, limits: &Limits) -> O
     in_archive.then(|| file.to_path_buf())
 }
 
+/// Whether the images come in a training and a test part: in folders of these names, or by a list that is followed.
+pub(crate) fn is_in_parts(path: &Path, limits: &Limits) -> Result<bool, Error> {
+    let mut names = Vec::new();
+    if path.is_dir() {
+        names.extend(
+            files_below(path)?
+                .iter()
+                .map(|file| below_folder(file, path)),
+        );
+    } else {
+        let mut note = |name: &str| {
+            names.push(name.to_string());
+            false
+        };
+        archive::for_each_member(path, limits, &mut note, |_, _| Ok(true))?;
+    }
+    names.retain(|name| is_wanted(name));
+    let images: Vec<&str> = names
+        .iter()
+        .filter(|name| is_image(name))
+        .map(String::as_str)
+        .collect();
+    Ok(images.len() < names.len() || parts::of_folders(&images, Part::Test).is_some())
+}
+
 fn members_of_folder(
     folder: &Path,
     limits: &Limits,
@@ -115,10 +140,7 @@ fn members_of_folder(
     let mut budget = limits.set_bytes;
     let mut members = Vec::new();
     for path in files_below(folder)? {
-        let steps = path.strip_prefix(folder).unwrap_or(&path).iter();
-        // Names need not be Unicode; what cannot be shown is replaced, the file is read all the same.
-        let steps: Vec<_> = steps.map(|step| step.to_string_lossy()).collect();
-        let name = steps.join("/");
+        let name = below_folder(&path, folder);
         if is_wanted(&name) {
             let bytes = input::read(&path, limits.file_bytes.min(budget))?;
             budget -= bytes.len() as u64;

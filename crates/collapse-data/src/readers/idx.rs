@@ -98,6 +98,10 @@ pub fn read(
 ) -> Result<ImageSet, Error> {
     let images = parse(images, &format!("{name} {} images", part.name()), limits)?;
     let labels = parse(labels, &format!("{name} {} labels", part.name()), limits)?;
+    assemble(images, labels, name, part)
+}
+
+fn assemble(images: IdxArray, labels: IdxArray, name: &str, part: Part) -> Result<ImageSet, Error> {
     let &[count, height, width] = &images.sizes[..] else {
         return Err(Error::format(
             name,
@@ -258,7 +262,9 @@ pub(crate) fn read_files(
     part: Part,
     limits: &Limits,
 ) -> Result<ImageSet, Error> {
-    let image_bytes = input::read(images, limits.file_bytes)?;
-    let label_bytes = input::read(labels, limits.file_bytes)?;
-    read(&image_bytes, &label_bytes, name, part, limits)
+    let array = |path: &Path| {
+        let bytes = input::read(path, limits.file_bytes)?;
+        parse(&bytes, &path.display().to_string(), limits)
+    };
+    assemble(array(images)?, array(labels)?, name, part)
 }

@@ -131,18 +131,24 @@ fn declared_images(kind: u32, content: &[u8]) -> Option<usize> {
     (name == b"X").then(|| sizes.get(3).copied())?
 }
 
-/// Reads the set; its classes are the ten digits.
+/// Reads the set from a file's bytes; its classes are the ten digits.
 ///
 /// # Errors
 /// [`Error::Format`], [`Error::TooLarge`]; [`Error::Unsupported`] for MATLAB 7.3 and big-endian files.
-pub fn read(bytes: &[u8], name: &str, part: Part, limits: &Limits) -> Result<ImageSet, Error> {
-    let broken = |detail: &str| Error::format(name, FORMAT, detail);
-    let (images, labels) = arrays(bytes, name, limits)?;
+pub fn read(
+    bytes: &[u8],
+    name: &str,
+    part: Part,
+    origin: &str,
+    limits: &Limits,
+) -> Result<ImageSet, Error> {
+    let broken = |detail: &str| Error::format(origin, FORMAT, detail);
+    let (images, labels) = arrays(bytes, origin, limits)?;
     let &[height, width, channels, count] = &images.sizes[..] else {
         return Err(broken("X does not have four dimensions"));
     };
     let shape = ImageShape::new(height, width, channels);
-    let size = limits.set_size(name, shape, count)?;
+    let size = limits.set_size(origin, shape, count)?;
     if images.kind != MI_UINT8 || images.content.len() != size || channels != 3 {
         return Err(broken(
             "X is not an array of unsigned bytes in three channels of its declared size",
@@ -166,10 +172,10 @@ pub fn read(bytes: &[u8], name: &str, part: Part, limits: &Limits) -> Result<Ima
 }
 
 /// The arrays `X` and `y`.
-fn arrays(bytes: &[u8], name: &str, limits: &Limits) -> Result<(Matrix, Matrix), Error> {
-    let broken = |detail: &str| Error::format(name, FORMAT, detail);
+fn arrays(bytes: &[u8], origin: &str, limits: &Limits) -> Result<(Matrix, Matrix), Error> {
+    let broken = |detail: &str| Error::format(origin, FORMAT, detail);
     if let Some(what) = foreign::of_start(bytes) {
-        return Err(Error::unsupported(name, what));
+        return Err(Error::unsupported(origin, what));
     }
     let header = bytes
         .get(..HEADER)
@@ -177,7 +183,7 @@ fn arrays(bytes: &[u8], name: &str, limits: &Limits) -> Result<(Matrix, Matrix),
         .ok_or_else(|| broken("it does not begin with MATLAB 5.0 MAT-file"))?;
     if header[126..] != *b"IM" {
         return Err(Error::unsupported(
-            name,
+            origin,
             "it is a big-endian MATLAB file; save it again with `save('-v7', …)`",
         ));
     }
@@ -190,7 +196,7 @@ fn arrays(bytes: &[u8], name: &str, limits: &Limits) -> Result<(Matrix, Matrix),
         let unpacked;
         let content = match kind {
             MI_COMPRESSED => {
-                unpacked = inflate(content, name, limits)?;
+                unpacked = inflate(content, origin, limits)?;
                 match element(&unpacked) {
                     Some((MI_MATRIX, inner, _)) => inner,
                     _ => return Err(broken("a compressed element holds no complete array")),
@@ -233,15 +239,15 @@ fn row_major(content: &[u8], shape: ImageShape) -> Vec<u8> {
     pixels
 }
 
-fn inflate(content: &[u8], name: &str, limits: &Limits) -> Result<Vec<u8>, Error> {
+fn inflate(content: &[u8], origin: &str, limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
     flate2::read::ZlibDecoder::new(content)
         .take(limits.file_bytes + 1)
         .read_to_end(&mut out)
-        .map_err(|e| Error::format(name, FORMAT, e))?;
+        .map_err(|e| Error::format(origin, FORMAT, e))?;
     if out.len() as u64 > limits.file_bytes {
         return Err(Error::TooLarge {
-            origin: name.to_string(),
+            origin: origin.to_string(),
             what: "unpacked bytes",
             size: out.len() as u64,
             limit: limits.file_bytes,

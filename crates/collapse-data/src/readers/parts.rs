@@ -63,10 +63,9 @@ pub(super) fn of_folders(names: &[&str], part: Part) -> Option<Vec<bool>> {
     chosen(parts, part)
 }
 
-/// Of shards by their paths, which belong to `part`; all for a set that is not in parts.
-pub(crate) fn of_shards(names: &[String], part: Part) -> Vec<bool> {
-    let parts = names.iter().map(|name| of_shard(name)).collect();
-    chosen(parts, part).unwrap_or_else(|| vec![true; names.len()])
+/// Of shards by their paths, which belong to `part`; `None` for a set that is not in parts.
+pub(crate) fn of_shards(names: &[String], part: Part) -> Option<Vec<bool>> {
+    chosen(names.iter().map(|name| of_shard(name)).collect(), part)
 }
 
 #[cfg(test)]
@@ -96,12 +95,12 @@ mod tests {
             "data/test-00000-of-00001.parquet",
             "data/train-00000-of-00001.parquet",
         ];
-        assert_eq!(of(hub, Part::Test), [true, false]);
+        assert_eq!(of(hub, Part::Test), Some(vec![true, false]));
         let converted = [
             "plain_text/test/0000.parquet",
             "plain_text/train/0000.parquet",
         ];
-        assert_eq!(of(converted, Part::Train), [false, true]);
-        assert_eq!(of(["a.parquet", "b.parquet"], Part::Test), [true, true]);
+        assert_eq!(of(converted, Part::Train), Some(vec![false, true]));
+        assert_eq!(of(["a.parquet", "b.parquet"], Part::Test), None);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::options::LoadOptions;
 use crate::readers::{Limits, archive, cifar, decode, folder, foreign, idx, mat, parquet, parts};
 use crate::registry::{self, Fingerprint, Layout, SetInfo, identify};
-use crate::walk::files_below;
+use crate::walk::{below_folder, files_below};
 use crate::{Error, ImageSet, Part, input};
 
 const PARQUET: &[u8] = b"PAR1";
@@ -27,13 +27,15 @@ impl Found {
     pub(super) fn at(path: &Path, part: Part, limits: &Limits) -> Result<Self, Error> {
         let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
         if metadata.is_dir() {
-            let shards = files_below(path)?
-                .into_iter()
-                .filter(|file| input::start(file, START).starts_with(PARQUET))
-                .collect();
-            return Ok(match of_part(shards, path, part) {
-                shards if shards.is_empty() => Self::Images(path.to_path_buf()),
-                shards => Self::Parquet(shards),
+            let (mut shards, names) = shards_in(path)?;
+            if let Some(kept) = parts::of_shards(&names, part) {
+                let mut kept = kept.into_iter();
+                shards.retain(|_| kept.next().unwrap_or(false));
+            }
+            return Ok(if shards.is_empty() {
+                Self::Images(path.to_path_buf())
+            } else {
+                Self::Parquet(shards)
             });
         }
         let here = || path.to_path_buf();
@@ -156,7 +158,8 @@ impl Found {
                 })?
                 .renamed(name),
             Self::Mat(path) => {
-                mat::read(&input::read(path, limits.file_bytes)?, name, part, limits)?
+                let bytes = input::read(path, limits.file_bytes)?;
+                mat::read(&bytes, name, part, &path.display().to_string(), limits)?
             }
             Self::Idx(images, labels) => idx::read_files(images, labels, name, part, limits)?,
         };
@@ -196,22 +199,28 @@ fn decode_shards(
     )?))
 }
 
-/// The shards of a set in parts that belong to `part`; all shards of another.
-fn of_part(shards: Vec<PathBuf>, folder: &Path, part: Part) -> Vec<PathBuf> {
-    let names: Vec<String> = shards
-        .iter()
-        .map(|shard| {
-            let steps = shard.strip_prefix(folder).unwrap_or(shard).iter();
-            let steps: Vec<_> = steps.map(|step| step.to_string_lossy()).collect();
-            steps.join("/")
-        })
-        .collect();
-    let kept = parts::of_shards(&names, part);
-    shards
-        .into_iter()
-        .zip(kept)
-        .filter_map(|(shard, kept)| kept.then_some(shard))
-        .collect()
+/// The parquet files in a folder, and their paths below it.
+fn shards_in(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>), Error> {
+    let mut shards = files_below(folder)?;
+    shards.retain(|file| input::start(file, START).starts_with(PARQUET));
+    let name = |shard: &PathBuf| below_folder(shard, folder);
+    let names = shards.iter().map(name).collect();
+    Ok((shards, names))
+}
+
+/// Whether what is at `path` comes in a training and a test part, by the names of its files.
+pub(super) fn is_in_parts(path: &Path, limits: &Limits) -> Result<bool, Error> {
+    if path.is_dir() {
+        let (shards, names) = shards_in(path)?;
+        if !shards.is_empty() {
+            return Ok(parts::of_shards(&names, Part::Test).is_some());
+        }
+    }
+    match Found::at(path, Part::Test, limits)? {
+        Found::Cifar(..) => Ok(true),
+        Found::Images(path) => folder::is_in_parts(&path, limits),
+        Found::Parquet(_) | Found::Mat(_) | Found::Idx(..) => Ok(false),
+    }
 }
 
 /// The set and part a parquet file holds, if recognised.

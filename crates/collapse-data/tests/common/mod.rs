@@ -2,6 +2,14 @@
 #![allow(clippy::unwrap_used, dead_code)] // a failed step of a test is a failed test; not every test uses all
 
 use std::io::{Cursor, Write};
+use std::path::Path;
+
+/// Writes a file below a folder.
+pub fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
 
 /// Red the column, green the row, blue `shift`.
 fn picture(side: u32, shift: u8) -> Vec<u8> {

@@ -98,6 +98,10 @@ impl<'a> File<'a> {
             .checked_sub(footer)
             .ok_or_else(|| broken("its footer is longer than the file"))?;
         let meta = FileMeta::parse(&bytes.range(start, footer).map_err(io)?).map_err(broken)?;
+        // Every row has an image of more than a byte.
+        if meta.n_rows as u64 > length {
+            return Err(broken("it declares more rows than it has bytes"));
+        }
         Ok(Self {
             bytes,
             origin,
@@ -266,6 +270,23 @@ impl<'a> File<'a> {
         leaf: &Leaf,
         values: &impl Fn(PageValues) -> Result<Vec<T>, Fault>,
     ) -> Result<Vec<T>, Fault> {
+        let out = self.first_values(column, leaf, values, column.n_values, column.stored_length)?;
+        if out.len() == column.n_values {
+            Ok(out)
+        } else {
+            Err("its pages hold more values than it declares".into())
+        }
+    }
+
+    /// The values of the first pages of a column, at least `enough`, from no more than its first `window` bytes.
+    fn first_values<T>(
+        &self,
+        column: &ColumnMeta,
+        leaf: &Leaf,
+        values: &impl Fn(PageValues) -> Result<Vec<T>, Fault>,
+        enough: usize,
+        window: u64,
+    ) -> Result<Vec<T>, Fault> {
         if column.kind != leaf.kind {
             return Err("its type differs from the schema's".into());
         }
@@ -275,13 +296,13 @@ impl<'a> File<'a> {
         }
         let stored = self
             .bytes
-            .range(column.start, column.stored_length)
+            .range(column.start, window.min(column.stored_length))
             .map_err(Fault::Io)?;
         let chunk = SharedBytes::from(stored.into_owned());
         let mut at = 0;
         let mut dictionary = None;
         let mut out = Vec::new();
-        while out.len() < column.n_values {
+        while out.len() < enough.min(column.n_values) {
             let (header, header_length) = PageHeader::parse(&chunk[at..])?;
             let start = at + header_length;
             let page = start
@@ -308,11 +329,7 @@ impl<'a> File<'a> {
                 }
             }
         }
-        if out.len() == column.n_values {
-            Ok(out)
-        } else {
-            Err("its pages hold more values than it declares".into())
-        }
+        Ok(out)
     }
 
     /// The first encoded image; `None` for a file without rows.
@@ -321,8 +338,19 @@ impl<'a> File<'a> {
         let Some(column) = self.meta.groups.first().and_then(|group| group.get(leaf)) else {
             return Ok(None);
         };
-        let images = self
-            .chunk(column, &self.meta.leaves[leaf], &PageValues::blobs)
+        // A page holds a megabyte or two, a row group perhaps the whole set.
+        const WINDOW: u64 = 4 << 20;
+        let first = |window| {
+            self.first_values(
+                column,
+                &self.meta.leaves[leaf],
+                &PageValues::blobs,
+                1,
+                window,
+            )
+        };
+        let images = first(WINDOW)
+            .or_else(|_| first(u64::MAX))
             .map_err(|fault| self.explain(fault, leaf, 0))?;
         Ok(images.first().map(|image| image.to_vec()))
     }

@@ -280,3 +280,139 @@ impl PageHeader {
         ))
     }
 }
+
+/// Against the `parquet` crate, on what pyarrow writes.
+#[cfg(all(test, feature = "candle"))]
+mod tests {
+    use std::path::Path;
+
+    use parquet::basic::{self, Compression, Type};
+    use parquet::column::page::{Page as TheirPage, PageReader};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    const FILES: [&str; 7] = [
+        "small_snappy",
+        "small_plain",
+        "small_gzip",
+        "small_zstd",
+        "masks",
+        "path_only",
+        "cifar_like",
+    ];
+
+    fn kind(theirs: Type) -> Kind {
+        match theirs {
+            Type::INT32 => Kind::Int32,
+            Type::INT64 => Kind::Int64,
+            Type::BYTE_ARRAY => Kind::ByteArray,
+            _ => Kind::Other,
+        }
+    }
+
+    fn codec(theirs: Compression) -> Codec {
+        match theirs {
+            Compression::UNCOMPRESSED => Codec::None,
+            Compression::SNAPPY => Codec::Snappy,
+            Compression::GZIP(_) => Codec::Gzip,
+            Compression::ZSTD(_) => Codec::Zstandard,
+            _ => Codec::Other,
+        }
+    }
+
+    #[expect(deprecated, reason = "the older of the two dictionary encodings")]
+    fn encoding(theirs: basic::Encoding) -> Encoding {
+        match theirs {
+            basic::Encoding::PLAIN => Encoding::Plain,
+            basic::Encoding::PLAIN_DICTIONARY | basic::Encoding::RLE_DICTIONARY => {
+                Encoding::Dictionary
+            }
+            _ => Encoding::Other,
+        }
+    }
+
+    fn compare_pages(column: &ColumnMeta, bytes: &[u8], theirs: &mut dyn PageReader) {
+        let start = column.start as usize;
+        let mut rest = &bytes[start..start + column.stored_length as usize];
+        while let Some(page) = theirs.get_next_page().unwrap() {
+            let (header, length) = PageHeader::parse(rest).unwrap();
+            rest = &rest[length + header.stored_length..];
+            let n = page.num_values() as usize;
+            match (header.page, &page) {
+                (Page::Dictionary, TheirPage::DictionaryPage { .. }) => {}
+                (
+                    Page::Data {
+                        n_values,
+                        encoding: ours,
+                    },
+                    TheirPage::DataPage { .. },
+                ) => assert_eq!((n_values, ours), (n, encoding(page.encoding()))),
+                (
+                    Page::DataV2 {
+                        n_values,
+                        n_nulls,
+                        encoding: ours,
+                        definition_length,
+                        repetition_length,
+                        compressed,
+                    },
+                    TheirPage::DataPageV2 {
+                        num_nulls,
+                        def_levels_byte_len,
+                        rep_levels_byte_len,
+                        is_compressed,
+                        ..
+                    },
+                ) => {
+                    assert_eq!((n_values, ours), (n, encoding(page.encoding())));
+                    assert_eq!(n_nulls, *num_nulls as usize);
+                    assert_eq!(definition_length, *def_levels_byte_len as usize);
+                    assert_eq!(repetition_length, *rep_levels_byte_len as usize);
+                    assert_eq!(compressed, *is_compressed);
+                }
+                (ours, _) => panic!("{ours:?} is another page there"),
+            }
+        }
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn metadata_and_page_headers_equal_the_parquet_crates() {
+        for name in FILES {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/{name}.parquet"));
+            let bytes = std::fs::read(&path).unwrap();
+            let end = bytes.len() - 8;
+            let length = u32::from_le_bytes(*bytes[end..].first_chunk().unwrap()) as usize;
+            let ours = FileMeta::parse(&bytes[end - length..end]).unwrap();
+            let file = std::fs::File::open(&path).unwrap();
+            let theirs = SerializedFileReader::new(file).unwrap();
+            let meta = theirs.metadata();
+            assert_eq!(ours.n_rows as i64, meta.file_metadata().num_rows());
+            let columns = meta.file_metadata().schema_descr().columns();
+            assert_eq!(ours.leaves.len(), columns.len(), "{name}");
+            for (leaf, column) in ours.leaves.iter().zip(columns) {
+                assert_eq!(leaf.path, column.path().parts());
+                assert_eq!(leaf.kind, kind(column.physical_type()));
+                assert_eq!(
+                    i64::from(leaf.max_definition),
+                    i64::from(column.max_def_level())
+                );
+                assert_eq!(leaf.repeated, column.max_rep_level() > 0);
+            }
+            assert_eq!(ours.groups.len(), meta.num_row_groups(), "{name}");
+            for (g, group) in ours.groups.iter().enumerate() {
+                let reader = theirs.get_row_group(g).unwrap();
+                for (c, column) in group.iter().enumerate() {
+                    let their = meta.row_group(g).column(c);
+                    assert_eq!(column.kind, kind(their.column_type()));
+                    assert_eq!(column.codec, codec(their.compression()));
+                    assert_eq!(column.n_values as i64, their.num_values());
+                    assert_eq!((column.start, column.stored_length), their.byte_range());
+                    let mut pages = reader.get_column_page_reader(c).unwrap();
+                    compare_pages(column, &bytes, &mut *pages);
+                }
+            }
+        }
+    }
+}
