@@ -176,19 +176,3 @@ pub enum Error {
     #[error(transparent)]
     Train(#[from] collapse_train::Error),
 }
-
-impl Error {
-    /// Whether a stop that was asked for lies behind it; what training says about its checkpoint stays as it is.
-    pub(crate) fn is_interruption(&self) -> bool {
-        use collapse_train::Error::{Batch, Evaluation};
-        let inside = |source: &(dyn std::error::Error + 'static)| {
-            let inner = source.downcast_ref::<Self>();
-            inner.is_some_and(Self::is_interruption)
-        };
-        match self {
-            Self::Interrupted => true,
-            Self::Train(Batch(source) | Evaluation { source, .. }) => inside(source.as_ref()),
-            _ => false,
-        }
-    }
-}

@@ -126,25 +126,30 @@ impl collapse_train::Observer for Watcher<'_> {
         model: &mut dyn Model,
     ) -> Result<Option<serde_json::Value>, HookError> {
         self.training = None;
+        let hooked = self.measure(epoch, model);
+        // Also where it was stopped: the trainer then writes the checkpoint of the epoch.
+        self.training = Some(self.work.stop.train());
+        Ok(Some(serde_json::to_value(hooked?)?))
+    }
+}
+
+impl Watcher<'_> {
+    fn measure(&self, epoch: usize, model: &mut dyn Model) -> Result<Hooked, Error> {
         self.work.observer.measuring(&self.plan.id(), epoch);
         let splits = self.images.extract(model, self.plan, epoch, self.work)?;
         let splits = splits.complete(None)?;
-        let hooked = match self.plan.evaluate_at.contains(&epoch) {
-            true => {
-                let fitted = splits.fit_all(&Settings::default())?;
-                let evaluation = splits.evaluate(fitted, &Intervals::default())?;
-                Hooked {
-                    measurement: evaluation.measurement(),
-                    evaluation: Some(evaluation.record(epoch)?),
-                }
-            }
-            false => Hooked {
+        if !self.plan.evaluate_at.contains(&epoch) {
+            return Ok(Hooked {
                 measurement: splits.measure()?,
                 evaluation: None,
-            },
-        };
-        self.training = Some(self.work.stop.train());
-        Ok(Some(serde_json::to_value(hooked)?))
+            });
+        }
+        let fitted = splits.fit_all(&Settings::default())?;
+        let evaluation = splits.evaluate(fitted, &Intervals::default())?;
+        Ok(Hooked {
+            measurement: evaluation.measurement(),
+            evaluation: Some(evaluation.record(epoch)?),
+        })
     }
 }
 

@@ -54,13 +54,7 @@ pub fn make_run(
     if let Some(run) = found? {
         return Ok(run);
     }
-    let run = execute(plan, &claimed, work).map_err(|error| {
-        if error.is_interruption() {
-            Error::Interrupted
-        } else {
-            error
-        }
-    })?;
+    let run = execute(plan, &claimed, work)?;
     claimed.finish(&run)?;
     work.observer.finished(&plan.id(), &run);
     Ok(run)
