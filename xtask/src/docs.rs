@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use collapse_report::{Scaling, group_label, page_figure, page_table};
+use collapse_report::{Figure, Scaling, group_label, page_figure, page_table};
 use collapse_results::{Results, Role};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -59,12 +59,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .figure()
         .with_context(|| format!("{SCALING} holds no point"))?;
 
+    let seeds = figure(&quick, "auroc-by-group", QUICK)?;
     let mut readme = Page::open(root.join("README.md"))?;
     readme.fill(
         "quick",
         &format!(
-            "{}\n![AUROC of every seed of every group]({QUICK_FIGURE})\n",
-            table(&quick, "main", QUICK)?
+            "{}\n{}",
+            table(&quick, "main", QUICK)?,
+            picture(&seeds, QUICK_FIGURE)
         ),
     )?;
     let mut performance = Page::open(root.join("docs/performance.md"))?;
@@ -82,10 +84,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         (readme.path, readme.text),
         (performance.path, performance.text),
         (root.join(QUICK), quick.to_json()?),
-        (
-            root.join(QUICK_FIGURE),
-            figure(&quick, "auroc-by-group", QUICK)?,
-        ),
+        (root.join(QUICK_FIGURE), seeds.standalone()),
         (root.join(PRECISION), precision.to_json()?),
         (root.join(SCALING), scaling_text),
         (root.join(SCALING_FIGURE), scaling_figure),
@@ -111,8 +110,13 @@ fn table(results: &Results, id: &str, origin: &str) -> Result<String> {
     page_table(results, id).with_context(|| format!("{origin} does not make table {id:?}"))
 }
 
-fn figure(results: &Results, id: &str, origin: &str) -> Result<String> {
+fn figure(results: &Results, id: &str, origin: &str) -> Result<Figure> {
     page_figure(results, id).with_context(|| format!("{origin} does not make figure {id:?}"))
+}
+
+/// A figure on a page, with its caption below.
+fn picture(figure: &Figure, file: &str) -> String {
+    format!("![{}]({file})\n\n{}\n", figure.title, figure.caption)
 }
 
 /// The files of a folder that shows a training experiment, from new results or from those it holds.
@@ -121,9 +125,18 @@ fn experiment(root: &Path, folder: &str, new: &Option<PathBuf>) -> Result<[(Path
     let kept = inside("results.json");
     let results = shortened(new.as_ref().unwrap_or(&kept))?;
     let mut page = Page::open(inside("README.md"))?;
-    for id in ["history", "nc-epochs", "main"] {
+    for id in ["history", "main"] {
         page.fill(id, &table(&results, id, folder)?)?;
     }
+    let curves = figure(&results, "nc-epochs", folder)?;
+    page.fill(
+        "nc-epochs",
+        &format!(
+            "{}\n{}",
+            table(&results, "nc-epochs", folder)?,
+            picture(&curves, "nc-epochs.svg")
+        ),
+    )?;
     let sets: Vec<String> = results
         .data
         .iter()
@@ -140,11 +153,10 @@ fn experiment(root: &Path, folder: &str, new: &Option<PathBuf>) -> Result<[(Path
     if timed {
         page.fill("seconds", &seconds_table(&results))?;
     }
-    let curves = figure(&results, "nc-epochs", folder)?;
     Ok([
         (page.path, page.text),
         (kept, results.to_json()?),
-        (inside("nc-epochs.svg"), curves),
+        (inside("nc-epochs.svg"), curves.standalone()),
     ])
 }
 

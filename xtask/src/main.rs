@@ -3,6 +3,8 @@
 mod bench;
 mod docs;
 mod mutations;
+#[cfg(unix)]
+mod reliability;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ enum Command {
     Product(collapse_cli::Command),
     Docs(docs::Args),
     Mutations(mutations::Args),
+    #[cfg(unix)]
+    Reliability(reliability::Args),
     #[command(subcommand)]
     Bench(bench::Command),
 }
@@ -37,6 +41,8 @@ fn main() -> ExitCode {
         Command::Product(command) => command.run(),
         Command::Docs(args) => docs::run(args),
         Command::Mutations(args) => mutations::run(args),
+        #[cfg(unix)]
+        Command::Reliability(args) => reliability::run(args),
         Command::Bench(command) => bench::run(command),
     })
 }

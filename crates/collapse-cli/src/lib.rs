@@ -15,6 +15,9 @@
 //! `train` (default) brings networks and images, hence candle. Without it the program starts at feature files.
 //! `hub` downloads image sets, `cuda` and `metal` train on candle's GPU devices.
 
+// Both panic when nobody reads: `output` has macros that do not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "train")]
 mod command_line;
 #[cfg(feature = "train")]

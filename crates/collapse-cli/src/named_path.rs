@@ -54,7 +54,17 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_files_or_headings_are_refused() {
-        for name in ["a/b", "a\\b", "..", ".", "a\nb", "\u{7}", " a", "test", &"x".repeat(201)] {
+        for name in [
+            "a/b",
+            "a\\b",
+            "..",
+            ".",
+            "a\nb",
+            "\u{7}",
+            " a",
+            "test",
+            &"x".repeat(201),
+        ] {
             let error = format!("{name}=x").parse::<NamedPath>().unwrap_err();
             assert!(error.contains("cannot name"), "{error}");
         }
@@ -62,6 +72,9 @@ mod tests {
             assert!(text.parse::<NamedPath>().is_err(), "{text}");
         }
         let found: NamedPath = "my, \"set\"=a=b".parse().unwrap();
-        assert_eq!((found.name.as_str(), found.path.to_str()), ("my, \"set\"", Some("a=b")));
+        assert_eq!(
+            (found.name.as_str(), found.path.to_str()),
+            ("my, \"set\"", Some("a=b"))
+        );
     }
 }

@@ -51,7 +51,11 @@ impl State {
     fn add(&mut self, passes: u64) {
         let now = Instant::now();
         self.done += passes;
-        if self.seen.back().is_none_or(|(at, _)| now - *at >= Duration::from_secs(1)) {
+        if self
+            .seen
+            .back()
+            .is_none_or(|(at, _)| now - *at >= Duration::from_secs(1))
+        {
             self.seen.push_back((now, self.done));
         }
         while self.seen.len() > 2 && now - self.seen[0].0 > WINDOW {
@@ -77,7 +81,8 @@ impl Board {
         } else {
             ProgressBar::hidden()
         };
-        let style = ProgressStyle::with_template("{wide_bar:.cyan/dim} {percent:>3} %, {prefix}  {msg}");
+        let style =
+            ProgressStyle::with_template("{wide_bar:.cyan/dim} {percent:>3} %, {prefix}  {msg}");
         if let Ok(style) = style {
             bar.set_style(style);
         }

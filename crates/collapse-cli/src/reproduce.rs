@@ -161,8 +161,16 @@ fn mixtures(results: &Results) -> Vec<String> {
                 *runs.entry(maker).or_default() += 1;
             }
         }
-        let listed: Vec<String> = runs.iter().map(|(name, n)| format!("{name} ({n})")).collect();
-        (listed.len() > 1).then(|| format!("the runs were made by several {what}: {}", listed.join(", ")))
+        let listed: Vec<String> = runs
+            .iter()
+            .map(|(name, n)| format!("{name} ({n})"))
+            .collect();
+        (listed.len() > 1).then(|| {
+            format!(
+                "the runs were made by several {what}: {}",
+                listed.join(", ")
+            )
+        })
     };
     let versions = count("versions of the code", |maker| &maker.code_version);
     let paths = count("kernel paths", |maker| &maker.kernel_path);

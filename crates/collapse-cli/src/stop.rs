@@ -51,7 +51,11 @@ fn handle() -> std::io::Result<()> {
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                raise(if signal == i32::from(SIGTERM) { SIGTERM } else { SIGINT });
+                raise(if signal == i32::from(SIGTERM) {
+                    SIGTERM
+                } else {
+                    SIGINT
+                });
             }
         })?;
     Ok(())

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use collapse_experiment::{RunPlan, Work, auto_precision, make_run, maker};
+use collapse_experiment::{RunManifest, RunPlan, Work, auto_precision, make_run, maker};
 use collapse_models::{Device, L2Mode, NetConfig};
 use collapse_report::{TerminalStyle, evaluation_table, render};
 use collapse_train::loss::CollapseWeights;
@@ -132,10 +132,12 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    // A device that is not there is known before any image is read.
+    // A device that is not there and a flag that cannot be meant are known before any image is read.
     args.device.open()?;
+    let train = train_config(&args)?;
+    check_epochs(&args)?;
     let benchmark = args.images.open()?;
-    let plan = plan(&args, &benchmark)?;
+    let plan = plan(&args, train, &benchmark)?;
 
     let maker = maker(plan.device, CODE_VERSION)?;
     let manifest = plan.manifest(&benchmark, CODE_VERSION)?;
@@ -175,18 +177,36 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn plan(args: &Args, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
-    let images = benchmark.id().train_set();
-    let net = NetConfig {
-        in_channels: images.shape().channels,
-        input_size: images.shape().height,
-        ..args.network.config(images.n_classes())
-    };
-    net.plan()?;
+/// Epochs named beyond the last would silently have no effect.
+fn check_epochs(args: &Args) -> Result<()> {
+    for (flag, epochs) in [
+        ("--milestones", &args.milestones),
+        ("--keep-at", &args.keep_at),
+    ] {
+        if let Some(epoch) = epochs
+            .iter()
+            .find(|&&epoch| epoch == 0 || epoch > args.epochs)
+        {
+            bail!(
+                "{flag} names epoch {epoch}; name epochs from 1 to --epochs {}",
+                args.epochs
+            );
+        }
+    }
+    Ok(())
+}
+
+fn train_config(args: &Args) -> Result<TrainConfig> {
     let precision = match args.precision {
         PrecisionArg::Auto if args.device == Device::Cpu => collapse_experiment::Precision::Auto,
         PrecisionArg::Auto | PrecisionArg::F32 => collapse_experiment::Precision::F32,
         PrecisionArg::Bf16 => collapse_experiment::Precision::Bf16,
+    };
+    // A run begun elsewhere goes on with what `auto` meant there.
+    let begun = RunManifest::read(&args.out).ok().flatten();
+    let auto = match begun.and_then(|run| run.precision()) {
+        Some(precision) => precision,
+        None => auto_precision(collapse_kernels::kernel_path()?),
     };
     let train = TrainConfig {
         seed: args.seed,
@@ -219,13 +239,21 @@ fn plan(args: &Args, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
                 weights: CollapseWeights::default(),
             },
         },
-        precision: collapse_experiment::resolve_precision(
-            precision,
-            auto_precision(collapse_kernels::kernel_path()?),
-        ),
+        precision: collapse_experiment::resolve_precision(precision, auto),
         ..TrainConfig::default()
     };
     train.check()?;
+    Ok(train)
+}
+
+fn plan(args: &Args, train: TrainConfig, benchmark: &collapse_data::Benchmark) -> Result<RunPlan> {
+    let images = benchmark.id().train_set();
+    let net = NetConfig {
+        in_channels: images.shape().channels,
+        input_size: images.shape().height,
+        ..args.network.config(images.n_classes())
+    };
+    net.plan()?;
     let measure_at = if args.measure {
         log_spaced_epochs(args.epochs)
     } else {

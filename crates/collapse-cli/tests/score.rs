@@ -116,9 +116,26 @@ fn features_alone_score_what_they_can() {
         &format!("x={wide}"),
     ]);
     assert!(
-        !output.status.success() && error.contains("5 features"),
+        !output.status.success() && error.contains("dimension is 5 and 6"),
         "{error}"
     );
+    // A byte that says something else is told, in either form.
+    let text = folder.path("detectors.json");
+    let (output, _, notes) = score(&[
+        "--train", &train, "--test", &test, "--ood", &ood, "--save", &text,
+    ]);
+    assert!(output.status.success(), "{notes}");
+    for path in [&kept, &text] {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        let (output, _, error) = score(&["--load", path, "--test", &test, "--ood", &ood]);
+        assert!(
+            !output.status.success() && error.contains("damaged"),
+            "{error}"
+        );
+    }
     std::fs::write(&kept, b"no detectors").unwrap();
     let (output, _, error) = score(&["--load", &kept, "--test", &test, "--ood", &ood]);
     assert!(
@@ -236,4 +253,270 @@ fn files_of_two_networks_are_refused() {
             && error.contains("l2"),
         "{error}"
     );
+}
+
+/// Arguments for a training, a test and an OoD set of the given labels, features alone.
+fn labelled(folder: &Folder, label: impl Fn(usize) -> usize, ood: &str) -> Vec<String> {
+    let train = FeatureSet::new(rows(60, 1, 0.0)).with_labels((0..60).map(label).collect());
+    let train = folder.write("train.safetensors", train);
+    let test = folder.write("test.safetensors", FeatureSet::new(rows(30, 2, 0.0)));
+    let far = folder.write("far.safetensors", FeatureSet::new(rows(30, 3, 9.0)));
+    let ood = format!("{ood}={far}");
+    ["--train", &train, "--test", &test, "--ood", &ood]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+#[test]
+fn labels_that_do_not_count_from_0_are_the_classes_present() {
+    let folder = Folder(TempDir::new().unwrap());
+    let names = ["--detector", "gmm_features", "--detector", "gmm_em"];
+    let table = |label: fn(usize) -> usize| {
+        let base = labelled(&folder, label, "far");
+        let base: Vec<&str> = base.iter().map(String::as_str).chain(names).collect();
+        let (output, table, notes) = score(&base);
+        assert!(output.status.success(), "{notes}");
+        (table, notes)
+    };
+    let (from_0, notes) = table(|i| i % 3);
+    assert!(!notes.contains("count from 0"), "{notes}");
+    let (from_1, notes) = table(|i| i % 3 + 1);
+    assert_eq!(from_1, from_0);
+    assert!(
+        notes.contains("its 3 classes are those present, 1 to 3"),
+        "{notes}"
+    );
+    let (gaps, notes) = table(|i| [0, 7, 1_000_000][i % 3]);
+    assert_eq!(gaps, from_0);
+    assert!(notes.contains("0 to 1000000"), "{notes}");
+}
+
+#[test]
+fn labels_that_are_not_classes_of_the_head_are_said_plainly() {
+    let folder = Folder(TempDir::new().unwrap());
+    let weight = Array2::eye(D)
+        .slice(ndarray::s![..N_CLASSES, ..])
+        .to_owned();
+    let set = |seed, label: fn(usize) -> usize| {
+        FeatureSet::new(rows(30, seed, 0.0))
+            .with_labels((0..30).map(label).collect())
+            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+    };
+    let run = |label: fn(usize) -> usize| {
+        let train = folder.write("train.safetensors", set(1, label));
+        let test = folder.write("test.safetensors", set(2, |i| i % 3));
+        let ood = format!("far={test}");
+        score(&["--train", &train, "--test", &test, "--ood", &ood])
+    };
+    let (output, _, error) = run(|i| i % 3 + 1);
+    assert!(!output.status.success());
+    for part in ["train.safetensors", "row 2", "label 3", "subtract 1"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // Class 0 of the head has no samples: what needs one of every class says so, without the words of another language.
+    let (output, table, error) = run(|i| i % 2 + 1);
+    assert!(
+        !output.status.success() && table.contains("energy"),
+        "{table}"
+    );
+    assert!(error.contains("class 0 has 0 samples"), "{error}");
+    assert!(!error.contains("::"), "{error}");
+}
+
+#[test]
+fn names_of_sets_are_quoted() {
+    let folder = Folder(TempDir::new().unwrap());
+    let name = "a, \"b\"; c";
+    let base = labelled(&folder, |i| i % 3, name);
+    let out = folder.path("out");
+    let base: Vec<&str> = base.iter().map(String::as_str).collect();
+    let (output, _, notes) = score(&[&base[..], &["--detector", "knn", "--out", &out]].concat());
+    assert!(output.status.success(), "{notes}");
+    for (file, column) in [("scores.csv", 1), ("samples.csv", 0)] {
+        let mut csv = csv::Reader::from_path(format!("{out}/{file}")).unwrap();
+        let records: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+        let named = records.iter().filter(|record| &record[column] == name);
+        assert_eq!(named.count(), if column == 1 { 1 } else { 30 }, "{file}");
+    }
+    // Two sets of one name are told before anything is computed.
+    let (output, _, error) = score(&[&base[..], &["--ood", base[5]]].concat());
+    assert!(
+        !output.status.success() && error.contains("two sets are named"),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_or_full_output_loses_no_file() {
+    use std::process::Stdio;
+    let folder = Folder(TempDir::new().unwrap());
+    let base = labelled(&folder, |i| i % 3, "far");
+    let run = |out: &str, stdout: Stdio| {
+        let output = Command::new(env!("CARGO_BIN_EXE_collapse"))
+            .arg("score")
+            .args(&base)
+            .args(["--detector", "knn", "--out", out])
+            .stdout(stdout)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!error.contains("panicked"), "{error}");
+        for file in ["scores.json", "scores.csv", "samples.csv"] {
+            assert!(
+                std::path::Path::new(out).join(file).exists(),
+                "{file}: {error}"
+            );
+        }
+        (output.status.code(), error)
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let (code, error) = run(&folder.path("full"), full.unwrap().into());
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("standard output") && error.contains("No space left"),
+        "{error}"
+    );
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, error) = run(&folder.path("closed"), writer.into());
+    assert_eq!(code, Some(0), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_written_leaves_no_part_of_it() {
+    let folder = Folder(TempDir::new().unwrap());
+    let base = labelled(&folder, |i| i % 3, "far");
+    let base: Vec<&str> = base.iter().map(String::as_str).collect();
+    let (out, kept) = (folder.path("out"), folder.path("out/kept.bin"));
+    // Folders stand where files should be.
+    std::fs::create_dir_all(format!("{out}/samples.csv/full")).unwrap();
+    let (output, _, error) = score(&[&base[..], &["--detector", "knn", "--out", &out]].concat());
+    assert!(
+        !output.status.success() && error.contains("samples.csv"),
+        "{error}"
+    );
+    std::fs::create_dir(&kept).unwrap();
+    let (output, _, error) = score(&[&base[..], &["--detector", "knn", "--save", &kept]].concat());
+    assert!(
+        !output.status.success() && error.contains("kept.bin"),
+        "{error}"
+    );
+    let left: Vec<String> = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("tmp"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn absurd_arguments_are_usage_errors() {
+    for (option, value) in [
+        ("--level", "0"),
+        ("--level", "95"),
+        ("--level", "nan"),
+        ("--bootstrap", "0"),
+        ("--bootstrap", "1000000000000"),
+    ] {
+        let (output, _, error) =
+            score(&["--train", "a", "--test", "b", "--ood", "c=d", option, value]);
+        assert_eq!(output.status.code(), Some(2), "{option} {value}: {error}");
+    }
+}
+
+#[test]
+fn new_samples_are_accepted_or_rejected() {
+    let folder = Folder(TempDir::new().unwrap());
+    let train = FeatureSet::new(rows(300, 1, 0.0)).with_labels(labels(300));
+    let train = folder.write("train.safetensors", train);
+    let held_out = FeatureSet::new(rows(199, 2, 0.0)).with_labels(labels(199));
+    let validation = folder.write("validation.safetensors", held_out);
+    let fresh = folder.write("fresh.safetensors", FeatureSet::new(rows(200, 5, 0.0)));
+    let far = folder.write("far.safetensors", FeatureSet::new(rows(50, 3, 9.0)));
+    let kept = folder.path("detectors.bin");
+    let base = ["--train", &train, "--test", &fresh, "--save", &kept];
+    // Without an OoD set the detectors are fitted and kept all the same.
+    let (output, _, error) = score(&[&base[..], &["--validation", &validation]].concat());
+    assert!(output.status.success(), "{error}");
+
+    let decide = |input: &str, more: &[&str]| {
+        let (output, text, notes) = score(&[&["--load", &kept, "--input", input], more].concat());
+        assert!(output.status.success(), "{notes}");
+        (text, notes)
+    };
+    let accepted = |text: &str| {
+        let mut csv = csv::Reader::from_reader(text.as_bytes());
+        let records: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+        for record in &records {
+            let (confidence, threshold): (f64, f64) =
+                (record[2].parse().unwrap(), record[3].parse().unwrap());
+            assert_eq!(&record[4] == "true", confidence >= threshold);
+        }
+        let accepted = records.iter().filter(|record| &record[4] == "true");
+        (accepted.count(), records.len())
+    };
+    let (text, notes) = decide(&fresh, &[]);
+    assert!(
+        text.starts_with("sample,score,confidence,threshold,accept\n0,gmm_features,"),
+        "{text}"
+    );
+    let (n, of) = accepted(&text);
+    assert!(of == 200 && (180..200).contains(&n), "{n} of {of}");
+    assert!(notes.contains("199 held-out samples"), "{notes}");
+    let (text, notes) = decide(&far, &[]);
+    assert_eq!(accepted(&text), (0, 50));
+    assert!(notes.contains("50 of 50 rejected"), "{notes}");
+    // A smaller share accepts less; several detectors decide one after the other.
+    let (text, _) = decide(&fresh, &["--accept", "0.5"]);
+    assert!(accepted(&text).0 < 140, "{text}");
+    let (text, _) = decide(
+        &fresh,
+        &["--detector", "knn", "--detector", "gmm_em", "--json"],
+    );
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(text.lines().count(), 400);
+    assert_eq!(
+        (&last["sample"], &last["score"]),
+        (&199.into(), &"gmm_em".into())
+    );
+    let out = folder.path("out");
+    let (text, _) = decide(&far, &["--out", &out]);
+    assert!(text.is_empty());
+    let file = std::fs::read_to_string(format!("{out}/decisions.csv")).unwrap();
+    assert_eq!(accepted(&file), (0, 50));
+
+    // Without held-out samples there is no threshold.
+    let (output, _, error) = score(&base);
+    assert!(output.status.success(), "{error}");
+    let (output, _, error) = score(&["--load", &kept, "--input", &far]);
+    assert!(
+        !output.status.success() && error.contains("--validation"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_table_is_read_at_a_glance() {
+    let folder = Folder(TempDir::new().unwrap());
+    let weight = Array2::eye(D)
+        .slice(ndarray::s![..N_CLASSES, ..])
+        .to_owned();
+    let set = |n, seed, shift| {
+        FeatureSet::new(rows(n, seed, shift))
+            .with_labels(labels(n))
+            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+    };
+    let train = folder.write("train.safetensors", set(60, 1, 0.0));
+    let test = folder.write("test.safetensors", set(30, 2, 0.0));
+    let near = format!("near={}", folder.write("near.safetensors", set(30, 3, 0.7)));
+    let far = format!("far={}", folder.write("far.safetensors", set(30, 4, 9.0)));
+    let base = [
+        "--train", &train, "--test", &test, "--ood", &near, "--ood", &far,
+    ];
+    let names = ["--detector", "gmm_features", "--detector", "knn"];
+    let (output, table, error) = score(&[&base[..], &names].concat());
+    assert!(output.status.success(), "{error}");
+    expect_test::expect![""].assert_eq(&table);
 }

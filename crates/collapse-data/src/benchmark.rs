@@ -1,190 +1,64 @@
-//! [`InDistribution`] and [`Benchmark`]: which set is in-distribution, which are not, and their splits.
+//! [`Benchmark`]: an in-distribution set and those it is tested against.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::batch::{Augmentation, Normalization, Role, TrainingView, View};
+use crate::batch::{Constants, View};
 use crate::controls::Control;
+use crate::in_distribution::InDistribution;
+use crate::names::check_set_names;
 use crate::{
-    Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_path, registry,
+    Cache, Error, Fit, ImageSet, ImageShape, LoadOptions, Part, load, load_own, load_path,
+    registry, set_name,
 };
 
-/// Where the normalisation constants come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Constants {
-    /// Mean and standard deviation of all training images.
-    Measured,
-    /// Mean .4914 .4822 .4465, standard deviation .2023 .1994 .2010. Source: METHOD section 2 (DDU); the
-    /// deviations are smaller than CIFAR-10's true ones, .2470 .2435 .2616.
-    Ddu,
+/// An in-distribution set, by name or a user's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdSet {
+    /// A name of the registry.
+    Published(String),
+    /// A folder, archive or file with labels, see [`load_own`].
+    Own {
+        /// Name in tables.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
-/// An in-distribution set with its constants: the one source of [`View`]s.
-#[derive(Clone, Debug)]
-pub struct InDistribution {
-    train: ImageSet,
-    test: ImageSet,
-    normalization: Normalization,
-}
-
-/// The training set, split.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    /// Fitted.
-    pub train: TrainingView,
-    /// Held out.
-    pub validation: View,
-}
-
-impl InDistribution {
-    /// Takes a training and a test set of the same shape and classes.
-    ///
-    /// # Errors
-    /// [`Error::Inconsistent`] when one is empty or unlabelled, or they differ in classes;
-    /// [`Error::ShapeMismatch`].
-    pub fn new(train: ImageSet, test: ImageSet, constants: Constants) -> Result<Self, Error> {
-        for set in [&train, &test] {
-            if set.is_empty() || set.labels().is_none() {
-                return Err(Error::inconsistent(
-                    set.name(),
-                    "an in-distribution set needs images and labels",
-                ));
-            }
-        }
-        if train.classes() != test.classes() {
-            return Err(Error::inconsistent(
-                test.name(),
-                "its classes differ from those of the training set",
-            ));
-        }
-        check_shape(&test, train.shape())?;
-        let normalization = match constants {
-            Constants::Measured => {
-                let measured = train.channel_statistics();
-                if measured.std.iter().any(|&s| s <= 0.0) {
-                    return Err(Error::inconsistent(
-                        train.name(),
-                        "a channel is constant; it cannot be normalised",
-                    ));
-                }
-                Normalization::new(
-                    measured.mean.iter().map(|&m| m as f32).collect(),
-                    measured.std.iter().map(|&s| s as f32).collect(),
-                )
-            }
-            Constants::Ddu if train.shape().channels == 3 => {
-                Normalization::new(vec![0.4914, 0.4822, 0.4465], vec![0.2023, 0.1994, 0.2010])
-            }
-            Constants::Ddu => {
-                return Err(Error::inconsistent(
-                    train.name(),
-                    "the DDU constants are for three channels",
-                ));
-            }
-        };
-        Ok(Self {
-            train,
-            test,
-            normalization,
-        })
-    }
-
-    /// The whole training set, decoded.
+impl IdSet {
+    /// Its name in tables.
     #[must_use]
-    pub fn train_set(&self) -> &ImageSet {
-        &self.train
-    }
-
-    /// The test set, decoded.
-    #[must_use]
-    pub fn test_set(&self) -> &ImageSet {
-        &self.test
-    }
-
-    /// The constants.
-    #[must_use]
-    pub fn normalization(&self) -> &Normalization {
-        &self.normalization
-    }
-
-    /// Draws a tenth of the training images as validation part (rounded down, at least one when there are
-    /// two images) by the seed's "split" stream; both parts keep the file's order.
-    #[must_use]
-    pub fn split(&self, seed: u64) -> Parts {
-        let n = self.train.len();
-        let mut order: Vec<usize> = (0..n).collect();
-        crate::rng::shuffle(&mut crate::rng::stream(seed, "split", 0), &mut order);
-        let n_validation = (n / 10).max(usize::from(n > 1));
-        let mut validation = order[..n_validation].to_vec();
-        let mut train = order[n_validation..].to_vec();
-        validation.sort_unstable();
-        train.sort_unstable();
-        let view = |indices, role| {
-            View::new(
-                self.train.clone(),
-                indices,
-                self.normalization.clone(),
-                role,
-            )
-        };
-        Parts {
-            train: TrainingView::new(view(train, Role::Train), Augmentation::default()),
-            validation: view(validation, Role::Validation),
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Published(name) | Self::Own { name, .. } => name,
         }
     }
 
-    /// The test set under the constants.
-    #[must_use]
-    pub fn test(&self) -> View {
-        View::new(
-            self.test.clone(),
-            (0..self.test.len()).collect(),
-            self.normalization.clone(),
-            Role::Test,
-        )
-    }
-
-    /// An out-of-distribution set under these constants.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`]; [`Error::Inconsistent`] when the set is empty.
-    pub fn ood(&self, set: ImageSet) -> Result<View, Error> {
-        check_shape(&set, self.train.shape())?;
-        if set.is_empty() {
-            return Err(Error::inconsistent(
-                set.name(),
-                "an out-of-distribution set needs at least one image",
-            ));
+    fn open(
+        &self,
+        data_dir: Option<&Path>,
+        options: &LoadOptions,
+    ) -> Result<InDistribution, Error> {
+        match self {
+            Self::Published(name) => {
+                let info = registry::find(name)?;
+                let part = |part| load(info.name, part, data_dir, options);
+                InDistribution::new(part(Part::Train)?, part(Part::Test)?, info.constants)
+            }
+            Self::Own { name, path } => {
+                let (train, test) = load_own(path, name, options)?;
+                InDistribution::new(train, test, Constants::Measured)
+            }
         }
-        let indices = (0..set.len()).collect();
-        Ok(View::new(
-            set,
-            indices,
-            self.normalization.clone(),
-            Role::Ood,
-        ))
     }
-}
-
-fn check_shape(set: &ImageSet, expected: ImageShape) -> Result<(), Error> {
-    if set.shape() == expected {
-        return Ok(());
-    }
-    Err(Error::ShapeMismatch {
-        name: set.name().to_string(),
-        found: set.shape().to_string(),
-        expected: expected.to_string(),
-    })
 }
 
 /// What [`Benchmark::open`] looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BenchmarkOptions {
-    /// In-distribution set, a name of the registry.
-    pub id: String,
+    /// In-distribution set.
+    pub id: IdSet,
     /// Out-of-distribution sets: names of the registry, whose test parts are taken, and of [`Control`]s.
     pub ood: Vec<String>,
     /// Further out-of-distribution sets by name and path: folders or archives of images, parquet files.
@@ -197,7 +71,7 @@ impl Default for BenchmarkOptions {
     /// CIFAR-10 against SVHN, CIFAR-100 and Tiny ImageNet. Source: METHOD section 2.
     fn default() -> Self {
         Self {
-            id: "cifar10".to_string(),
+            id: IdSet::Published("cifar10".to_string()),
             ood: ["svhn", "cifar100", "tiny-imagenet"]
                 .map(String::from)
                 .to_vec(),
@@ -205,6 +79,41 @@ impl Default for BenchmarkOptions {
             cache: Cache::default_location(),
         }
     }
+}
+
+impl BenchmarkOptions {
+    /// Fails for what could only go wrong: a name that is unknown, unusable or there twice. Nothing is opened.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSet`], [`Error::SetName`].
+    pub fn check(&self) -> Result<(), Error> {
+        if let IdSet::Published(name) = &self.id {
+            registry::find(name)?;
+        }
+        check_ood_names([self.id.name()], &self.ood, &self.extra)
+    }
+}
+
+/// Fails unless the sets to be added beside those that are there can be told apart and the named ones are known.
+fn check_ood_names<'a>(
+    there: impl IntoIterator<Item = &'a str>,
+    named: &'a [String],
+    extra: &'a [(String, PathBuf)],
+) -> Result<(), Error> {
+    for name in named {
+        if Control::find(name).is_none() && !Path::new(name).exists() {
+            registry::find(name)?;
+        }
+    }
+    let extra = extra.iter().map(|(name, _)| name.clone());
+    let new: Vec<String> = named
+        .iter()
+        .map(|name| set_name(name))
+        .chain(extra)
+        .collect();
+    let there = there.into_iter().map(str::to_string);
+    let all: Vec<String> = there.chain(new).collect();
+    check_set_names(all.iter().map(String::as_str))
 }
 
 /// An in-distribution set and the out-of-distribution sets it is tested against.
@@ -225,8 +134,8 @@ impl Benchmark {
     /// resizing (bilinear with antialias) and recolouring.
     ///
     /// # Errors
-    /// Those of [`ImageSet::converted`] and [`InDistribution::ood`]; [`Error::Inconsistent`] when two
-    /// out-of-distribution sets share a name.
+    /// Those of [`ImageSet::converted`] and [`InDistribution::ood`]; [`Error::SetName`] when two
+    /// sets share a name or one cannot be used.
     pub fn new(
         name: impl Into<String>,
         id: InDistribution,
@@ -269,17 +178,16 @@ impl Benchmark {
     /// folder, from the cache of the Hugging Face hub.
     ///
     /// # Errors
-    /// [`Error::NotFound`] naming a missing set and how to fetch it; those of the readers.
+    /// Those of [`BenchmarkOptions::check`], before anything is read; [`Error::NotFound`] naming a missing set and how to
+    /// fetch it; those of the readers.
     pub fn open(data_dir: Option<&Path>, options: &BenchmarkOptions) -> Result<Self, Error> {
-        let info = registry::find(&options.id)?;
+        options.check()?;
         let load_options = LoadOptions {
             cache: options.cache.clone(),
             ..LoadOptions::default()
         };
-        let train = load(info.name, Part::Train, data_dir, &load_options)?;
-        let test = load(info.name, Part::Test, data_dir, &load_options)?;
-        let id = InDistribution::new(train, test, info.constants())?;
-        Self::new(info.name, id, Vec::new())?
+        let id = options.id.open(data_dir, &load_options)?;
+        Self::new(options.id.name(), id, Vec::new())?
             .with_named(&options.ood, data_dir, options.cache.as_ref())?
             .with_extra(&options.extra, options.cache.as_ref())
     }
@@ -288,13 +196,14 @@ impl Benchmark {
     /// as [`load`](crate::load) finds them) or of a [`Control`], drawn with a fixed seed.
     ///
     /// # Errors
-    /// Those of [`load`](crate::load) and [`Control::make`]; [`Error::Inconsistent`] when a name is taken.
+    /// Those of [`load`](crate::load) and [`Control::make`]; [`Error::SetName`] when a name is taken or cannot be used.
     pub fn with_named(
         mut self,
         names: &[String],
         data_dir: Option<&Path>,
         cache: Option<&Cache>,
     ) -> Result<Self, Error> {
+        self.check_further(names, &[])?;
         let options = self.load_options(cache);
         for name in names {
             let set = match Control::find(name) {
@@ -310,17 +219,37 @@ impl Benchmark {
     /// images, parquet files.
     ///
     /// # Errors
-    /// Those of [`load_path`]; [`Error::Inconsistent`] when a name is taken.
+    /// Those of [`load_path`]; [`Error::SetName`] when a name is taken or cannot be used.
     pub fn with_extra(
         mut self,
         extra: &[(String, PathBuf)],
         cache: Option<&Cache>,
     ) -> Result<Self, Error> {
+        self.check_further(&[], extra)?;
         let options = self.load_options(cache);
         for (name, path) in extra {
             self.push(load_path(path, name, Part::Test, &options)?)?;
         }
         Ok(self)
+    }
+
+    /// Fails unless these sets can be added by [`Benchmark::with_named`] and [`Benchmark::with_extra`]: a name is unknown,
+    /// unusable or taken. Nothing is opened.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSet`], [`Error::SetName`].
+    pub fn check_further(
+        &self,
+        named: &[String],
+        extra: &[(String, PathBuf)],
+    ) -> Result<(), Error> {
+        check_ood_names(self.names(), named, extra)
+    }
+
+    /// Names of all its sets.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let id = self.id.train.name();
+        std::iter::once(id).chain(self.ood.iter().map(View::name))
     }
 
     fn load_options(&self, cache: Option<&Cache>) -> LoadOptions {
@@ -332,12 +261,7 @@ impl Benchmark {
     }
 
     fn push(&mut self, set: ImageSet) -> Result<(), Error> {
-        if self.ood.iter().any(|view| view.name() == set.name()) {
-            return Err(Error::inconsistent(
-                set.name(),
-                "two out-of-distribution sets share this name; give one another",
-            ));
-        }
+        check_set_names(self.names().chain([set.name()]))?;
         self.ood.push(self.id.ood(set)?);
         Ok(())
     }

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Tensor};
 use candle_datasets::vision::{self, Dataset};
 
-use crate::readers::{Limits, decode, parquet};
-use crate::{Error, ImageSet, ImageShape, Part, map, registry};
+use crate::readers::{Limits, decode, numbered_classes, parquet};
+use crate::{Error, ImageSet, ImageShape, Part, registry};
 
 /// Which image axis comes first in a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +110,9 @@ fn image_set(
         .into_iter()
         .map(|label| label as usize)
         .collect();
-    let classes = registry::classes_or_numbers(name, &labels);
-    ImageSet::new(name, part, shape, pixels, Some(labels), classes)
+    let classes = numbered_classes(&labels);
+    let set = ImageSet::new(name, part, shape, pixels, Some(labels), classes)?;
+    Ok(registry::with_published_classes(set))
 }
 
 /// Pixels [N, H, W, C], upright, of a tensor in 0..=1.
@@ -169,14 +170,13 @@ fn cached(repository: &str, file: &str) -> Result<PathBuf, Error> {
 /// Compares a tensor's first image with our own decoding of the file it came from.
 fn axes_of(images: &Tensor, file: &Path) -> Result<Axes, Error> {
     let origin = file.display().to_string();
-    let map = map::open(file)?;
-    let encoded = parquet::File::open(&map, &origin)?
+    let encoded = parquet::File::open(file)?
         .first_image()?
         .ok_or_else(|| Error::inconsistent(&origin, "it holds no image"))?;
     let expected = decode::decode(&encoded, &Limits::default())
         .map_err(|detail| Error::Image {
             origin: origin.clone(),
-            index: 0,
+            image: "0".to_string(),
             detail,
         })?
         .pixels;

@@ -1,9 +1,5 @@
 //! A labelled contact sheet: a row a class with its first images, drawn as PNG.
 
-use std::io::Cursor;
-
-use image::{Rgb, RgbImage};
-
 use crate::{Error, Fit, ImageSet, ImageShape};
 
 const TILE: usize = 48;
@@ -46,31 +42,82 @@ pub fn contact_sheet(set: &ImageSet, per_row: usize) -> Result<Vec<u8>, Error> {
     };
     let width = LABEL + per_row * (TILE + GAP) + GAP;
     let height = rows.len() * (TILE + GAP) + GAP;
-    let mut sheet = RgbImage::from_pixel(width as u32, height as u32, Rgb([250, 250, 250]));
+    let mut sheet = Sheet::new(width, height);
     for (row, (label, images)) in rows.iter().enumerate() {
         let top = GAP + row * (TILE + GAP);
-        write_text(&mut sheet, label, GAP * 2, top + TILE / 2 - 7);
+        sheet.write(label, GAP * 2, top + TILE / 2 - 7);
         let tiles = set
             .select(images)?
             .converted(ImageShape::new(TILE, TILE, 3), Fit::Resize)?;
         for (column, tile) in tiles.pixels().chunks_exact(TILE * TILE * 3).enumerate() {
             let left = LABEL + column * (TILE + GAP);
             for (i, pixel) in tile.chunks_exact(3).enumerate() {
-                sheet.put_pixel(
-                    (left + i % TILE) as u32,
-                    (top + i / TILE) as u32,
-                    Rgb([pixel[0], pixel[1], pixel[2]]),
+                sheet.set(
+                    left + i % TILE,
+                    top + i / TILE,
+                    [pixel[0], pixel[1], pixel[2]],
                 );
             }
         }
     }
-    let mut out = Cursor::new(Vec::new());
     sheet
-        .write_to(&mut out, image::ImageFormat::Png)
-        .map_err(|e| {
-            Error::inconsistent(set.name(), format!("the sheet cannot be encoded: {e}"))
-        })?;
-    Ok(out.into_inner())
+        .into_png()
+        .map_err(|e| Error::inconsistent(set.name(), format!("the sheet cannot be encoded: {e}")))
+}
+
+/// An RGB picture.
+struct Sheet {
+    width: usize,
+    pixels: Vec<u8>,
+}
+
+impl Sheet {
+    fn new(width: usize, height: usize) -> Self {
+        const BACKGROUND: u8 = 250;
+        Self {
+            width,
+            pixels: vec![BACKGROUND; width * height * 3],
+        }
+    }
+
+    fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+        let at = (y * self.width + x) * 3;
+        self.pixels[at..at + 3].copy_from_slice(&colour);
+    }
+
+    fn into_png(self) -> Result<Vec<u8>, png::EncodingError> {
+        let height = self.pixels.len() / (self.width * 3);
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, self.width as u32, height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header()?.write_image_data(&self.pixels)?;
+        Ok(out)
+    }
+
+    fn write(&mut self, text: &str, left: usize, top: usize) {
+        const SCALE: usize = 2;
+        let room = (LABEL - 3 * GAP) / (4 * SCALE);
+        for (i, character) in text
+            .chars()
+            .map(|c| c.to_ascii_lowercase())
+            .take(room)
+            .enumerate()
+        {
+            let Some((_, rows)) = GLYPHS.iter().find(|(c, _)| *c == character) else {
+                continue;
+            };
+            for (y, row) in rows.iter().enumerate() {
+                for x in 0..3 {
+                    if row >> (2 - x) & 1 == 1 {
+                        for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                            let at = (left + (i * 4 + x) * SCALE + dx, top + y * SCALE + dy);
+                            self.set(at.0, at.1, [30, 30, 30]);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Glyphs of 3×5 pixels, one row in three bits, for a–z, 0–9 and a few marks.
@@ -116,28 +163,3 @@ const GLYPHS: [(char, [u8; 5]); 40] = [
     ('/', [1, 1, 2, 4, 4]),
     ('.', [0, 0, 0, 0, 2]),
 ];
-
-fn write_text(sheet: &mut RgbImage, text: &str, left: usize, top: usize) {
-    const SCALE: usize = 2;
-    let room = (LABEL - 3 * GAP) / (4 * SCALE);
-    for (i, character) in text
-        .chars()
-        .map(|c| c.to_ascii_lowercase())
-        .take(room)
-        .enumerate()
-    {
-        let Some((_, rows)) = GLYPHS.iter().find(|(c, _)| *c == character) else {
-            continue;
-        };
-        for (y, row) in rows.iter().enumerate() {
-            for x in 0..3 {
-                if row >> (2 - x) & 1 == 1 {
-                    for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                        let at = (left + (i * 4 + x) * SCALE + dx, top + y * SCALE + dy);
-                        sheet.put_pixel(at.0 as u32, at.1 as u32, Rgb([30, 30, 30]));
-                    }
-                }
-            }
-        }
-    }
-}

@@ -2,14 +2,13 @@
 //!
 //! All are drawn from the seed's stream named after the control, image by image in order.
 
-use std::io::Cursor;
-
-use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
-use image::{ExtendedColorType, ImageDecoder};
-use rand_chacha::rand_core::Rng;
+use collapse_random::Stream;
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ImageSet, Part, rng};
+use crate::readers::Limits;
+use crate::readers::decode::decode;
+use crate::{Error, ImageSet, ImageShape, Part};
 
 /// A way to make a control set out of the in-distribution test set (its size and shape, or its pixels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,7 +24,7 @@ pub enum Control {
     PhaseScrambled,
     /// The test images cut into a grid of patches (4×4 where the sides allow) that are permuted.
     PermutedPatches,
-    /// The test images after a JPEG of quality 30: near-distribution, a good detector keeps most.
+    /// The test images after a JPEG of quality 30, colours not subsampled: near-distribution, a good detector keeps most.
     JpegRoundTrip,
 }
 
@@ -80,24 +79,21 @@ impl Control {
     /// [`Error::Image`] if the JPEG coder refuses an image.
     pub fn make(self, test: &ImageSet, seed: u64) -> Result<ImageSet, Error> {
         let shape = test.shape();
-        let mut stream = rng::stream(seed, self.name(), 0);
+        let mut stream = Stream::new(seed, self.name(), 0);
         let mut pixels = test.pixels().to_vec();
         let image_bytes = shape.height * shape.width * shape.channels;
         match self {
-            Self::UniformNoise => stream.fill_bytes(&mut pixels),
+            Self::UniformNoise => fill_uniform(&mut pixels, &mut stream),
             Self::GaussianNoise => {
-                for pair in pixels.chunks_mut(2) {
-                    let (a, b) = rng::normal_pair(&mut stream);
-                    for (value, normal) in pair.iter_mut().zip([a, b]) {
-                        // `as` saturates, which is the clipping.
-                        *value = (127.5 + 64.0 * normal).round() as u8;
-                    }
+                for value in &mut pixels {
+                    // `as` saturates, which is the clipping.
+                    *value = (127.5 + 64.0 * stream.normal()).round() as u8;
                 }
             }
             Self::ConstantColour => {
                 for image in pixels.chunks_mut(image_bytes) {
                     let mut colour = [0u8; 3];
-                    stream.fill_bytes(&mut colour);
+                    fill_uniform(&mut colour, &mut stream);
                     for pixel in image.chunks_mut(shape.channels) {
                         pixel.copy_from_slice(&colour[..shape.channels]);
                     }
@@ -118,13 +114,19 @@ impl Control {
                 for (index, image) in pixels.chunks_mut(image_bytes).enumerate() {
                     jpeg_round_trip(image, shape).map_err(|detail| Error::Image {
                         origin: test.name().to_string(),
-                        index,
+                        image: index.to_string(),
                         detail,
                     })?;
                 }
             }
         }
         ImageSet::new(self.name(), Part::Test, shape, pixels, None, Vec::new())
+    }
+}
+
+fn fill_uniform(bytes: &mut [u8], stream: &mut Stream) {
+    for part in bytes.chunks_mut(4) {
+        part.copy_from_slice(&stream.bits().to_le_bytes()[..part.len()]);
     }
 }
 
@@ -182,9 +184,10 @@ impl Fourier {
     }
 
     /// Adds the phases of one white-noise plane to all channels, so colours stay related and the result is real.
-    fn scramble(&self, image: &mut [u8], channels: usize, stream: &mut rand_chacha::ChaCha8Rng) {
+    fn scramble(&self, image: &mut [u8], channels: usize, stream: &mut Stream) {
         let n = self.height * self.width;
-        let mut noise: Vec<(f64, f64)> = (0..n).map(|_| (rng::unit(stream) - 0.5, 0.0)).collect();
+        let mut noise: Vec<(f64, f64)> =
+            (0..n).map(|_| (stream.open_uniform() - 0.5, 0.0)).collect();
         self.transform(&mut noise, -1.0);
         for c in 0..channels {
             let mut plane: Vec<(f64, f64)> = (0..n)
@@ -205,19 +208,14 @@ impl Fourier {
     }
 }
 
-fn permute_patches(
-    image: &mut [u8],
-    shape: crate::ImageShape,
-    stream: &mut rand_chacha::ChaCha8Rng,
-) {
+fn permute_patches(image: &mut [u8], shape: ImageShape, stream: &mut Stream) {
     let grid = if shape.height.is_multiple_of(4) && shape.width.is_multiple_of(4) {
         4
     } else {
         1
     };
     let (h, w) = (shape.height / grid, shape.width / grid);
-    let mut order: Vec<usize> = (0..grid * grid).collect();
-    rng::shuffle(stream, &mut order);
+    let order = stream.permutation(grid * grid);
     let original = image.to_vec();
     let row = w * shape.channels;
     for (to, &from) in order.iter().enumerate() {
@@ -231,24 +229,27 @@ fn permute_patches(
     }
 }
 
-fn jpeg_round_trip(image: &mut [u8], shape: crate::ImageShape) -> Result<(), String> {
+fn jpeg_round_trip(image: &mut [u8], shape: ImageShape) -> Result<(), String> {
+    let side = |n: usize| u16::try_from(n).map_err(|_| format!("{n} pixels exceed JPEG's sides"));
     let colour = if shape.channels == 1 {
-        ExtendedColorType::L8
+        ColorType::Luma
     } else {
-        ExtendedColorType::Rgb8
+        ColorType::Rgb
     };
     let mut encoded = Vec::new();
-    JpegEncoder::new_with_quality(&mut encoded, 30)
-        .encode(image, shape.width as u32, shape.height as u32, colour)
+    let mut encoder = Encoder::new(&mut encoded, 30);
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    encoder
+        .encode(image, side(shape.width)?, side(shape.height)?, colour)
         .map_err(|e| e.to_string())?;
-    let decoder = JpegDecoder::new(Cursor::new(encoded)).map_err(|e| e.to_string())?;
-    decoder.read_image(image).map_err(|e| e.to_string())
+    let decoded = decode(&encoded, &Limits::default())?;
+    image.copy_from_slice(&decoded.pixels);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ImageShape;
 
     fn test_set() -> ImageSet {
         let shape = ImageShape::new(8, 12, 3);

@@ -1,6 +1,5 @@
 //! The sample compiled into the crate.
 
-use crate::image_set::Pixels;
 use crate::{Error, ImageSet, pack};
 
 /// Real images for a benchmark of a few minutes, 28×28 grey.
@@ -23,7 +22,7 @@ static BYTES: &[u8] = include_bytes!("../assets/quick.bin");
 /// # Errors
 /// Only if the compiled-in file were damaged.
 pub fn quick() -> Result<Quick, Error> {
-    let sets = pack::read(&Pixels::Static(BYTES), "the embedded sample", true)?;
+    let sets = pack::read(BYTES.to_vec(), "the embedded sample")?;
     let [id_train, id_test, near, far]: [ImageSet; 4] = sets.try_into().map_err(|_| {
         Error::format(
             "the embedded sample",

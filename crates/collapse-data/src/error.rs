@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was attempted, as a verb ("read", "create").
         action: &'static str,
@@ -26,13 +26,24 @@ pub enum Error {
         /// Which rule it breaks.
         detail: String,
     },
-    /// An image could not be decoded.
-    #[error("image {index} of {origin} cannot be decoded: {detail}; remove or replace it")]
-    Image {
-        /// The file or set.
+    /// A file is sound but of a kind that is not read.
+    #[error("cannot read {origin}: {detail}")]
+    Unsupported {
+        /// The file, or the part of it.
         origin: String,
-        /// Position of the image in its set.
-        index: usize,
+        /// What it is, and the remedy.
+        detail: String,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] collapse_files::Error),
+    /// An image could not be decoded.
+    #[error("image {image} of {origin} cannot be decoded: {detail}; remove or replace it")]
+    Image {
+        /// The file, folder or set.
+        origin: String,
+        /// Its path within the folder or archive, or its position in the file, counted from 0.
+        image: String,
         /// The decoder's answer.
         detail: String,
     },
@@ -67,6 +78,14 @@ pub enum Error {
         name: String,
         /// The names in the registry.
         known: String,
+    },
+    /// A set cannot be called so.
+    #[error("set name {name:?}: {detail}; give it another name")]
+    SetName {
+        /// The name.
+        name: String,
+        /// Why not.
+        detail: String,
     },
     /// A set is not in the folder it was looked for in.
     #[error("{name} ({part}) was not found in {}; {remedy}", path.display())]
@@ -132,9 +151,7 @@ pub enum Error {
     },
     /// candle-datasets could not load a set.
     #[cfg(feature = "candle")]
-    #[error(
-        "candle-datasets cannot load {name}: {source}; fetch it with `fetch`, or pass a folder"
-    )]
+    #[error("candle-datasets cannot load {name}; fetch it with `fetch`, or pass a folder")]
     Candle {
         /// The set.
         name: String,
@@ -163,6 +180,13 @@ impl Error {
             origin: origin.into(),
             format,
             detail: detail.to_string(),
+        }
+    }
+
+    pub(crate) fn unsupported(origin: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Unsupported {
+            origin: origin.into(),
+            detail: detail.into(),
         }
     }
 

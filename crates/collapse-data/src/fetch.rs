@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::registry::{RemoteFile, SetInfo, Source};
-use crate::{Error, Part, file_sha256, registry};
+use crate::{Error, Part, file_sha256, input, registry};
 
 /// How to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,15 +132,21 @@ fn cached(info: &SetInfo, file: &RemoteFile, options: &FetchOptions) -> Option<P
 
 /// Links a cached file to its place, or copies it where links do not reach.
 fn adopt(copy: &Path, target: &Path) -> Result<(), Error> {
-    let folder = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    make_folder_of(target)?;
     let real = copy.canonicalize().map_err(Error::io("find", copy))?;
     if std::fs::hard_link(&real, target).is_ok() {
         return Ok(());
     }
-    let partial = partial(target);
-    std::fs::copy(&real, &partial).map_err(Error::io("write", &partial))?;
-    std::fs::rename(&partial, target).map_err(Error::io("rename", &partial))
+    let (mut source, _) = input::open(&real)?;
+    collapse_files::replace_with(target, |out| std::io::copy(&mut source, out).map(|_| ()))?;
+    Ok(())
+}
+
+fn make_folder_of(target: &Path) -> Result<(), Error> {
+    match target.parent() {
+        Some(folder) => std::fs::create_dir_all(folder).map_err(Error::io("create", folder)),
+        None => Ok(()),
+    }
 }
 
 /// Fails unless the file has the hash, if one is expected.
@@ -205,102 +211,176 @@ pub fn download(
     sha256: Option<&str>,
     mut progress: impl FnMut(u64, Option<u64>),
 ) -> Result<(), Error> {
-    let fail = |detail: String| Error::Fetch {
-        url: url.to_string(),
-        detail,
+    const MOST_REQUESTS: usize = 8;
+    make_folder_of(target)?;
+    let mut transfer = Transfer {
+        agent: agent(),
+        url,
+        at: url.to_string(),
+        target,
+        partial: partial(target),
+        expected: sha256.map(str::to_string),
     };
-    let folder = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let partial = partial(target);
-    let agent = agent();
-    let mut expected = sha256.map(str::to_string);
-    let mut at = url.to_string();
-    for _ in 0..8 {
-        let have = std::fs::metadata(&partial).map_or(0, |m| m.len());
-        let mut request = agent.get(&at);
+    for _ in 0..MOST_REQUESTS {
+        match transfer.request()? {
+            Answer::Moved(address) => transfer.at = address,
+            Answer::Complete => return transfer.put_in_place(),
+            Answer::TooLong => remove(&transfer.partial)?,
+            Answer::Content(content) => {
+                transfer.receive(content, &mut progress)?;
+                if let Err(error) = check(&transfer.partial, url, transfer.expected.as_deref()) {
+                    remove(&transfer.partial)?;
+                    return Err(error);
+                }
+                return transfer.put_in_place();
+            }
+        }
+    }
+    Err(transfer.failure("too many redirects"))
+}
+
+fn remove(partial: &Path) -> Result<(), Error> {
+    std::fs::remove_file(partial).map_err(Error::io("remove", partial))
+}
+
+/// A file on its way.
+struct Transfer<'a> {
+    agent: ureq::Agent,
+    /// The address asked for.
+    url: &'a str,
+    /// Where redirects have led.
+    at: String,
+    target: &'a Path,
+    partial: PathBuf,
+    /// SHA-256, once it is known.
+    expected: Option<String>,
+}
+
+/// What the server says to a request.
+enum Answer {
+    /// It is elsewhere.
+    Moved(String),
+    /// What is on disk is all there is and right; only its renaming was interrupted.
+    Complete,
+    /// What is on disk is longer than the file.
+    TooLong,
+    Content(Content),
+}
+
+struct Content {
+    body: ureq::Body,
+    /// Bytes that are on disk already.
+    from: u64,
+    /// Bytes of the whole file, if announced.
+    all: Option<u64>,
+}
+
+impl Transfer<'_> {
+    fn failure(&self, detail: impl ToString) -> Error {
+        Error::Fetch {
+            url: self.url.to_string(),
+            detail: detail.to_string(),
+        }
+    }
+
+    /// Asks for what is not on disk yet.
+    fn request(&mut self) -> Result<Answer, Error> {
+        let have = std::fs::metadata(&self.partial).map_or(0, |m| m.len());
+        let mut request = self.agent.get(&self.at);
         if have > 0 {
             request = request.header("Range", format!("bytes={have}-"));
         }
-        let mut response = request.call().map_err(|e| fail(e.to_string()))?;
+        let response = request.call().map_err(|e| self.failure(e))?;
         let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|v| v.to_str().ok())
-                .map(str::to_string)
+            let value = response.headers().get(name)?;
+            value.to_str().ok().map(str::to_string)
         };
-        if expected.is_none() {
-            let named = header("x-linked-etag").or_else(|| header("etag"));
-            expected = named
-                .map(|e| e.trim_matches('"').to_string())
-                .filter(|e| is_sha256(e));
+        if self.expected.is_none() {
+            self.expected = header("x-linked-etag")
+                .or_else(|| header("etag"))
+                .map(|tag| tag.trim_matches('"').to_string())
+                .filter(|tag| is_sha256(tag));
         }
         let status = response.status().as_u16();
-        match status {
+        let from = match status {
             301 | 302 | 303 | 307 | 308 => {
-                let location = header("location").and_then(|l| follow(&at, &l));
-                at = location
-                    .ok_or_else(|| fail(format!("status {status} without a usable address")))?;
-                continue;
-            }
-            // The part on disk is complete, and only its renaming was interrupted; or it is too long: start over.
-            416 if expected.is_some() && check(&partial, url, expected.as_deref()).is_ok() => {
-                return std::fs::rename(&partial, target).map_err(Error::io("rename", &partial));
+                let address = header("location").and_then(|to| follow(&self.at, &to));
+                return address.map(Answer::Moved).ok_or_else(|| {
+                    self.failure(format!("status {status} without a usable address"))
+                });
             }
             416 => {
-                std::fs::remove_file(&partial).map_err(Error::io("remove", &partial))?;
-                continue;
+                let expected = self.expected.as_deref();
+                let complete =
+                    expected.is_some() && check(&self.partial, self.url, expected).is_ok();
+                return Ok(if complete {
+                    Answer::Complete
+                } else {
+                    Answer::TooLong
+                });
             }
-            200 | 206 => {}
+            200 => 0,
+            206 => {
+                let asked = format!("bytes {have}-");
+                if !header("content-range").is_some_and(|range| range.starts_with(&asked)) {
+                    return Err(self.failure("the server resumed at another place than asked"));
+                }
+                have
+            }
             404 => {
-                return Err(fail(
-                    "status 404: the file is not there (renamed at its source?)".to_string(),
-                ));
+                return Err(
+                    self.failure("status 404: the file is not there (renamed at its source?)")
+                );
             }
-            other => return Err(fail(format!("status {other}"))),
-        }
-        let resumed = status == 206;
-        if resumed
-            && !header("content-range").is_some_and(|r| r.starts_with(&format!("bytes {have}-")))
-        {
-            return Err(fail(
-                "the server resumed at another place than asked".to_string(),
-            ));
-        }
-        let length = header("content-length").and_then(|l| l.parse::<u64>().ok());
-        let start = if resumed { have } else { 0 };
-        let all = length.map(|l| l + start);
-        let mut file = if resumed {
-            OpenOptions::new().append(true).open(&partial)
+            other => return Err(self.failure(format!("status {other}"))),
+        };
+        let length = header("content-length").and_then(|length| length.parse::<u64>().ok());
+        Ok(Answer::Content(Content {
+            all: length.and_then(|length| length.checked_add(from)),
+            from,
+            body: response.into_body(),
+        }))
+    }
+
+    /// Writes what arrives after what is there.
+    fn receive(
+        &self,
+        content: Content,
+        progress: &mut impl FnMut(u64, Option<u64>),
+    ) -> Result<(), Error> {
+        let Content {
+            mut body,
+            from,
+            all,
+        } = content;
+        let write_failed = || Error::io("write", &self.partial);
+        let mut file = if from > 0 {
+            OpenOptions::new().append(true).open(&self.partial)
         } else {
-            File::create(&partial)
+            File::create(&self.partial)
         }
-        .map_err(Error::io("write", &partial))?;
-        let mut done = start;
+        .map_err(write_failed())?;
+        let mut done = from;
         let mut buffer = vec![0u8; 1 << 16];
-        let mut body = response.body_mut().as_reader();
+        let mut reader = body.as_reader();
         loop {
-            let n = body
+            let n = reader
                 .read(&mut buffer)
-                .map_err(|e| fail(format!("after {done} bytes: {e}")))?;
+                .map_err(|e| self.failure(format!("after {done} bytes: {e}")))?;
             if n == 0 {
                 break;
             }
-            file.write_all(&buffer[..n])
-                .map_err(Error::io("write", &partial))?;
+            file.write_all(&buffer[..n]).map_err(write_failed())?;
             done += n as u64;
             progress(done, all);
         }
         if let Some(all) = all.filter(|&all| all != done) {
-            return Err(fail(format!("{done} of {all} bytes arrived")));
+            return Err(self.failure(format!("{done} of {all} bytes arrived")));
         }
-        file.sync_all().map_err(Error::io("write", &partial))?;
-        drop(file);
-        if let Err(error) = check(&partial, url, expected.as_deref()) {
-            std::fs::remove_file(&partial).map_err(Error::io("remove", &partial))?;
-            return Err(error);
-        }
-        return std::fs::rename(&partial, target).map_err(Error::io("rename", &partial));
+        file.sync_all().map_err(write_failed())
     }
-    Err(fail("too many redirects".to_string()))
+
+    fn put_in_place(&self) -> Result<(), Error> {
+        std::fs::rename(&self.partial, self.target).map_err(Error::io("rename", &self.partial))
+    }
 }

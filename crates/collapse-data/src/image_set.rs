@@ -4,137 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
-
-/// Height, width and channels of an image; at least one pixel, one or three channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ImageShape {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// 1 (grey) or 3 (red, green, blue).
-    pub channels: usize,
-}
-
-impl ImageShape {
-    /// A shape; nothing is checked until images take it.
-    #[must_use]
-    pub const fn new(height: usize, width: usize, channels: usize) -> Self {
-        Self {
-            height,
-            width,
-            channels,
-        }
-    }
-
-    /// Bytes of one image, or `None` on overflow.
-    #[must_use]
-    pub fn bytes(self) -> Option<usize> {
-        self.height
-            .checked_mul(self.width)?
-            .checked_mul(self.channels)
-    }
-}
-
-impl fmt::Display for ImageShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×{}×{}", self.height, self.width, self.channels)
-    }
-}
-
-/// Which part of a published set these images are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// Meant for fitting.
-    Train,
-    /// Meant for evaluation alone.
-    Test,
-}
-
-impl Part {
-    /// "train" or "test".
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        }
-    }
-}
-
-/// SHA-256 over shape, pixels, labels and class names; two sets with the same hash hold the same data.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentHash(pub [u8; 32]);
-
-impl ContentHash {
-    /// Lower-case hexadecimal, 64 characters.
-    #[must_use]
-    pub fn to_hex(self) -> String {
-        hex(&self.0)
-    }
-
-    pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0u8; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = (high * 16 + low) as u8;
-        }
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_hex())
-    }
-}
-
-impl fmt::Debug for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ContentHash({})", self.to_hex())
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
-}
-
-/// Pixels in memory or in a mapped cache file.
-#[derive(Clone)]
-pub(crate) enum Pixels {
-    Owned(Arc<Vec<u8>>),
-    Static(&'static [u8]),
-    Mapped {
-        map: Arc<memmap2::Mmap>,
-        start: usize,
-        end: usize,
-    },
-}
-
-impl Pixels {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Owned(bytes) => bytes,
-            Self::Static(bytes) => bytes,
-            Self::Mapped { map, start, end } => &map[*start..*end],
-        }
-    }
-}
+use crate::shared::SharedBytes;
+use crate::{ContentHash, Error, ImageShape, Part};
 
 /// Decoded images of one shape, `u8` in [N, H, W, C] order, with optional labels.
 ///
@@ -145,7 +18,7 @@ pub struct ImageSet {
     part: Part,
     shape: ImageShape,
     len: usize,
-    pixels: Pixels,
+    pixels: SharedBytes,
     labels: Option<Arc<[usize]>>,
     classes: Arc<[String]>,
     hash: Arc<OnceLock<ContentHash>>,
@@ -182,7 +55,7 @@ impl ImageSet {
             name.into(),
             part,
             shape,
-            Pixels::Owned(Arc::new(pixels)),
+            pixels.into(),
             labels,
             classes.into(),
         )
@@ -192,7 +65,7 @@ impl ImageSet {
         name: String,
         part: Part,
         shape: ImageShape,
-        pixels: Pixels,
+        pixels: SharedBytes,
         labels: Option<Vec<usize>>,
         classes: Arc<[String]>,
     ) -> Result<Self, Error> {
@@ -205,7 +78,7 @@ impl ImageSet {
                     format!("image shape {shape} must have at least one pixel and 1 or 3 channels"),
                 )
             })?;
-        let total = pixels.as_slice().len();
+        let total = pixels.len();
         if !total.is_multiple_of(image_bytes) {
             return Err(Error::inconsistent(
                 &name,
@@ -252,6 +125,12 @@ impl ImageSet {
         self
     }
 
+    /// The same images as another part.
+    pub(crate) fn as_part(mut self, part: Part) -> Self {
+        self.part = part;
+        self
+    }
+
     /// Which part of the published set.
     #[must_use]
     pub fn part(&self) -> Part {
@@ -279,7 +158,7 @@ impl ImageSet {
     /// All pixels, [N, H, W, C].
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
-        self.pixels.as_slice()
+        &self.pixels
     }
 
     /// Pixels [H, W, C] of image `index`, or `None` past the end.
@@ -333,15 +212,13 @@ impl ImageSet {
             .get_or_init(|| content_hash(self.shape, self.pixels(), self.labels(), &self.classes))
     }
 
-    /// The hash computed anew, also where a cache file's header gave one.
-    pub(crate) fn recomputed_hash(&self) -> ContentHash {
-        content_hash(self.shape, self.pixels(), self.labels(), &self.classes)
-    }
-
-    pub(crate) fn with_known_hash(self, hash: ContentHash) -> Self {
-        // A set that already knows its hash keeps it; both are of the same content.
-        let _ = self.hash.set(hash);
-        self
+    /// The same images with other names for the classes, at least as many as there are.
+    pub(crate) fn with_class_names(&self, names: Vec<String>) -> Self {
+        Self {
+            classes: names.into(),
+            hash: Arc::default(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn shared_classes(&self) -> Arc<[String]> {
@@ -382,7 +259,7 @@ impl ImageSet {
             first.name.clone(),
             first.part,
             first.shape,
-            Pixels::Owned(Arc::new(pixels)),
+            pixels.into(),
             labels,
             classes,
         )
@@ -409,7 +286,7 @@ impl ImageSet {
             self.name.clone(),
             self.part,
             self.shape,
-            Pixels::Owned(Arc::new(pixels)),
+            pixels.into(),
             labels,
             self.shared_classes(),
         )
@@ -477,57 +354,6 @@ impl ImageSet {
             classes.into(),
         )
     }
-
-    /// Mean and standard deviation (divisor: number of pixels) of each channel, in 0..=1.
-    ///
-    /// Exact: sums are integers, so no order of summation matters. An empty set gives zeros.
-    #[must_use]
-    pub fn channel_statistics(&self) -> ChannelStatistics {
-        use rayon::prelude::*;
-        let channels = self.shape.channels;
-        let (sums, squares) = self
-            .pixels()
-            .par_chunks(self.image_bytes() * 256)
-            .map(|block| {
-                let mut sums = vec![0u64; channels];
-                let mut squares = vec![0u64; channels];
-                for pixel in block.chunks_exact(channels) {
-                    for c in 0..channels {
-                        let v = u64::from(pixel[c]);
-                        sums[c] += v;
-                        squares[c] += v * v;
-                    }
-                }
-                (sums, squares)
-            })
-            .reduce(
-                || (vec![0; channels], vec![0; channels]),
-                |mut a, b| {
-                    for c in 0..channels {
-                        a.0[c] += b.0[c];
-                        a.1[c] += b.1[c];
-                    }
-                    a
-                },
-            );
-        let n = (self.pixels().len() / channels).max(1) as f64;
-        let mean: Vec<f64> = sums.iter().map(|&s| s as f64 / n / 255.0).collect();
-        let std = squares
-            .iter()
-            .zip(&mean)
-            .map(|(&q, m)| (q as f64 / n / (255.0 * 255.0) - m * m).max(0.0).sqrt())
-            .collect();
-        ChannelStatistics { mean, std }
-    }
-}
-
-/// Mean and standard deviation of each channel, pixels scaled to 0..=1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ChannelStatistics {
-    /// One mean a channel.
-    pub mean: Vec<f64>,
-    /// One standard deviation a channel.
-    pub std: Vec<f64>,
 }
 
 fn content_hash(

@@ -30,6 +30,8 @@
 //!
 //! # Caveats
 //! - Everything is decoded to memory (CIFAR-10: 184 MB); ImageNet-sized sets are out of scope.
+//! - Photographs are turned as their EXIF orientation says, as viewers and the hub's `datasets` do; torchvision's
+//!   `ImageFolder` does not.
 //! - Resizing square images follows Pillow to the bit; torchvision's tensor path rounds differently by up to one grey level.
 //! - JPEGs are decoded in Rust; single values differ from libjpeg-turbo's (Pillow's) by up to five levels, mostly by
 //!   none or one, because inverse DCT and colour conversion round differently. PNGs are exact.
@@ -48,30 +50,35 @@ mod embedded;
 mod error;
 #[cfg(feature = "hub")]
 pub mod fetch;
+mod hash;
 mod image_set;
-mod map;
+mod in_distribution;
+mod input;
+mod names;
 mod pack;
 pub mod readers;
 pub mod registry;
 mod resize;
-mod rng;
+mod shape;
+mod shared;
 mod source;
+mod statistics;
 pub mod verify;
+mod walk;
 
-pub use batch::{Augmentation, Normalization, Role, TrainingView, View};
-pub use benchmark::{Benchmark, BenchmarkOptions, Constants, InDistribution, Parts};
-pub use cache::{Cache, file_sha256};
+pub use batch::{Augmentation, Constants, Normalization, Role, TrainingView, View};
+pub use benchmark::{Benchmark, BenchmarkOptions, IdSet};
+pub use cache::Cache;
 pub use contact_sheet::contact_sheet;
 #[cfg(feature = "embedded")]
 pub use embedded::{Quick, quick};
 pub use error::Error;
-pub use image_set::{ChannelStatistics, ContentHash, ImageSet, ImageShape, Part};
+pub use hash::{ContentHash, file_sha256, sha256};
+pub use image_set::ImageSet;
+pub use in_distribution::{InDistribution, Parts};
+pub use names::check_set_name;
 pub use resize::Fit;
-pub use source::{LoadOptions, hub_cache, load, load_path, locate_files};
-
-/// SHA-256 of bytes.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> ContentHash {
-    use sha2::Digest;
-    ContentHash(sha2::Sha256::digest(bytes).into())
-}
+pub use shape::{ImageShape, Part};
+pub(crate) use source::set_name;
+pub use source::{LoadOptions, hub_cache, load, load_own, load_path, locate_files};
+pub use statistics::ChannelStatistics;

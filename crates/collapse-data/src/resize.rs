@@ -8,7 +8,6 @@
 
 use rayon::prelude::*;
 
-use crate::image_set::Pixels;
 use crate::{Error, ImageSet, ImageShape};
 
 const PRECISION_BITS: u32 = 32 - 8 - 2;
@@ -177,7 +176,7 @@ impl ImageSet {
             self.name().to_string(),
             self.part(),
             shape,
-            Pixels::Owned(pixels.into()),
+            pixels.into(),
             self.labels().map(<[usize]>::to_vec),
             self.shared_classes(),
         )

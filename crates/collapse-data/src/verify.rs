@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::duplicates::exact_duplicates;
-use crate::{ChannelStatistics, ImageSet, Part, registry};
+use crate::registry::{self, Fingerprint, Moments};
+use crate::{ChannelStatistics, ImageSet, Part};
 
 /// What is known of a loaded set.
 #[derive(Clone, Debug, Serialize)]
@@ -22,16 +23,13 @@ pub struct Summary {
     pub balanced: bool,
     /// Mean and standard deviation of each channel, in 0..=1.
     pub statistics: ChannelStatistics,
-    /// SHA-256 of shape, pixels, labels and classes, computed from the pixels, whatever a cache says.
+    /// SHA-256 of shape, pixels, labels and classes.
     pub sha256: String,
     /// Groups of equal images within the set, by their indices.
     pub duplicates: Vec<Vec<usize>>,
     /// Deviations from what is published; empty when all is well.
     pub findings: Vec<String>,
 }
-
-/// Published channel means and standard deviations of CIFAR-10's training part.
-const CIFAR10_TRAIN: ([f64; 3], [f64; 3]) = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
 
 /// Examines one set.
 #[must_use]
@@ -60,19 +58,13 @@ pub fn summarise(set: &ImageSet) -> Summary {
                 info.shape
             ));
         }
-        if info.name.starts_with("cifar") && !balanced {
+        if matches!(info.fingerprint, Fingerprint::Balanced { .. }) && !balanced {
             findings.push("the classes are not balanced".to_string());
         }
-    }
-    if set.name() == "cifar10" && set.part() == Part::Train {
-        let (mean, std) = CIFAR10_TRAIN;
-        let far = |found: &[f64], published: [f64; 3]| {
-            found
-                .iter()
-                .zip(published)
-                .any(|(f, p)| (f - p).abs() > 6e-5)
-        };
-        if far(&statistics.mean, mean) || far(&statistics.std, std) {
+        if let Some(Moments { mean, std }) = info.train_moments
+            && set.part() == Part::Train
+            && (far(&statistics.mean, mean) || far(&statistics.std, std))
+        {
             findings.push("channel means or deviations differ from the published ones".to_string());
         }
     }
@@ -88,13 +80,19 @@ pub fn summarise(set: &ImageSet) -> Summary {
         class_counts,
         balanced,
         statistics,
-        sha256: set.recomputed_hash().to_hex(),
+        sha256: set.content_hash().to_hex(),
         duplicates: exact_duplicates(&[set])
             .into_iter()
             .map(|group| group.into_iter().map(|place| place.image).collect())
             .collect(),
         findings,
     }
+}
+
+/// Whether a value differs from its published four digits by more than their rounding.
+fn far(found: &[f64], published: [f64; 3]) -> bool {
+    let mut pairs = found.iter().zip(published);
+    pairs.any(|(f, p)| (f - p).abs() > 6e-5)
 }
 
 /// An image of one set that equals an image of another.

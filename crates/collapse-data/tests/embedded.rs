@@ -150,11 +150,9 @@ fn batches_are_normalised_with_the_training_constants() {
 fn a_contact_sheet_shows_every_class() {
     let quick = quick().unwrap();
     let png = collapse_data::contact_sheet(&quick.id_train, 10).unwrap();
-    let sheet = image::load_from_memory(&png).unwrap();
-    assert_eq!(
-        (sheet.width(), sheet.height()),
-        (150 + 10 * 52 + 4, 8 * 52 + 4)
-    );
+    let sheet = png::Decoder::new(std::io::Cursor::new(&png));
+    let sheet = sheet.read_info().unwrap();
+    assert_eq!(sheet.info().size(), (150 + 10 * 52 + 4, 8 * 52 + 4));
     if let Some(path) = std::env::var_os("COLLAPSE_SHEET") {
         std::fs::write(path, png).unwrap();
     }

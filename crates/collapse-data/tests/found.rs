@@ -8,13 +8,7 @@ use collapse_data::{
 };
 
 mod common;
-use common::{cifar_records, gzip, idx, jpeg, mat, png, tar, zip};
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
-}
+use common::{cifar_records, gzip, idx, jpeg, mat, png, tar, write, zip};
 
 fn open(name: &str, part: Part, folder: &Path) -> ImageSet {
     load(name, part, Some(folder), &LoadOptions::default()).unwrap()

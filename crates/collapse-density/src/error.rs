@@ -21,7 +21,7 @@ pub enum Error {
     /// A class has too few samples for its covariance.
     #[error(
         "class {class} has {samples} samples, needs at least {needed}: add samples, \
-         lower n_classes, or share one covariance (Covariance::Tied)"
+         leave that class out, or let all classes share one covariance (the form tied)"
     )]
     TooFewSamples {
         /// Class index.
@@ -46,7 +46,7 @@ pub enum Error {
     #[error(
         "covariance of class {class} is singular at every jitter up to {jitter:e}: it has {samples} \
          samples for {dimension} dimensions; add samples, rescale the features, or choose \
-         Covariance::Shrinkage, Covariance::Tied or Covariance::LowRank"
+         another form of the covariances (shrunk, tied or low-rank)"
     )]
     Singular {
         /// Class index (0 for a covariance shared by all).

@@ -1,5 +1,7 @@
 //! The one error type of the crate.
 
+use std::path::PathBuf;
+
 /// The result of completing, fitting or evaluating.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -59,6 +61,68 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A file of detectors cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of detectors cannot be written.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of detectors is not what was written.
+    #[error(
+        "{} was damaged or edited since it was written: its seal does not fit its content; make it again with --save",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file holds something else than detectors of this version.
+    #[error("{} holds no detectors that this version reads ({reason}); make it with --save", path.display())]
+    NoDetectors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Detectors were fitted on features of another network.
+    #[error(
+        "{detectors} and {set} disagree: {what} is {fitted} and {found}; both must come from the same network"
+    )]
+    OtherNetwork {
+        /// The file of detectors.
+        detectors: String,
+        /// The set to be scored.
+        set: String,
+        /// The quantity.
+        what: &'static str,
+        /// Its value where the detectors were fitted.
+        fitted: String,
+        /// Its value in the set.
+        found: String,
+    },
+    /// A detector has no held-out confidences from which to choose a threshold.
+    #[error(
+        "no threshold for {score}: there are held-out confidences of {known}; save the detectors with --validation, or name one of these with --detector"
+    )]
+    NoThreshold {
+        /// The detector.
+        score: String,
+        /// The detectors that have them.
+        known: String,
+    },
+    /// A file cannot be put in its place.
+    #[error(transparent)]
+    Files(#[from] collapse_files::Error),
     /// A feature set is not what it should be, or two do not belong together.
     #[error(transparent)]
     Features(#[from] collapse_features::Error),

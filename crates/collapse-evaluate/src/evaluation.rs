@@ -36,6 +36,8 @@ pub struct Evaluation {
     pub risk_coverage: Vec<(&'static str, f64)>,
     /// Neural collapse of the training split; `None` without training labels.
     pub geometry: Option<Geometry>,
+    /// The same of the form of the features that the head does not see, z or ẑ.
+    pub geometry_counterpart: Option<Geometry>,
     /// How far the labelled and the unlabelled density say the same of the test split, where both were fitted.
     pub agreement: Option<Agreement>,
     /// Histograms of the scores that are drawn.
@@ -62,6 +64,7 @@ impl CompleteSplits {
             },
             calibrated,
             geometry: self.geometry(),
+            geometry_counterpart: self.geometry_counterpart(),
             agreement: self.agreement(&fitted),
             histograms: DRAWN_SCORES
                 .iter()

@@ -1,6 +1,7 @@
 //! Neural collapse of the training split.
 
 use collapse_geometry::{ClassScatter, Collapse, Head, Variability, measure};
+use ndarray::Array2;
 use serde::Serialize;
 
 use crate::splits::{CompleteSplits, Split};
@@ -23,14 +24,24 @@ pub enum Geometry {
 impl CompleteSplits {
     /// `None` without training features or without their labels.
     pub(crate) fn geometry(&self) -> Option<Geometry> {
-        self.train().and_then(of_train)
+        let train = self.train()?;
+        of_train(train, &train.features.head_features())
+    }
+
+    /// The same of the form of the features that the head does not see: of raw z where it sees normalised ẑ, of ẑ where
+    /// it sees z. Training with normalisation and normalising afterwards are two things, and so are their measures.
+    pub(crate) fn geometry_counterpart(&self) -> Option<Geometry> {
+        let train = self.train()?;
+        match train.features.l2() {
+            true => of_train(train, &train.features.features),
+            false => of_train(train, &train.features.normalized_features()),
+        }
     }
 }
 
-fn of_train(train: &Split) -> Option<Geometry> {
+fn of_train(train: &Split, features: &Array2<f64>) -> Option<Geometry> {
     let set = &train.features;
     let labels = set.labels.as_deref()?;
-    let features = set.head_features();
     let found = match &set.head {
         Some(head) => {
             let n_classes = head.weight.nrows();

@@ -1,15 +1,10 @@
 //! Counts of one score over a range common to all sets.
 
 use collapse_ood::Scored;
-use collapse_results::{Histogram, ScoreId, SetId};
+use collapse_results::{Histogram, ScoreId, SetId, SymmetricLog};
 
 /// Bins of a histogram.
 const BINS: usize = 48;
-/// How far below the test scores a histogram begins, in ranges of the test scores.
-const FAR: f64 = 2.0;
-/// Share of samples that may fall outside a histogram's range at either end; they are counted in its outermost bins.
-const TAIL: f64 = 0.005;
-
 /// Histograms of one score on the test set and every out-of-distribution set; none where it never varies.
 pub(crate) fn histograms(score: &ScoreId, test: &Scored, ood: &[Scored]) -> Vec<Histogram> {
     let sets: Vec<(&str, Vec<f64>)> = [test]
@@ -17,39 +12,50 @@ pub(crate) fn histograms(score: &ScoreId, test: &Scored, ood: &[Scored]) -> Vec<
         .chain(ood)
         .filter_map(|set| Some((set.set.as_str(), set.get(score.as_str())?.to_vec())))
         .collect();
-    let mut low = f64::INFINITY;
-    let mut high = f64::NEG_INFINITY;
-    let mut floor = f64::NEG_INFINITY;
-    for (set, values) in &sets {
-        let mut sorted = values.clone();
-        sorted.sort_by(f64::total_cmp);
-        let cut = (TAIL * sorted.len() as f64) as usize;
-        let (first, last) = (sorted[cut], sorted[sorted.len() - 1 - cut]);
-        low = low.min(first);
-        high = high.max(last);
-        if *set == test.set {
-            // Far samples of a density may lie arbitrarily low and would squeeze all else into one bin.
-            floor = first - FAR * (last - first);
-        }
-    }
-    low = low.max(floor);
+    let Some(axis) = sets.first().and_then(|(_, values)| axis(values)) else {
+        return Vec::new();
+    };
+    let positions = |values: &[f64]| values.iter().map(|&v| axis.position(v)).collect();
+    let placed: Vec<Vec<f64>> = sets.iter().map(|(_, values)| positions(values)).collect();
+    let ends = placed.iter().flatten().copied();
+    let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| {
+        (low.min(p), high.max(p))
+    });
     if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
         return Vec::new();
     }
-    let bin = |value: f64| {
-        let position = (value - low) / (high - low) * BINS as f64;
-        (position.max(0.0) as usize).min(BINS - 1)
+    let bin = |position: f64| {
+        let share = (position - low) / (high - low);
+        ((share * BINS as f64) as usize).min(BINS - 1)
     };
-    let count = |(set, values): &(&str, Vec<f64>)| {
+    let count = |((set, _), positions): (&(&str, Vec<f64>), &Vec<f64>)| {
         let mut counts = vec![0; BINS];
-        values.iter().for_each(|&value| counts[bin(value)] += 1);
+        positions.iter().for_each(|&p| counts[bin(p)] += 1);
         Histogram {
             score: score.clone(),
             set: SetId::from(*set),
-            low,
-            high,
+            low: axis.value(low),
+            high: axis.value(high),
+            axis: Some(axis),
             counts,
         }
     };
-    sets.iter().map(count).collect()
+    sets.iter().zip(&placed).map(count).collect()
+}
+
+/// The axis of a score: linear over the middle half of the test scores, logarithmic beyond, where a density's far
+/// samples lie by orders of magnitude. `None` where the test scores do not vary.
+fn axis(test: &[f64]) -> Option<SymmetricLog> {
+    if test.is_empty() {
+        return None;
+    }
+    let mut sorted = test.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let quantile = |share: f64| sorted[(share * (sorted.len() - 1) as f64) as usize];
+    let spread = |share: f64| quantile(1.0 - share) - quantile(share);
+    let unit = [0.25, 0.1, 0.0].map(spread).into_iter().find(|&u| u > 0.0);
+    Some(SymmetricLog {
+        centre: quantile(0.5),
+        unit: unit?,
+    })
 }

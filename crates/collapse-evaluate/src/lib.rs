@@ -39,6 +39,8 @@
 //! - [`Evaluation`]: every score against every out-of-distribution set with intervals, [`Calibrated`], [`Geometry`], the
 //!   agreement of the densities, risk–coverage, histograms.
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
+//! - [`SavedDetectors`]: fitted detectors in a sealed file, with their confidences on held-out samples ([`HeldOut`]);
+//!   [`SavedDetectors::decide`] accepts or rejects new samples ([`Decisions`]).
 //! - [`Evaluation::record`], [`Evaluation::measurement`]: its projections on the schema of results.
 //!
 //! # Caveats
@@ -47,17 +49,23 @@
 //! - A figure that does not exist is absent with its reason and costs nothing else.
 
 mod calibrated;
+mod decide;
 mod error;
 mod evaluation;
 mod geometry;
+mod held_out;
 mod histogram;
 mod measurement;
 mod record;
+mod saved;
 mod splits;
 
 pub use calibrated::Calibrated;
+pub use decide::Decisions;
 pub use error::{Error, Result};
 pub use evaluation::Evaluation;
 pub use geometry::Geometry;
+pub use held_out::HeldOut;
 pub use measurement::Measurement;
+pub use saved::SavedDetectors;
 pub use splits::{CompleteSplits, FeatureSplits, Split};

@@ -49,6 +49,7 @@ impl Evaluation {
             jitter_features: self.jitter(&ScoreId::GMM_FEATURES),
             jitter_logits: self.jitter(&ScoreId::GMM_LOGITS),
             geometry: geometry(self.geometry.as_ref()),
+            geometry_counterpart: geometry(self.geometry_counterpart.as_ref()).into_fields().0,
             histograms: self.histograms.clone(),
             ood: self.by_set().map(result).collect(),
             skipped,

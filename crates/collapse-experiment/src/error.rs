@@ -1,7 +1,7 @@
 //! What can go wrong between a manifest and its results.
 
-use std::{fmt, io};
 use std::path::PathBuf;
+use std::{fmt, io};
 
 /// One mistake in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,10 @@ fn counted(mistakes: usize) -> String {
 fn listed(mistakes: &[Mistake]) -> String {
     match mistakes {
         [only] => format!(" {only}"),
-        several => several.iter().map(|mistake| format!("\n  {mistake}")).collect(),
+        several => several
+            .iter()
+            .map(|mistake| format!("\n  {mistake}"))
+            .collect(),
     }
 }
 

@@ -33,11 +33,7 @@ struct Hooked {
 }
 
 /// Trains, extracts, evaluates; everything but `result.json` is in the claimed folder afterwards.
-pub(crate) fn execute(
-    plan: &RunPlan,
-    claimed: &ClaimedRun,
-    work: &Work<'_>,
-) -> Result<Run, Error> {
+pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> Result<Run, Error> {
     let parts = work.benchmark.id().split(plan.seed);
     let last = plan.train.epochs;
     let trainer = Trainer::new(plan.net.clone(), plan.train.clone(), claimed.folder())?
@@ -103,7 +99,9 @@ struct Watcher<'a> {
 
 impl collapse_train::Observer for Watcher<'_> {
     fn step(&mut self, _step: &Step) {
-        self.work.observer.trained(self.plan.train.batch_size as u64);
+        self.work
+            .observer
+            .trained(self.plan.train.batch_size as u64);
     }
 
     fn before_write(&mut self) -> Result<(), HookError> {
@@ -128,25 +126,30 @@ impl collapse_train::Observer for Watcher<'_> {
         model: &mut dyn Model,
     ) -> Result<Option<serde_json::Value>, HookError> {
         self.training = None;
+        let hooked = self.measure(epoch, model);
+        // Also where it was stopped: the trainer then writes the checkpoint of the epoch.
+        self.training = Some(self.work.stop.train());
+        Ok(Some(serde_json::to_value(hooked?)?))
+    }
+}
+
+impl Watcher<'_> {
+    fn measure(&self, epoch: usize, model: &mut dyn Model) -> Result<Hooked, Error> {
         self.work.observer.measuring(&self.plan.id(), epoch);
         let splits = self.images.extract(model, self.plan, epoch, self.work)?;
         let splits = splits.complete(None)?;
-        let hooked = match self.plan.evaluate_at.contains(&epoch) {
-            true => {
-                let fitted = splits.fit_all(&Settings::default())?;
-                let evaluation = splits.evaluate(fitted, &Intervals::default())?;
-                Hooked {
-                    measurement: evaluation.measurement(),
-                    evaluation: Some(evaluation.record(epoch)?),
-                }
-            }
-            false => Hooked {
+        if !self.plan.evaluate_at.contains(&epoch) {
+            return Ok(Hooked {
                 measurement: splits.measure()?,
                 evaluation: None,
-            },
-        };
-        self.training = Some(self.work.stop.train());
-        Ok(Some(serde_json::to_value(hooked)?))
+            });
+        }
+        let fitted = splits.fit_all(&Settings::default())?;
+        let evaluation = splits.evaluate(fitted, &Intervals::default())?;
+        Ok(Hooked {
+            measurement: evaluation.measurement(),
+            evaluation: Some(evaluation.record(epoch)?),
+        })
     }
 }
 
@@ -194,7 +197,13 @@ impl<'a> Images<'a> {
                 ("group", plan.group.clone()),
             ];
             let images = HeldOutImages(view);
-            match extract(model, &images, EXTRACTION_BATCH, &metadata, &mut after_batch) {
+            match extract(
+                model,
+                &images,
+                EXTRACTION_BATCH,
+                &metadata,
+                &mut after_batch,
+            ) {
                 Err(collapse_train::Error::Stopped) => Err(Error::Interrupted),
                 features => Ok(Split::new(name, features?)),
             }
@@ -262,6 +271,7 @@ fn collect(
         train_accuracy: None,
         validation_accuracy: None,
         geometry: None,
+        geometry_counterpart: None,
         auroc: Vec::new(),
     };
     for event in &trained.events {

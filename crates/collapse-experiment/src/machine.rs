@@ -66,9 +66,11 @@ impl Starts {
         starts
             .0
             .retain(|start| start.epoch <= finished + usize::from(within));
-        if let Some(other) = starts.0.iter().find(|start| {
-            one_path && start.maker.kernel_path != maker.kernel_path
-        }) {
+        if let Some(other) = starts
+            .0
+            .iter()
+            .find(|start| one_path && start.maker.kernel_path != maker.kernel_path)
+        {
             return Err(Error::MixedPaths {
                 run: claimed.folder().display().to_string(),
                 found: other.maker.kernel_path.clone(),

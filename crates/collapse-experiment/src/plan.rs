@@ -69,7 +69,11 @@ impl RunPlan {
     ///
     /// # Errors
     /// [`Error::Argument`] when a setting has no form in JSON (an infinite number).
-    pub fn manifest(&self, benchmark: &Benchmark, code_version: &str) -> Result<RunManifest, Error> {
+    pub fn manifest(
+        &self,
+        benchmark: &Benchmark,
+        code_version: &str,
+    ) -> Result<RunManifest, Error> {
         let run = serde_json::to_value(self).map_err(|error| Error::Argument {
             argument: "run",
             value: self.id().to_string(),
@@ -243,7 +247,10 @@ pub(crate) fn describe_group(
     group: &GroupSpec,
     auto: collapse_train::Precision,
 ) -> Group {
-    let groups_differ = manifest.groups().iter().any(|group| group.precision.is_some());
+    let groups_differ = manifest
+        .groups()
+        .iter()
+        .any(|group| group.precision.is_some());
     Group {
         id: group.id.clone(),
         net: group.net.clone(),
@@ -257,8 +264,7 @@ pub(crate) fn describe_group(
             .then_some(manifest.spectral_norm_coefficient),
         modified: group.modified,
         ablation: group.ablation,
-        precision: groups_differ
-            .then(|| group_precision(manifest, group, auto).name().to_owned()),
+        precision: groups_differ.then(|| group_precision(manifest, group, auto).name().to_owned()),
         seeds: manifest.seeds().to_vec(),
     }
 }

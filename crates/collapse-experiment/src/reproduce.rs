@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::execute::measured_images;
 use crate::gather::gather;
 use crate::machine::maker;
-use crate::manifest::{Manifest, Parallel};
+use crate::manifest::{GroupSpec, Manifest, Parallel};
 use crate::plan::{ImageForm, RunPlan, auto_precision, describe_data, plan};
 use crate::store::{RunManifest, RunStore};
 use crate::work::{Work, make_run};
@@ -96,7 +96,11 @@ pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, 
     Ok(results)
 }
 
-fn wanted(manifest: &Manifest, auto: Precision, setting: &Setting<'_>) -> Result<Vec<Wanted>, Error> {
+fn wanted(
+    manifest: &Manifest,
+    auto: Precision,
+    setting: &Setting<'_>,
+) -> Result<Vec<Wanted>, Error> {
     plan(manifest, ImageForm::of(setting.work.benchmark), auto)?
         .into_iter()
         .map(|plan| {
@@ -109,10 +113,19 @@ fn wanted(manifest: &Manifest, auto: Precision, setting: &Setting<'_>) -> Result
 /// What `auto` means in this store: what it meant to the first process that worked there.
 fn settle_precision(manifest: &Manifest, store: &RunStore) -> Result<Precision, Error> {
     let here = auto_precision(collapse_kernels::kernel_path()?);
-    match manifest.has_auto_precision() {
-        true => store.settle_precision(here),
-        false => Ok(here),
+    if !manifest.has_auto_precision() {
+        return Ok(here);
     }
+    let begun = |group: &GroupSpec| {
+        let mut seeds = manifest.seeds().iter();
+        seeds.find_map(|&seed| {
+            let run = RunManifest::read(&store.folder(&group.id, seed)).ok()??;
+            run.precision()
+        })
+    };
+    let mut groups = manifest.groups().iter();
+    let begun = groups.find_map(|group| group.precision.is_none().then(|| begun(group))?);
+    store.settle_precision(begun.unwrap_or(here))
 }
 
 fn check_paths(

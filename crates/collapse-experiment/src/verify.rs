@@ -131,9 +131,11 @@ fn belonging(path: &Path, name: &str) -> Result<Verdict, Error> {
 /// Whether a file stands in the folder of a run or in one of its sub-folders.
 fn is_of_a_run(path: &Path) -> bool {
     let folders = path.ancestors().skip(1).take(2);
-    folders
-        .into_iter()
-        .any(|folder| [MANIFEST, RESULT, CHECKPOINT].iter().any(|name| folder.join(name).exists()))
+    folders.into_iter().any(|folder| {
+        [MANIFEST, RESULT, CHECKPOINT]
+            .iter()
+            .any(|name| folder.join(name).exists())
+    })
 }
 
 fn damaged(name: &str, reason: String) -> Verdict {
@@ -146,7 +148,9 @@ fn damaged(name: &str, reason: String) -> Verdict {
         "made-by.json" => "delete it: only who computed which epochs is lost",
         "store.json" => "delete it: the next process decides anew what the precision `auto` means",
         "results.json" => "draw it again with `report`",
-        _ => "delete it, and result.json of its run: the same command makes both again from the checkpoint",
+        _ => {
+            "delete it, and result.json of its run: the same command makes both again from the checkpoint"
+        }
     };
     Verdict::Damaged { reason, remedy }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Read;
 use std::path::Path;
 
-use collapse_files::{Replacement, Seal, Sealing};
+use collapse_files::{Seal, Sealing};
 
 use crate::error::{Error, Result};
 
@@ -98,60 +98,5 @@ pub(crate) fn check_format(path: &Path, metadata: &BTreeMap<String, String>) -> 
             expected: FORMAT,
         }),
         _ => Ok(()),
-    }
-}
-
-/// A file on its way to its place, sealed as it is written.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    file: Replacement,
-    sealing: Sealing,
-    digits_at: u64,
-}
-
-impl Sealed {
-    /// Begins the file with `start`, everything up to the end of a header that holds one blank seal.
-    pub(crate) fn begin(path: &Path, start: &[u8]) -> Result<Self> {
-        let Some(digits_at) = digits_at(start) else {
-            return Err(Error::Seal {
-                path: path.to_owned(),
-            });
-        };
-        let mut sealed = Self {
-            file: Replacement::begin(path)?,
-            sealing: Sealing::new(),
-            digits_at: digits_at as u64,
-        };
-        let written = sealed.write_all(start);
-        written.map_err(|source| Error::unwritten(path, source))?;
-        Ok(sealed)
-    }
-
-    /// Writes the seal and puts the file in its place.
-    pub(crate) fn finish(self) -> Result<()> {
-        let Self {
-            mut file,
-            sealing,
-            digits_at,
-        } = self;
-        let seal = sealing.finish().to_string();
-        let digits = &seal.as_bytes()[seal.len() - DIGITS..];
-        let written = file
-            .seek(SeekFrom::Start(digits_at))
-            .and_then(|_| file.write_all(digits));
-        written.map_err(|source| Error::unwritten(file.path(), source))?;
-        Ok(file.finish()?)
-    }
-}
-
-impl Write for Sealed {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.sealing.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
     }
 }

@@ -1,3 +1,5 @@
+//! The values of a feature set, and the checks on them.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use collapse_files::SealedReplacement;
 use half::{bf16, f16};
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::seal::{Sealed, with_blank_seal};
+use crate::seal::with_blank_seal;
 use crate::set::FeatureSet;
 
 /// The floating point type in which features, logits and head are stored.
@@ -119,7 +120,7 @@ fn header(
 #[derive(Debug)]
 pub(crate) struct Writing {
     path: PathBuf,
-    out: BufWriter<Sealed>,
+    out: BufWriter<SealedReplacement>,
     precision: Precision,
 }
 
@@ -141,8 +142,9 @@ impl Writing {
         let unwritten = |source| Error::unwritten(path, source);
         let metadata = with_blank_seal(metadata);
         let start = header(&metadata, labels.map(<[usize]>::len), tensors, precision);
-        let sealed = Sealed::begin(path, &start.map_err(unwritten)?)?;
-        let mut out = BufWriter::with_capacity(1 << 16, sealed);
+        let start = start.map_err(unwritten)?;
+        let mut out = BufWriter::with_capacity(1 << 16, SealedReplacement::begin(path)?);
+        out.write_all(&start).map_err(unwritten)?;
         for &label in labels.unwrap_or_default() {
             out.write_all(&(label as i64).to_le_bytes())
                 .map_err(unwritten)?;
@@ -199,7 +201,7 @@ impl Writing {
         let Self { path, out, .. } = self;
         let sealed = out.into_inner();
         let sealed = sealed.map_err(|error| Error::unwritten(&path, error.into_error()))?;
-        sealed.finish()
+        Ok(sealed.finish()?)
     }
 }
 

@@ -20,7 +20,8 @@
 //! # Map
 //! - [`replace`], [`replace_with`], [`replace_json`], [`Replacement`]: temporary file in the same folder, sync, rename, sync of the folder; a failure
 //!   leaves the old file and nothing else.
-//! - [`Seal`], [`seal`], [`check`], [`Sealing`]: a SHA-256 over a file's content, kept in the file itself.
+//! - [`Seal`], [`seal`], [`check`], [`Sealing`]: a SHA-256 over a file's content, kept in the file itself;
+//!   [`SealedReplacement`] seals a file as it is written.
 //! - [`set_aside`]: moves a file or folder to a name of its own, for ever.
 //! - [`Lock`]: a lock on a file that ends with its process.
 //!
@@ -33,9 +34,11 @@ mod error;
 mod lock;
 mod replace;
 mod seal;
+mod sealed;
 
 pub use aside::set_aside;
 pub use error::{Error, Result};
 pub use lock::{Lock, LockOutcome};
 pub use replace::{Replacement, replace, replace_json, replace_with};
 pub use seal::{Check, Seal, Sealing, check, seal};
+pub use sealed::SealedReplacement;

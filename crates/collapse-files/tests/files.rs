@@ -4,7 +4,9 @@
 use std::fs;
 use std::io::Write;
 
-use collapse_files::{Lock, LockOutcome, Replacement, replace, set_aside};
+use collapse_files::{
+    Error, Lock, LockOutcome, Replacement, Seal, SealedReplacement, check, replace, seal, set_aside,
+};
 
 fn names(folder: &std::path::Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -109,4 +111,28 @@ fn a_lock_is_held_once_and_knows_whether_its_file_is_still_there() {
         assert!(!lock.still_in_place(), "another file of the same name");
     }
     drop(lock);
+}
+
+#[test]
+fn a_file_sealed_as_it_is_written_is_the_one_sealed_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let content = ["before ", Seal::BLANK, " after"];
+    let mut file = SealedReplacement::begin(&path).unwrap();
+    for part in content {
+        file.write_all(part.as_bytes()).unwrap();
+    }
+    assert!(!path.exists());
+    file.finish().unwrap();
+    let whole = seal(content.concat().into_bytes()).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+    assert!(check(&whole).is_sound());
+
+    for content in ["none".to_owned(), Seal::BLANK.repeat(2)] {
+        let mut file = SealedReplacement::begin(&path).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        assert!(matches!(file.finish(), Err(Error::Blank { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), whole, "the old file stays");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -19,7 +19,9 @@ pub enum Error {
         n_classes: usize,
     },
     /// A class has no rows, so it has no mean.
-    #[error("class {class} has no samples: lower n_classes or add samples")]
+    #[error(
+        "class {class} has no samples: add some, or leave that class out of the head and the labels"
+    )]
     EmptyClass {
         /// Class index.
         class: usize,

@@ -25,21 +25,26 @@
 //! made. Intervals over a handful of seeds are wide and rough; the evidence sentences say how
 //! many seeds there are.
 
-mod cast;
 mod claims;
 mod figures;
+mod lineup;
+mod numbers;
 mod reference;
 pub mod render;
 mod report;
 mod scaling;
+pub mod simulation;
 pub mod statistics;
 mod tables;
 
 use std::path::PathBuf;
 
-pub use cast::group_label;
-pub use claims::{COMPARABLE_MARGIN, WORST_CASE_SEEDS, claims, verdict_label};
+pub use claims::{
+    COMPARABLE_MARGIN, CONFIDENT, LEANING, LIKE_TRAINED_MARGIN, SEEDS_FOR_RHO, claims,
+    verdict_label,
+};
 pub use figures::{Figure, figures};
+pub use lineup::group_label;
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
 pub use report::{complete, page_figure, page_table, write_report};
@@ -50,7 +55,7 @@ pub use tables::{evaluation_table, tables};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read.
-    #[error("cannot read {path}: {source}; check that it exists and is readable")]
+    #[error("cannot read {}; check that it exists and is readable", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -58,17 +63,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file or folder could not be written.
-    #[error(
-        "cannot write {path}: {source}; choose a writable folder with --out, or free some space"
-    )]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    #[error("cannot write the report; choose a writable folder with --out")]
+    Write(#[from] collapse_files::Error),
     /// A reference file is not of the described form.
-    #[error("{path} is not a reference file: {source}; compare it with reference/paper.toml")]
+    #[error("{} is not a reference file; compare it with reference/paper.toml", path.display())]
     Reference {
         /// The file.
         path: PathBuf,
@@ -76,10 +74,10 @@ pub enum Error {
         source: Box<toml::de::Error>,
     },
     /// A table could not be written as CSV.
-    #[error("cannot write a table as CSV: {0}; report this with the results.json")]
+    #[error("cannot write a table as CSV; report this with the results.json")]
     Csv(#[from] csv::Error),
     /// The report's template failed.
-    #[error("cannot fill the report's template: {0}; report this with the results.json")]
+    #[error("cannot fill the report's template; report this with the results.json")]
     Template(#[from] minijinja::Error),
     /// The results could not be written as JSON.
     #[error(transparent)]

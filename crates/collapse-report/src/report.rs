@@ -1,33 +1,42 @@
 //! The report as files: tables, figures, one HTML page and `results.json`.
 
-use std::io::Write;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use collapse_results::{Results, Verdict};
+use collapse_results::{Claim, Maker, Results, Stratum, Table, Verdict};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use crate::Error;
-use crate::claims::{claims, verdict_label};
-use crate::figures::{FIGURE_STYLE, Figure, figures};
+use crate::claims::{judge, verdict_label};
+use crate::figures::{self, FIGURE_STYLE, Figure};
+use crate::lineup::Lineup;
+use crate::numbers::{p_value, signed, signed_range};
 use crate::reference::References;
 use crate::render;
-use crate::tables::{made_from, tables};
+use crate::tables;
+
+/// The table that the page shows before all others.
+const MAIN: &str = "main";
 
 /// The results with their tables and claims filled in.
+#[must_use]
 pub fn complete(results: &Results, references: &References) -> Results {
-    let mut whole = results.clone();
-    whole.tables = tables(results, references);
-    whole.claims = claims(results);
-    whole
+    let lineup = Lineup::of(results);
+    let claims = judge(&lineup);
+    Results {
+        tables: tables::of_lineup(&lineup, &claims, references),
+        claims,
+        ..results.clone()
+    }
 }
 
 /// Writes the report into `folder` and returns the path of `report.html`.
 ///
 /// `tables/*.md|csv|tex`, `figures/*.svg`, `results.json` (with tables and claims) and
 /// `report.html`, one self-contained page. All texts are made before the first file is written;
-/// each file is written beside its name and then renamed.
+/// each file is then put in place whole, or not at all.
 ///
 /// # Errors
 /// When the folder or a file in it cannot be written; the message names it.
@@ -37,7 +46,8 @@ pub fn write_report(
     folder: &Path,
 ) -> Result<PathBuf, Error> {
     let whole = complete(results, references);
-    let drawn = figures(&whole);
+    let lineup = Lineup::of(&whole);
+    let drawn = figures::of_lineup(&lineup);
     let mut files: Vec<(PathBuf, String)> = Vec::new();
     for table in &whole.tables {
         let name = |extension: &str| {
@@ -54,137 +64,154 @@ pub fn write_report(
         files.push((path, figure.standalone()));
     }
     let page = folder.join("report.html");
-    files.push((page.clone(), html_page(&whole, &drawn)?));
+    files.push((page.clone(), html_page(&lineup, &drawn)?));
     files.push((folder.join("results.json"), whole.to_json()?));
-    for sub in ["tables", "figures"] {
-        let path = folder.join(sub);
-        std::fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })?;
-    }
     for (path, text) in files {
-        write_atomically(&path, &text)?;
+        collapse_files::replace(&path, text.as_bytes())?;
     }
     Ok(page)
 }
 
-/// Writes beside the target, syncs and renames, so that no half-written file can stay.
-fn write_atomically(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    set_readable(file.as_file()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are private to the user; a report is meant to be read.
-#[cfg(unix)]
-fn set_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// One table as Markdown for a page of documentation, with one line saying where it comes from.
+/// One table as Markdown for a page of documentation, with its caption below.
 ///
 /// `None` when the results do not make the table.
+#[must_use]
 pub fn page_table(results: &Results, id: &str) -> Option<String> {
-    let table = tables(results, &References::default())
-        .into_iter()
-        .find(|table| table.id == id)?;
-    Some(format!(
-        "{}\n{}\n",
-        render::markdown_rows(&table),
-        made_from(results)
-    ))
+    let tables = tables::tables(results, &References::default());
+    let table = tables.iter().find(|table| table.id == id)?;
+    Some(render::markdown_body(table))
 }
 
-/// One figure as a standalone SVG for a page of documentation.
+/// One figure for a page of documentation.
 ///
 /// `None` when the results do not make the figure.
-pub fn page_figure(results: &Results, id: &str) -> Option<String> {
-    figures(results)
-        .into_iter()
-        .find(|figure| figure.id == id)
-        .map(|figure| figure.standalone())
+#[must_use]
+pub fn page_figure(results: &Results, id: &str) -> Option<Figure> {
+    let figures = figures::figures(results);
+    figures.into_iter().find(|figure| figure.id == id)
 }
 
 #[derive(Serialize)]
-struct ClaimView {
-    id: String,
-    statement: String,
+struct ClaimView<'a> {
+    id: &'a str,
+    statement: &'a str,
     verdict: &'static str,
     class: &'static str,
-    evidence: String,
+    test: String,
+    strata: Vec<StratumView<'a>>,
+    evidence: &'a str,
 }
 
 #[derive(Serialize)]
-struct Section {
-    id: String,
-    title: String,
+struct StratumView<'a> {
+    name: &'a str,
+    verdict: &'static str,
+    class: &'static str,
+    test: String,
+}
+
+impl<'a> ClaimView<'a> {
+    fn of(claim: &'a Claim) -> Self {
+        let holm = claim.p_holm.map(|p| format!("{} after Holm", p_value(p)));
+        let whole = claim.whole().map(|whole| test_words(&whole));
+        let parts: Vec<String> = whole.into_iter().chain(holm).collect();
+        Self {
+            id: &claim.id,
+            statement: &claim.statement,
+            verdict: verdict_label(claim.verdict),
+            class: class(claim.verdict),
+            test: parts.join(", "),
+            strata: claim.strata.iter().map(StratumView::of).collect(),
+            evidence: &claim.evidence,
+        }
+    }
+}
+
+impl<'a> StratumView<'a> {
+    fn of(stratum: &'a Stratum) -> Self {
+        Self {
+            name: &stratum.name,
+            verdict: verdict_label(stratum.verdict),
+            class: class(stratum.verdict),
+            test: test_words(stratum),
+        }
+    }
+}
+
+/// Effect, interval and p of a verdict.
+fn test_words(stratum: &Stratum) -> String {
+    let mut parts = vec![format!("effect {}", signed(stratum.effect, 2))];
+    let interval = stratum
+        .interval
+        .map(|i| format!("95 % {}", signed_range(i, 2)));
+    parts.extend(interval);
+    parts.push(format!("n = {}", stratum.n));
+    parts.extend(stratum.p_value.map(p_value));
+    parts.extend(
+        stratum
+            .smallest_p
+            .map(|p| format!("smallest possible {p:.2e}")),
+    );
+    parts.join(", ").replace("e-", "e−")
+}
+
+#[derive(Serialize)]
+struct Section<'a> {
+    id: &'a str,
+    title: &'a str,
     body: String,
-    caption: String,
+    caption: &'a str,
+}
+
+impl<'a> Section<'a> {
+    fn of_table(table: &'a Table) -> Self {
+        Self {
+            id: &table.id,
+            title: &table.title,
+            body: render::html(table),
+            caption: "",
+        }
+    }
+
+    fn of_figure(figure: &'a Figure) -> Self {
+        Self {
+            id: &figure.id,
+            title: &figure.title,
+            body: figure.inline(),
+            caption: &figure.caption,
+        }
+    }
 }
 
 fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Supported => "yes",
         Verdict::Leaning => "lean",
+        Verdict::LeaningAgainst => "lean-no",
         Verdict::Undecided | Verdict::NotMeasured => "open",
         Verdict::Contradicted => "no",
     }
 }
 
-fn html_page(results: &Results, drawn: &[Figure]) -> Result<String, Error> {
-    let claims: Vec<ClaimView> = results
-        .claims
-        .iter()
-        .map(|claim| ClaimView {
-            id: claim.id.clone(),
-            statement: claim.statement.clone(),
-            verdict: verdict_label(claim.verdict),
-            class: class(claim.verdict),
-            evidence: claim.evidence.clone(),
-        })
-        .collect();
-    let mut sections: Vec<Section> = results
-        .tables
-        .iter()
-        .map(|table| Section {
-            id: table.id.clone(),
-            title: table.title.clone(),
-            body: render::html(table),
-            caption: String::new(),
-        })
-        .collect();
-    let main = (sections.first().is_some_and(|s| s.id == "main")).then(|| sections.remove(0));
-    let pictures: Vec<Section> = drawn
-        .iter()
-        .map(|figure| Section {
-            id: figure.id.clone(),
-            title: figure.title.clone(),
-            body: figure.inline(),
-            caption: figure.caption.clone(),
-        })
-        .collect();
+fn html_page(lineup: &Lineup<'_>, drawn: &[Figure]) -> Result<String, Error> {
+    let results = lineup.results;
+    let claims: Vec<ClaimView<'_>> = results.claims.iter().map(ClaimView::of).collect();
+    let (main, others): (Vec<&Table>, Vec<&Table>) =
+        results.tables.iter().partition(|table| table.id == MAIN);
+    let main = main.first().map(|table| Section::of_table(table));
+    let sections: Vec<Section<'_>> = others.into_iter().map(Section::of_table).collect();
+    let pictures: Vec<Section<'_>> = drawn.iter().map(Section::of_figure).collect();
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_template("report", include_str!("report.html.jinja"))?;
     let page = environment.get_template("report")?.render(context! {
         scale => results.scale.as_str(),
-        made_from => made_from(results),
+        made_from => lineup.made_from.as_str(),
         runs => results.runs.len(),
         groups => Value::from(Serde(&results.groups)),
         data => Value::from(Serde(&results.data)),
         provenance => Value::from(Serde(&results.provenance)),
+        makers => Value::from(Serde(&makers(results))),
         times => Value::from(Serde(&results.times)),
         claims => Value::from(Serde(&claims)),
         main => Value::from(Serde(&main)),
@@ -193,4 +220,16 @@ fn html_page(results: &Results, drawn: &[Figure]) -> Result<String, Error> {
         figure_style => FIGURE_STYLE,
     })?;
     Ok(page)
+}
+
+/// What made the runs, with the number of runs that each had a part in.
+fn makers(results: &Results) -> Vec<(&Maker, usize)> {
+    let mut found: BTreeMap<&Maker, usize> = BTreeMap::new();
+    for run in &results.runs {
+        let makers: BTreeSet<&Maker> = run.made_by.iter().map(|span| &span.maker).collect();
+        for maker in makers {
+            *found.entry(maker).or_default() += 1;
+        }
+    }
+    found.into_iter().collect()
 }

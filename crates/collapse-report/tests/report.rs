@@ -9,7 +9,7 @@ use collapse_report::{
     References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete, figures,
     page_figure, page_table, render, tables, write_report,
 };
-use collapse_results::{Cell, Results, ScoreId, Verdict};
+use collapse_results::{Cell, Defined, Results, ScoreId, Verdict};
 use common::synthetic;
 
 fn references() -> References {
@@ -165,12 +165,16 @@ fn claims_are_measured_with_evidence_and_missing_without_runs() {
             .iter()
             .all(|c| c.verdict != Verdict::NotMeasured && c.effect.is_some())
     );
-    assert_ne!(
-        found[2].verdict,
-        Verdict::Supported,
+    assert_eq!(
+        (found[2].verdict, found[2].smallest_p),
+        (Verdict::Undecided, Some(0.25)),
         "three seeds cannot settle a worst case"
     );
-    assert_eq!(found[3].verdict, Verdict::Supported);
+    assert_eq!(
+        found[3].verdict,
+        Verdict::Leaning,
+        "NC of normalised features against NC of raw ones goes no further"
+    );
     let empty = claims(&Results::new("quick"));
     assert!(
         empty
@@ -268,13 +272,10 @@ fn an_unwritable_folder_is_named_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("taken");
     std::fs::write(&file, "").unwrap();
-    let message = write_report(&synthetic(1), &references(), &file)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("taken") && message.contains("--out"),
-        "{message}"
-    );
+    let error = write_report(&synthetic(1), &references(), &file).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains("--out"), "{error}");
+    assert!(cause.contains("taken"), "{cause}");
 }
 
 #[test]
@@ -290,6 +291,7 @@ fn results_without_runs_still_make_a_report() {
     assert!(
         page_figure(&synthetic(2), "auroc-by-group")
             .unwrap()
+            .standalone()
             .starts_with("<svg")
     );
 }
@@ -407,4 +409,62 @@ fn preview() {
     if let Ok(folder) = std::env::var("COLLAPSE_REPORT_PREVIEW") {
         write_report(&synthetic(3), &references(), Path::new(&folder)).unwrap();
     }
+}
+
+/// Every caption stands on the page that shows the table, signs are set alike everywhere.
+#[test]
+fn pages_keep_captions() {
+    let results = synthetic(3);
+    let page = page_table(&results, "main").unwrap();
+    assert!(page.contains("Gaussians on the features") && page.contains("Scale quick"));
+    let figure = page_figure(&results, "nc-epochs").unwrap();
+    assert!(figure.caption.contains("logarithmic axes"));
+}
+
+/// A file with impossible figures is refused on reading, but a figure must not hang on one.
+#[test]
+fn extreme_figures_cost_no_time_and_no_memory() {
+    let mut results = synthetic(2);
+    for (run, nc1) in results.runs.iter_mut().zip([1e-307, 1e300, 0.0, 1e-40]) {
+        for record in &mut run.history {
+            record.geometry.as_mut().unwrap().nc1 = nc1;
+        }
+        for evaluation in &mut run.evaluations {
+            let Defined::Value(geometry) = &mut evaluation.geometry else {
+                panic!("synthetic runs have their geometry");
+            };
+            geometry.nc1 = nc1;
+            for histogram in &mut evaluation.histograms {
+                histogram.counts.fill(u64::MAX);
+            }
+        }
+    }
+    let began = std::time::Instant::now();
+    for figure in figures(&results) {
+        let size = figure.standalone().len();
+        assert!(size < 1_000_000, "{} has {size} bytes", figure.id);
+        assert!(!figure.standalone().contains("NaN"), "{}", figure.id);
+    }
+    let all = tables(&results, &References::default());
+    assert!(
+        all.iter()
+            .all(|table| render::markdown(table).len() < 1_000_000)
+    );
+    assert!(began.elapsed().as_secs() < 5);
+    assert!(results.check().is_err());
+}
+
+/// Names reach file names, CSV, Markdown and HTML.
+#[test]
+fn names_with_commas_quotes_and_newlines_stay_one_field() {
+    let mut table = tables(&synthetic(3), &References::default()).remove(0);
+    table.row_keys[0] = "a,\"b\"\nc".into();
+    table.rows[0][0] = Cell::Text {
+        text: "x,\"y\"\nz".into(),
+    };
+    let text = render::csv(&table).unwrap();
+    assert!(
+        text.contains("\"a,\"\"b\"\"\nc\",\"x,\"\"y\"\"\nz\","),
+        "{text}"
+    );
 }

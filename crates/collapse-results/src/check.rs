@@ -306,6 +306,9 @@ fn check_evaluation(place: &Place<'_>, evaluation: &Evaluation) -> Result<(), Er
     if let Some(geometry) = evaluation.geometry.value() {
         check_geometry(&place.field("geometry"), geometry)?;
     }
+    if let Some(geometry) = &evaluation.geometry_counterpart {
+        check_geometry(&place.field("geometry_counterpart"), geometry)?;
+    }
     let mut seen = BTreeSet::new();
     for (index, result) in evaluation.ood.iter().enumerate() {
         let place = place.item("ood", index);
@@ -375,6 +378,14 @@ fn check_histogram(place: &Place<'_>, histogram: &Histogram) -> Result<(), Error
         histogram.high,
         "a finite number above `low`",
     )?;
+    if let Some(axis) = &histogram.axis {
+        place.field("axis").field("centre").finite(axis.centre)?;
+        place.field("axis").field("unit").require(
+            axis.unit.is_finite() && axis.unit > 0.0,
+            axis.unit,
+            "a finite number above 0",
+        )?;
+    }
     let counts = place.field("counts");
     counts.require(
         !histogram.counts.is_empty() && histogram.counts.len() <= MOST_BINS,
@@ -407,8 +418,13 @@ fn check_record(place: &Place<'_>, record: &EpochRecord) -> Result<(), Error> {
             place.field(field).fraction(fraction)?;
         }
     }
-    if let Some(geometry) = &record.geometry {
-        check_geometry(&place.field("geometry"), geometry)?;
+    for (field, geometry) in [
+        ("geometry", &record.geometry),
+        ("geometry_counterpart", &record.geometry_counterpart),
+    ] {
+        if let Some(geometry) = geometry {
+            check_geometry(&place.field(field), geometry)?;
+        }
     }
     for (set, auroc) in &record.auroc {
         place.field("auroc").name(set.as_str())?;
@@ -473,11 +489,34 @@ fn check_claim(place: &Place<'_>, claim: &Claim) -> Result<(), Error> {
     if let Some(effect) = claim.effect {
         place.field("effect").finite(effect)?;
     }
-    if let Some((low, high)) = claim.interval {
-        let holds = low.is_finite() && high.is_finite() && low <= high;
-        place
-            .field("interval")
-            .require(holds, (low, high), "two finite numbers in order")?;
+    check_interval(place, claim.interval)?;
+    for (field, p) in [
+        ("p_value", claim.p_value),
+        ("p_holm", claim.p_holm),
+        ("smallest_p", claim.smallest_p),
+    ] {
+        if let Some(p) = p {
+            place.field(field).fraction(p)?;
+        }
+    }
+    for (index, stratum) in claim.strata.iter().enumerate() {
+        let place = place.item("strata", index);
+        place.field("name").name(&stratum.name)?;
+        place.field("effect").finite(stratum.effect)?;
+        check_interval(&place, stratum.interval)?;
+        if let Some(p) = stratum.p_value {
+            place.field("p_value").fraction(p)?;
+        }
     }
     Ok(())
+}
+
+fn check_interval(place: &Place<'_>, interval: Option<(f64, f64)>) -> Result<(), Error> {
+    let Some((low, high)) = interval else {
+        return Ok(());
+    };
+    let holds = low.is_finite() && high.is_finite() && low <= high;
+    place
+        .field("interval")
+        .require(holds, (low, high), "two finite numbers in order")
 }

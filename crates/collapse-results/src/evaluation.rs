@@ -55,7 +55,30 @@ pub struct OodResult {
     pub detection: Detection,
 }
 
-/// Counts of one score over equal-width bins, for the score histograms.
+/// A symmetric logarithmic axis, linear around `centre` and logarithmic far from it on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SymmetricLog {
+    /// The value at position 0.
+    pub centre: f64,
+    /// How far from the centre the axis stays about linear, above 0.
+    pub unit: f64,
+}
+
+impl SymmetricLog {
+    /// Where `value` lies on the axis.
+    #[must_use]
+    pub fn position(&self, value: f64) -> f64 {
+        ((value - self.centre) / self.unit).asinh()
+    }
+
+    /// The value at `position`.
+    #[must_use]
+    pub fn value(&self, position: f64) -> f64 {
+        self.centre + self.unit * position.sinh()
+    }
+}
+
+/// Counts of one score over bins that are equally wide on its axis, for the score histograms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Score name.
@@ -66,6 +89,9 @@ pub struct Histogram {
     pub low: f64,
     /// Upper edge of the last bin.
     pub high: f64,
+    /// The axis on which the bins are equally wide; `None` = the values themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis: Option<SymmetricLog>,
     /// Samples in each bin; samples outside are counted in the first or last.
     pub counts: Vec<u64>,
 }
@@ -110,6 +136,9 @@ pub struct Evaluation {
     pub jitter_logits: Option<f64>,
     /// NC measures on the training split; undefined without a head and where class means coincide.
     pub geometry: Defined<Geometry>,
+    /// The same of the other form of the features: of raw z where the head sees normalised ones,
+    /// of normalised ẑ where it sees raw ones. `None` in files written before it was measured.
+    pub geometry_counterpart: Option<Geometry>,
     /// Every score against every OoD set.
     pub ood: Vec<OodResult>,
     /// Score histograms.
@@ -145,6 +174,8 @@ struct EvaluationFields {
     geometry: Option<Geometry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     geometry_undefined: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    geometry_counterpart: Option<Geometry>,
     ood: Vec<OodResult>,
     histograms: Vec<Histogram>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -166,6 +197,7 @@ impl From<EvaluationFields> for Evaluation {
             jitter_features: fields.jitter_features,
             jitter_logits: fields.jitter_logits,
             geometry: Defined::from_fields(fields.geometry, fields.geometry_undefined),
+            geometry_counterpart: fields.geometry_counterpart,
             ood: fields.ood,
             histograms: fields.histograms,
             skipped: fields.skipped,
@@ -189,6 +221,7 @@ impl From<Evaluation> for EvaluationFields {
             jitter_logits: evaluation.jitter_logits,
             geometry,
             geometry_undefined,
+            geometry_counterpart: evaluation.geometry_counterpart,
             ood: evaluation.ood,
             histograms: evaluation.histograms,
             skipped: evaluation.skipped,

@@ -59,6 +59,10 @@ open_identifier! {
     ScoreId {
         /// Class-wise Gaussians on the features: the score of the method itself (DDU).
         GMM_FEATURES = "gmm_features";
+        /// Class-wise Gaussians on raw features z, whatever the head sees.
+        GMM_RAW = "gmm_raw";
+        /// Class-wise Gaussians on normalised features ẑ, whatever the head sees.
+        GMM_UNIT = "gmm_unit";
         /// Class-wise Gaussians on the logits.
         GMM_LOGITS = "gmm_logits";
         /// A Gaussian mixture fitted by EM, without labels.

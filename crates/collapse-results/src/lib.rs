@@ -34,12 +34,13 @@ use serde::{Deserialize, Serialize};
 
 pub use defined::Defined;
 pub use evaluation::{
-    Detection, Evaluation, Geometry, Histogram, OodResult, Skipped, TemperatureScaling,
+    Detection, Evaluation, Geometry, Histogram, OodResult, Skipped, SymmetricLog,
+    TemperatureScaling,
 };
 pub use group::{DataSet, Group, Loss, ScheduleLength};
 pub use ids::{Role, ScoreId, SetId};
 pub use run::{EpochRecord, Maker, Run, RunTimes, Span};
-pub use table::{Align, Cell, Claim, Column, Table, Verdict};
+pub use table::{Align, Cell, Claim, Column, Stratum, Table, Verdict};
 
 /// Name and version of the schema that this crate reads and writes.
 pub const SCHEMA: &str = "collapse.results/1";
@@ -48,9 +49,7 @@ pub const SCHEMA: &str = "collapse.results/1";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The text is not JSON of this schema.
-    #[error(
-        "not a result file of schema {SCHEMA}: {0}; write it again with `cargo xtask reproduce`"
-    )]
+    #[error("not a result file of schema {SCHEMA}; write it again with `cargo xtask reproduce`")]
     Json(#[from] serde_json::Error),
     /// The file says another schema.
     #[error(

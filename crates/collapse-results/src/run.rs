@@ -20,6 +20,9 @@ pub struct EpochRecord {
     pub validation_accuracy: Option<f64>,
     /// NC measures on the training split, at the log-spaced epochs.
     pub geometry: Option<Geometry>,
+    /// The same of the other form of the features, see [`Evaluation::geometry_counterpart`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry_counterpart: Option<Geometry>,
     /// AUROC of the feature density per OoD set, at the log-spaced epochs: (set, auroc).
     pub auroc: Vec<(SetId, f64)>,
 }

@@ -57,6 +57,7 @@ fn evaluation() -> Evaluation {
             nc1: 4.0,
             ..Geometry::default()
         }),
+        geometry_counterpart: None,
         ood: vec![OodResult {
             set: "mnist".into(),
             score: ScoreId::GMM_FEATURES,
@@ -74,6 +75,7 @@ fn evaluation() -> Evaluation {
             set: "mnist".into(),
             low: 0.0,
             high: 1.0,
+            axis: None,
             counts: vec![1, 2, 3],
         }],
         skipped: Vec::new(),

@@ -181,6 +181,11 @@ impl Trainer {
             observer.epoch(&record);
             permitted(observer)?;
             log.append(Event::Epoch(record))?;
+            if self.measured.contains(&epoch) {
+                // Measuring takes long and may be killed: the epoch is not lost then.
+                permitted(observer)?;
+                run.write()?;
+            }
             self.evaluate(epoch, &mut run, &mut log, observer)?;
             permitted(observer)?;
             run.close_epoch()?;

@@ -1,8 +1,8 @@
 //! The feature sets of one call.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use collapse_evaluate::{CompleteSplits, FeatureSplits, Split};
 use collapse_features::read;
 
@@ -13,14 +13,16 @@ pub fn read_splits(args: &Args) -> Result<CompleteSplits> {
     let open = |name: &str, path: &Path| -> Result<Split> {
         Ok(Split::new(name, read(path)?).from_origin(path.display()))
     };
-    let optional = |name: &str, path: &Option<_>| -> Result<Option<Split>> {
-        let path: Option<&std::path::PathBuf> = path.as_ref();
-        path.map(|path| open(name, path)).transpose()
+    let optional = |name: &str, path: &Option<PathBuf>| -> Result<Option<Split>> {
+        path.as_ref().map(|path| open(name, path)).transpose()
+    };
+    let Some(test) = optional("test", &args.test)? else {
+        bail!("no in-distribution test features; give --test");
     };
     let splits = FeatureSplits {
         train: optional("train", &args.train)?,
         validation: optional("validation", &args.validation)?,
-        test: open("test", &args.test)?,
+        test,
         ood: args
             .ood
             .iter()

@@ -1,21 +1,23 @@
 //! `cargo xtask score`: the evaluation of any network from its feature files.
 
+mod decide;
 mod input;
-mod kept;
 mod output;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
-use collapse_evaluate::{CompleteSplits, Evaluation, Split};
+use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{AnyDetector, Fitted, Intervals, Settings, Skipped, detectors};
+use collapse_ood::{AnyDetector, Detector, Intervals, Settings, Skipped, detectors};
 
 use self::output::Report;
+use crate::CODE_VERSION;
 use crate::named_path::NamedPath;
+use crate::output::{note, out};
 
 /// Score feature files of any framework by every detector; no training, no images.
 ///
@@ -29,18 +31,18 @@ pub struct Args {
     #[arg(long, required_unless_present = "load")]
     train: Option<PathBuf>,
     /// Features of the in-distribution test split; accuracy and calibration need its labels.
-    #[arg(long)]
-    test: PathBuf,
-    /// Features of a validation split with labels, for temperature scaling.
+    #[arg(long, required_unless_present = "input")]
+    test: Option<PathBuf>,
+    /// Features of a validation split with labels, for temperature scaling and, with --save, for thresholds.
     #[arg(long)]
     validation: Option<PathBuf>,
     /// Features of an OoD set (repeatable).
-    #[arg(long = "ood", value_name = "NAME=FILE", required = true)]
+    #[arg(long = "ood", value_name = "NAME=FILE", required_unless_present_any = ["input", "save"])]
     ood: Vec<NamedPath>,
     /// The head saw L2-normalised features; overrides the files' own word.
     #[arg(long)]
     l2: bool,
-    /// Only these detectors (repeatable) [default: all].
+    /// Only these detectors (repeatable) [default: all; with --input gmm_features].
     #[arg(long = "detector", value_name = "NAME")]
     detectors: Vec<String>,
     /// Class covariances of the Gaussians gmm_features and gmm_logits.
@@ -50,20 +52,45 @@ pub struct Args {
     #[arg(long, value_name = "VARIANCE", conflicts_with = "load")]
     jitter: Option<f64>,
     /// Level of the intervals.
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, value_parser = level)]
     level: f64,
     /// Bootstrap intervals of every figure from this many resamples.
-    #[arg(long, value_name = "RESAMPLES")]
+    #[arg(long, value_name = "RESAMPLES", value_parser = resamples())]
     bootstrap: Option<usize>,
-    /// Where scores.json, scores.csv and per-sample scores go; nothing is written without it.
+    /// Where scores.json, scores.csv and per-sample scores go, or the decisions of --input; nothing is written without it.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Keep the fitted detectors in this file (.json as text, any other ending as MessagePack).
     #[arg(long)]
     save: Option<PathBuf>,
     /// Use detectors kept by --save instead of fitting.
-    #[arg(long, conflicts_with_all = ["save", "detectors"])]
+    #[arg(long, conflicts_with = "save")]
     load: Option<PathBuf>,
+    /// Decide of every sample of this set, which needs no labels, whether to accept it as in-distribution; the thresholds
+    /// come from the validation split that --save was given. Standard output gets a line for each sample.
+    #[arg(long, requires = "load", conflicts_with_all = ["train", "test", "validation", "ood", "bootstrap"])]
+    input: Option<PathBuf>,
+    /// Share of in-distribution samples to accept in expectation, at least [default: 0.95].
+    #[arg(long, value_name = "SHARE", value_parser = level, requires = "input")]
+    accept: Option<f64>,
+    /// Decisions as JSON lines instead of CSV.
+    #[arg(long, requires = "input")]
+    json: bool,
+}
+
+/// A level of confidence, or another share that is neither nothing nor all.
+fn level(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(level) if 0.0 < level && level < 1.0 => Ok(level),
+        _ => Err(format!(
+            "{text:?} is not a number between 0 and 1, e.g. 0.95"
+        )),
+    }
+}
+
+/// Resamples that a bootstrap can hold in memory.
+fn resamples() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..=1_000_000)
 }
 
 /// Form of the class covariances, as on the command line.
@@ -117,37 +144,75 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    if let (Some(load), Some(input)) = (&args.load, &args.input) {
+        return decide::run(&args, load, input);
+    }
     let splits = input::read_splits(&args)?;
-    let fitted = match &args.load {
-        Some(path) => kept::load(path, splits.test())?,
+    let detectors = match &args.load {
+        Some(path) => load(&args, path, &splits)?,
         None => fit(&args, &splits)?,
     };
     if let Some(path) = &args.save {
-        kept::save(path, splits.test(), &fitted)?;
+        detectors.write(path)?;
     }
-    let evaluation = splits.evaluate(fitted, &args.intervals())?;
+    let evaluation = splits.evaluate(detectors.fitted, &args.intervals())?;
     let report = Report {
         notes: notes(&splits, &evaluation),
         evaluation: &evaluation,
     };
-    println!("{}", report.table());
+    // Files first: a table that cannot be shown costs none of them.
     if let Some(out) = &args.out {
         output::write(&args, out, splits.test(), &report)?;
-        println!("Numbers: {}", out.join("scores.json").display());
+    }
+    out!("{}", report.table())?;
+    if let Some(out) = &args.out {
+        out!("Numbers: {}", out.join("scores.json").display())?;
     }
     for note in &report.notes {
-        eprintln!("note: {note}");
+        note!("note: {note}");
     }
     outcome(&args, &splits, &evaluation)
 }
 
 /// Fits the detectors asked for; one that was named must be possible.
-fn fit(args: &Args, splits: &CompleteSplits) -> Result<Fitted> {
-    if args.detectors.is_empty() {
-        return Ok(splits.fit_all(&args.settings())?);
-    }
+fn fit(args: &Args, splits: &CompleteSplits) -> Result<SavedDetectors> {
     let names = args.detectors.iter().map(String::as_str);
-    Ok(splits.fit_named(&args.settings(), names)?)
+    let fitted = match args.detectors.is_empty() {
+        true => splits.fit_all(&args.settings())?,
+        false => splits.fit_named(&args.settings(), names)?,
+    };
+    let features = &splits.test().features;
+    Ok(SavedDetectors {
+        code_version: CODE_VERSION.to_owned(),
+        n_features: features.n_features(),
+        l2: features.l2(),
+        held_out: match args.save {
+            Some(_) => splits.held_out(&fitted)?,
+            None => Vec::new(),
+        },
+        fitted,
+    })
+}
+
+/// The detectors of a file, or those of them that are asked for.
+fn load(args: &Args, path: &Path, splits: &CompleteSplits) -> Result<SavedDetectors> {
+    let mut detectors = SavedDetectors::read(path)?;
+    let origin = path.display();
+    detectors.check_fits(&origin.to_string(), splits.test())?;
+    if let Some(missing) = args
+        .detectors
+        .iter()
+        .find(|name| detectors.fitted.get(name).is_none())
+    {
+        bail!("{origin} holds no detector {missing}; save it with --detector {missing}");
+    }
+    if !args.detectors.is_empty() {
+        let asked = |name: &str| args.detectors.iter().any(|asked| asked == name);
+        let fitted = &mut detectors.fitted;
+        fitted.detectors.retain(|detector| asked(detector.name()));
+        fitted.skipped.retain(|skipped| asked(&skipped.name));
+    }
+    Ok(detectors)
 }
 
 /// Everything that can be computed has been shown by now; the exit code says whether that is all that was asked for.
@@ -177,7 +242,7 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
         .collect();
     if !lacking.is_empty() {
         let names: Vec<&str> = lacking.into_iter().collect();
-        eprintln!(
+        note!(
             "note: without {}, which need {}",
             names.join(", "),
             if logits {
@@ -195,7 +260,7 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
     match args.detectors.is_empty() {
         true => lines(&unscored)
             .iter()
-            .for_each(|line| eprintln!("note: without {line}")),
+            .for_each(|line| note!("note: without {line}")),
         false => failed.extend(lines(&unscored)),
     }
     if failed.is_empty() {

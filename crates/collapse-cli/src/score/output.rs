@@ -1,12 +1,13 @@
 //! The table and the files.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use collapse_density::Agreement;
 use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
-use collapse_files::{replace, replace_json, replace_with};
+use collapse_files::Replacement;
 use collapse_ood::{Comparison, Skipped};
 use collapse_report::{TerminalStyle, render};
 use collapse_results::{Align, Cell, Column, Table};
@@ -156,69 +157,81 @@ impl Report<'_> {
 
     /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
     /// precision–recall curves are trapezoidal.
-    fn openood_csv(&self) -> String {
+    fn write_openood(&self, file: &mut dyn Write) -> io::Result<()> {
+        let percent = |share: f64| (100.0 * share).to_string();
         let accuracy = self.evaluation.calibrated.as_ref();
-        let accuracy = accuracy.map_or_else(String::new, |found| {
-            (100.0 * found.plain.accuracy).to_string()
-        });
-        let mut text = String::from("score,dataset,FPR@95,AUROC,AUPR_IN,AUPR_OUT,ACC\n");
+        let accuracy = accuracy.map_or_else(String::new, |found| percent(found.plain.accuracy));
+        let mut csv = csv::Writer::from_writer(file);
+        csv.write_record([
+            "score", "dataset", "FPR@95", "AUROC", "AUPR_IN", "AUPR_OUT", "ACC",
+        ])?;
         for found in &self.evaluation.comparisons {
-            let cells = [
-                found.detection.fpr95_ood_positive,
-                found.detection.auroc,
-                found.aupr_in_trapezoid,
-                found.aupr_out_trapezoid,
-            ];
-            let cells = cells.map(|share| (100.0 * share).to_string()).join(",");
-            text.push_str(&format!(
-                "{},{},{cells},{accuracy}\n",
-                found.score, found.set
-            ));
+            csv.write_record([
+                &found.score,
+                &found.set,
+                &percent(found.detection.fpr95_ood_positive),
+                &percent(found.detection.auroc),
+                &percent(found.aupr_in_trapezoid),
+                &percent(found.aupr_out_trapezoid),
+                &accuracy,
+            ])?;
         }
-        text
+        csv.flush()
     }
-}
 
-pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| {
-        format!(
-            "cannot create {}; name a writable folder with --out",
-            out.display()
-        )
-    })?;
-    let evaluation = report.evaluation;
-    let skipped = evaluation.skipped();
-    replace_json(
-        &out.join("scores.json"),
-        &Scores {
-            schema: "collapse.scores/2",
-            code_version: CODE_VERSION,
-            train: args.train.as_ref().map(|path| path.display().to_string()),
-            test: args.test.display().to_string(),
-            l2: test.features.l2(),
-            n_features: test.features.n_features(),
-            level: args.level,
-            calibrated: evaluation.calibrated.as_ref(),
-            ood: &evaluation.comparisons,
-            risk_coverage: evaluation.risk_coverage.iter().copied().collect(),
-            geometry: evaluation.geometry.as_ref(),
-            density_agreement: evaluation.agreement.as_ref(),
-            skipped: &skipped,
-            notes: &report.notes,
-        },
-    )?;
-    let csv = report.openood_csv();
-    replace(&out.join("scores.csv"), csv.as_bytes())?;
-    let samples = replace_with(&out.join("samples.csv"), |file| {
-        writeln!(file, "set,score,sample,confidence")?;
-        for set in evaluation.scored() {
+    /// Every score of every sample.
+    fn write_samples(&self, file: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(file);
+        csv.write_record(["set", "score", "sample", "confidence"])?;
+        for set in self.evaluation.scored() {
             for (score, values) in &set.scores {
                 for (sample, value) in values.iter().enumerate() {
-                    writeln!(file, "{},{score},{sample},{value}", set.set)?;
+                    let (sample, value) = (sample.to_string(), value.to_string());
+                    csv.write_record([set.set.as_str(), score, &sample, &value])?;
                 }
             }
         }
-        Ok(())
-    });
-    Ok(samples?)
+        csv.flush()
+    }
+}
+
+/// Writes the files of `--out`, which appear together once all of them are on the disk.
+pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Result<()> {
+    let evaluation = report.evaluation;
+    let scores = Scores {
+        schema: "collapse.scores/2",
+        code_version: CODE_VERSION,
+        train: args.train.as_ref().map(|path| path.display().to_string()),
+        test: test.origin.clone(),
+        l2: test.features.l2(),
+        n_features: test.features.n_features(),
+        level: args.level,
+        calibrated: evaluation.calibrated.as_ref(),
+        ood: &evaluation.comparisons,
+        risk_coverage: evaluation.risk_coverage.iter().copied().collect(),
+        geometry: evaluation.geometry.as_ref(),
+        density_agreement: evaluation.agreement.as_ref(),
+        skipped: &evaluation.skipped(),
+        notes: &report.notes,
+    };
+    let files = [
+        stage(&out.join("scores.json"), |file| {
+            serde_json::to_writer_pretty(&mut *file, &scores)?;
+            file.write_all(b"\n")
+        })?,
+        stage(&out.join("scores.csv"), |file| report.write_openood(file))?,
+        stage(&out.join("samples.csv"), |file| report.write_samples(file))?,
+    ];
+    for file in files {
+        file.finish()?;
+    }
+    Ok(())
+}
+
+/// A file written beside its place.
+fn stage(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Replacement> {
+    let mut file = BufWriter::new(Replacement::begin(path)?);
+    let written = write(&mut file);
+    let whole = written.and_then(|()| file.into_inner().map_err(|error| error.into_error()));
+    whole.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
-use std::path::{Component, Path};
+use std::path::Path;
 
-use super::Limits;
-use crate::Error;
+use super::{Limits, foreign};
+use crate::{Error, input};
 
 /// Which archive a file is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +27,25 @@ pub(crate) fn kind(start: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Fails for absolute names and names with "..".
-fn check_name(origin: &str, name: &str) -> Result<(), Error> {
-    let leaves = name.contains('\\')
-        || name.contains(':')
-        || Path::new(name)
-            .components()
-            .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
-    if leaves {
+/// A member's name with `/` between its steps, however it was packed (Windows writes `\`); `.` and empty steps go.
+///
+/// # Errors
+/// [`Error::PathEscape`] for absolute names, drive letters and names with "..".
+fn plain_name(origin: &str, name: &str) -> Result<String, Error> {
+    let slashed = name.replace('\\', "/");
+    let steps: Vec<&str> = slashed
+        .split('/')
+        .filter(|step| !matches!(*step, "" | "."))
+        .collect();
+    let is_drive =
+        |step: &&str| matches!(step.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    if steps.first().is_some_and(is_drive) || slashed.starts_with('/') || steps.contains(&"..") {
         return Err(Error::PathEscape {
             origin: origin.to_string(),
             member: name.to_string(),
         });
     }
-    Ok(())
+    Ok(steps.join("/"))
 }
 
 fn read_limited(
@@ -69,7 +74,7 @@ fn read_limited(
 }
 
 /// Calls `take` with each wanted regular member's name and content, in the archive's order, until it
-/// answers `false`. `wanted` sees names with leading "./" removed.
+/// answers `false`. Names have `/` between their steps.
 ///
 /// # Errors
 /// [`Error::PathEscape`], [`Error::TooLarge`] for a member or a total beyond [`Limits`], [`Error::Format`].
@@ -79,7 +84,7 @@ pub fn for_each_member(
     mut wanted: impl FnMut(&str) -> bool,
     take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let (file, _) = input::open(path)?;
     for_each_in(
         BufReader::new(file),
         &path.display().to_string(),
@@ -97,8 +102,8 @@ pub fn for_each_in(
     mut source: impl Read + Seek,
     origin: &str,
     limits: &Limits,
-    mut wanted: impl FnMut(&str) -> bool,
-    mut take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
+    wanted: impl FnMut(&str) -> bool,
+    take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let broken = |e: &dyn std::fmt::Display| Error::format(origin, "archive", e);
     let mut start = Vec::new();
@@ -108,73 +113,88 @@ pub fn for_each_in(
         .read_to_end(&mut start)
         .map_err(|e| broken(&e))?;
     source.rewind().map_err(|e| broken(&e))?;
-    let mut budget = limits.set_bytes;
     match kind(&start) {
-        Some(Kind::Zip) => {
-            let mut zip = zip::ZipArchive::new(source).map_err(|e| broken(&e))?;
-            for i in 0..zip.len() {
-                let member = zip.by_index(i).map_err(|e| broken(&e))?;
-                if !member.is_file() {
-                    continue;
-                }
-                let name = member.name().map_err(|e| broken(&e))?.to_string();
-                check_name(origin, &name)?;
-                let name = name.trim_start_matches("./");
-                if wanted(name) {
-                    let bytes = read_limited(member, origin, limits.file_bytes, &mut budget)?;
-                    if !take(name, bytes)? {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        }
-        Some(Kind::Tar) => tar_members(source, origin, limits, budget, wanted, take),
+        Some(Kind::Zip) => zip_members(source, origin, limits, wanted, take),
+        Some(Kind::Tar) => tar_members(source, origin, limits, wanted, take),
         Some(Kind::TarGz) => {
             // Skipped members are unpacked too, so the stream as a whole is bounded.
             let stream = flate2::read::MultiGzDecoder::new(source).take(limits.set_bytes);
-            tar_members(stream, origin, limits, budget, wanted, take)
+            tar_members(stream, origin, limits, wanted, take)
         }
-        None => Err(broken(&"it is neither zip nor tar nor tar.gz")),
+        None => Err(match foreign::of_start(&start) {
+            Some(what) => Error::unsupported(origin, what),
+            None => Error::unsupported(
+                origin,
+                "it is neither zip nor tar nor tar.gz, nor any other file of images that is read",
+            ),
+        }),
     }
+}
+
+fn zip_members(
+    source: impl Read + Seek,
+    origin: &str,
+    limits: &Limits,
+    mut wanted: impl FnMut(&str) -> bool,
+    mut take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let broken = |e: &dyn std::fmt::Display| Error::format(origin, "archive", e);
+    let mut budget = limits.set_bytes;
+    let mut zip = zip::ZipArchive::new(source).map_err(|e| broken(&e))?;
+    for i in 0..zip.len() {
+        let member = zip.by_index(i).map_err(|e| broken(&e))?;
+        if !member.is_file() {
+            continue;
+        }
+        let name = match member.name() {
+            Ok(name) => plain_name(origin, &name)?,
+            Err(_) => plain_name(origin, &String::from_utf8_lossy(member.name_raw()))?,
+        };
+        if wanted(&name) {
+            let bytes = read_limited(member, origin, limits.file_bytes, &mut budget)?;
+            if !take(&name, bytes)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn tar_members(
     stream: impl Read,
     origin: &str,
     limits: &Limits,
-    mut budget: u64,
     mut wanted: impl FnMut(&str) -> bool,
     mut take: impl FnMut(&str, Vec<u8>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let broken = |e: &dyn std::fmt::Display| Error::format(origin, "archive", e);
+    let mut budget = limits.set_bytes;
     let mut tar = tar::Archive::new(stream);
     for member in tar.entries().map_err(|e| broken(&e))? {
         let member = member.map_err(|e| broken(&e))?;
         if !member.header().entry_type().is_file() {
             continue;
         }
-        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
-        check_name(origin, &name)?;
-        let name = name.trim_start_matches("./");
-        if wanted(name) {
+        let name = plain_name(origin, &String::from_utf8_lossy(&member.path_bytes()))?;
+        if wanted(&name) {
             let declared = member.size();
+            let within = format!("{origin}: {name}");
             if declared > limits.file_bytes {
                 return Err(Error::TooLarge {
-                    origin: format!("{origin}: {name}"),
+                    origin: within,
                     what: "unpacked bytes",
                     size: declared,
                     limit: limits.file_bytes,
                 });
             }
-            let bytes = read_limited(member, origin, limits.file_bytes, &mut budget)?;
+            let bytes = read_limited(member, &within, limits.file_bytes, &mut budget)?;
             if bytes.len() as u64 != declared {
                 return Err(broken(&format!(
                     "{name} ends after {} of {declared} bytes",
                     bytes.len()
                 )));
             }
-            if !take(name, bytes)? {
+            if !take(&name, bytes)? {
                 return Ok(());
             }
         }
@@ -202,29 +222,32 @@ pub fn read_member(
 /// Names of the first members (of all members of a zip, whose directory lists them); none for a file that is
 /// no archive or is damaged at its beginning.
 pub(crate) fn first_names(path: &Path, limits: &Limits) -> Vec<String> {
-    let Ok(file) = File::open(path) else {
+    let names = match kind(&input::start(path, 512)) {
+        None => return Vec::new(),
+        Some(kind) => input::open(path).map(|(file, _)| match kind {
+            Kind::Zip => zip_names(file),
+            Kind::Tar => first_tar_names(BufReader::new(file)),
+            Kind::TarGz => first_tar_names(
+                flate2::read::MultiGzDecoder::new(BufReader::new(file)).take(limits.set_bytes),
+            ),
+        }),
+    };
+    let plain = |name: String| plain_name("", &name).ok();
+    names
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(plain)
+        .collect()
+}
+
+fn zip_names(file: File) -> Vec<String> {
+    let Ok(zip) = zip::ZipArchive::new(BufReader::new(file)) else {
         return Vec::new();
     };
-    let mut source = BufReader::new(file);
-    let mut start = Vec::new();
-    if source.by_ref().take(512).read_to_end(&mut start).is_err() || source.rewind().is_err() {
-        return Vec::new();
-    }
-    match kind(&start) {
-        Some(Kind::Zip) => match zip::ZipArchive::new(source) {
-            Ok(zip) => zip
-                .file_names()
-                .flatten()
-                .map(|name| name.into_owned())
-                .collect(),
-            Err(_) => Vec::new(),
-        },
-        Some(Kind::Tar) => first_tar_names(source),
-        Some(Kind::TarGz) => {
-            first_tar_names(flate2::read::MultiGzDecoder::new(source).take(limits.set_bytes))
-        }
-        None => Vec::new(),
-    }
+    zip.file_names()
+        .flatten()
+        .map(|name| name.into_owned())
+        .collect()
 }
 
 fn first_tar_names(stream: impl Read) -> Vec<String> {

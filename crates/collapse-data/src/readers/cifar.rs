@@ -1,10 +1,10 @@
 //! CIFAR-10 and CIFAR-100 in their binary version: records of one (CIFAR-100: two) label bytes and 3,072
 //! bytes of pixels, the red, green and blue planes of 32×32, row by row.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Limits, archive};
-use crate::{Error, ImageSet, ImageShape, Part, registry};
+use crate::{Error, ImageSet, ImageShape, Part, input};
 
 const FORMAT: &str = "CIFAR binary";
 const PLANE: usize = 1024;
@@ -25,6 +25,13 @@ impl Variant {
         match self {
             Self::Cifar10 => "cifar10",
             Self::Cifar100 => "cifar100",
+        }
+    }
+
+    const fn n_classes(self) -> usize {
+        match self {
+            Self::Cifar10 => 10,
+            Self::Cifar100 => 100,
         }
     }
 
@@ -51,6 +58,16 @@ impl Variant {
         }
     }
 
+    /// Whether an archive with this member is the set's.
+    fn is_member(self, name: &str) -> bool {
+        let folder = match self {
+            Self::Cifar10 => "cifar-10-batches-bin",
+            Self::Cifar100 => "cifar-100-binary",
+        };
+        name.split('/').any(|step| step == folder)
+            || (self == Self::Cifar10 && self.order(name, Part::Train).is_some())
+    }
+
     fn n_files(self, part: Part) -> usize {
         if self == Self::Cifar10 && part == Part::Train {
             5
@@ -61,9 +78,9 @@ impl Variant {
 }
 
 /// The unpacked files of a part in `folder`, in order; empty unless all are there.
-pub(crate) fn unpacked(folder: &Path, variant: Variant, part: Part) -> Vec<std::path::PathBuf> {
+pub(crate) fn unpacked(folder: &Path, variant: Variant, part: Part) -> Vec<PathBuf> {
     let record = (variant.label_bytes() + 3 * PLANE) as u64;
-    let mut files: Vec<(u32, std::path::PathBuf)> = std::fs::read_dir(folder)
+    let mut files: Vec<(u32, PathBuf)> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
@@ -80,29 +97,38 @@ pub(crate) fn unpacked(folder: &Path, variant: Variant, part: Part) -> Vec<std::
     files.into_iter().map(|(_, file)| file).collect()
 }
 
-/// Whether an archive with these members holds the set.
-pub(crate) fn is_archive_of(names: &[String], variant: Variant) -> bool {
-    let folder = match variant {
-        Variant::Cifar10 => "cifar-10-batches-bin",
-        Variant::Cifar100 => "cifar-100-binary",
-    };
-    names.iter().any(|name| {
-        name.contains(folder)
-            || (variant == Variant::Cifar10 && variant.order(name, Part::Train).is_some())
-    })
+/// The archive or folder that holds a part of the set, if `file` is it or one of its files.
+pub(crate) fn probe(file: &Path, variant: Variant, part: Part, limits: &Limits) -> Option<PathBuf> {
+    let in_archive = archive::first_names(file, limits)
+        .iter()
+        .any(|name| variant.is_member(name));
+    if in_archive {
+        return Some(file.to_path_buf());
+    }
+    let folder = file.parent()?;
+    let is_one = unpacked(folder, variant, part).iter().any(|f| f == file);
+    is_one.then(|| folder.to_path_buf())
 }
 
-/// Decodes records; planes become interleaved pixels, upright.
+/// Decodes records into a set whose classes are numbers; planes become interleaved pixels, upright.
 ///
 /// # Errors
 /// [`Error::Format`] for a partial record or a label without a class.
 pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Error> {
+    read_from(records, variant, part, variant.name())
+}
+
+fn read_from(
+    records: &[u8],
+    variant: Variant,
+    part: Part,
+    origin: &str,
+) -> Result<ImageSet, Error> {
     let label_bytes = variant.label_bytes();
     let record = label_bytes + 3 * PLANE;
-    let name = variant.name();
     if records.is_empty() || !records.len().is_multiple_of(record) {
         return Err(Error::format(
-            name,
+            origin,
             FORMAT,
             format!(
                 "{} bytes are no whole number of {record}-byte records",
@@ -120,21 +146,22 @@ pub fn read(records: &[u8], variant: Variant, part: Part) -> Result<ImageSet, Er
             pixels.extend_from_slice(&[red[i], green[i], blue[i]]);
         }
     }
-    let classes = registry::classes_or_numbers(name, &labels);
-    if let Some(label) = labels.iter().find(|&&l| l >= classes.len()) {
+    if let Some(label) = labels.iter().find(|&&l| l >= variant.n_classes()) {
         return Err(Error::format(
-            name,
+            origin,
             FORMAT,
             format!("label {label} names no class"),
         ));
     }
     ImageSet::new(
-        name,
+        variant.name(),
         part,
         ImageShape::new(32, 32, 3),
         pixels,
         Some(labels),
-        classes,
+        (0..variant.n_classes())
+            .map(|class| class.to_string())
+            .collect(),
     )
 }
 
@@ -160,10 +187,7 @@ pub fn read_path(
                 .and_then(|n| variant.order(n, part))
             {
                 let file = entry.path();
-                files.push((
-                    order,
-                    std::fs::read(&file).map_err(Error::io("read", &file))?,
-                ));
+                files.push((order, input::read(&file, limits.file_bytes)?));
             }
         }
     } else {
@@ -197,5 +221,5 @@ pub fn read_path(
         .into_iter()
         .flat_map(|(_, bytes)| bytes)
         .collect::<Vec<u8>>();
-    read(&records, variant, part).map(Some)
+    read_from(&records, variant, part, &path.display().to_string()).map(Some)
 }

@@ -5,8 +5,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Limits;
-use crate::{Error, ImageSet, ImageShape, Part, registry};
+use super::{Limits, numbered_classes};
+use crate::{Error, ImageSet, ImageShape, Part, input};
 
 const FORMAT: &str = "IDX";
 
@@ -85,7 +85,7 @@ pub(crate) fn gunzip(bytes: &[u8], origin: &str, limits: &Limits) -> Result<Vec<
     Ok(out)
 }
 
-/// Images [N, H, W] and labels `[N]` as a set; class names from the registry when `name` is there.
+/// Images [N, H, W] and labels `[N]` as a set whose classes are numbers.
 ///
 /// # Errors
 /// [`Error::Format`], [`Error::Inconsistent`], [`Error::TooLarge`].
@@ -98,6 +98,10 @@ pub fn read(
 ) -> Result<ImageSet, Error> {
     let images = parse(images, &format!("{name} {} images", part.name()), limits)?;
     let labels = parse(labels, &format!("{name} {} labels", part.name()), limits)?;
+    assemble(images, labels, name, part)
+}
+
+fn assemble(images: IdxArray, labels: IdxArray, name: &str, part: Part) -> Result<ImageSet, Error> {
     let &[count, height, width] = &images.sizes[..] else {
         return Err(Error::format(
             name,
@@ -112,7 +116,7 @@ pub fn read(
         ));
     }
     let labels: Vec<usize> = labels.bytes.iter().map(|&l| usize::from(l)).collect();
-    let classes = registry::classes_or_numbers(name, &labels);
+    let classes = numbered_classes(&labels);
     ImageSet::new(
         name,
         part,
@@ -134,7 +138,7 @@ fn stem(part: Part) -> &'static str {
 /// The sizes an IDX file declares, plain or gzip, from its beginning alone.
 fn declared_sizes(file: &Path) -> Option<Vec<usize>> {
     let mut start = Vec::new();
-    let mut reader = std::io::BufReader::new(std::fs::File::open(file).ok()?);
+    let mut reader = std::io::BufReader::new(input::open(file).ok()?.0);
     let gzip = std::io::BufRead::fill_buf(&mut reader)
         .ok()?
         .starts_with(&[0x1f, 0x8b]);
@@ -178,6 +182,27 @@ pub(crate) fn labels_of(file: &Path) -> Option<PathBuf> {
         .filter(|path| path.is_file() && fits(path));
     let only = fitting.next()?;
     fitting.next().is_none().then_some(only)
+}
+
+/// What the IDX images of a file are, read from their header and their labels.
+pub(crate) struct Probe {
+    pub(crate) labels: PathBuf,
+    pub(crate) shape: ImageShape,
+    pub(crate) label_values: Vec<u8>,
+}
+
+/// `None` if `file` holds no IDX images with labels.
+pub(crate) fn probe(file: &Path, limits: &Limits) -> Option<Probe> {
+    let labels = labels_of(file)?;
+    let &[_, height, width] = &declared_sizes(file)?[..] else {
+        return None;
+    };
+    let bytes = input::read(&labels, limits.file_bytes).ok()?;
+    Some(Probe {
+        shape: ImageShape::new(height, width, 1),
+        label_values: parse(&bytes, "labels", limits).ok()?.bytes,
+        labels,
+    })
 }
 
 /// The file named like `file` with "labels" for "images".
@@ -237,7 +262,9 @@ pub(crate) fn read_files(
     part: Part,
     limits: &Limits,
 ) -> Result<ImageSet, Error> {
-    let image_bytes = std::fs::read(images).map_err(Error::io("read", images))?;
-    let label_bytes = std::fs::read(labels).map_err(Error::io("read", labels))?;
-    read(&image_bytes, &label_bytes, name, part, limits)
+    let array = |path: &Path| {
+        let bytes = input::read(path, limits.file_bytes)?;
+        parse(&bytes, &path.display().to_string(), limits)
+    };
+    assemble(array(images)?, array(labels)?, name, part)
 }

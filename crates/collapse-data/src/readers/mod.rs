@@ -7,9 +7,11 @@ pub mod folder;
 pub mod idx;
 pub mod mat;
 pub mod parquet;
+pub(crate) mod parts;
 
 pub(crate) mod decode;
-mod thrift;
+pub(crate) mod foreign;
+mod orientation;
 
 use crate::{Error, ImageShape};
 
@@ -54,4 +56,10 @@ impl Limits {
             }),
         }
     }
+}
+
+/// "0", "1", … up to the largest label.
+pub(crate) fn numbered_classes(labels: &[usize]) -> Vec<String> {
+    let count = labels.iter().max().map_or(0, |&largest| largest + 1);
+    (0..count).map(|class| class.to_string()).collect()
 }

@@ -72,10 +72,28 @@ impl Checker<'_> {
         let (learning_rate, momentum) = (manifest.learning_rate, manifest.momentum);
         let weight_decay = manifest.weight_decay;
         for (key, config) in [
-            ("batch", TrainConfig { batch_size, ..config() }),
-            ("learning_rate", with(SgdConfig { learning_rate, ..sgd() })),
+            (
+                "batch",
+                TrainConfig {
+                    batch_size,
+                    ..config()
+                },
+            ),
+            (
+                "learning_rate",
+                with(SgdConfig {
+                    learning_rate,
+                    ..sgd()
+                }),
+            ),
             ("momentum", with(SgdConfig { momentum, ..sgd() })),
-            ("weight_decay", with(SgdConfig { weight_decay, ..sgd() })),
+            (
+                "weight_decay",
+                with(SgdConfig {
+                    weight_decay,
+                    ..sgd()
+                }),
+            ),
         ] {
             self.config((None, key), &config);
         }
@@ -104,7 +122,11 @@ impl Checker<'_> {
         if data.id != "embedded"
             && let Err(error) = registry::find(&data.id)
         {
-            self.refuse((None, "id"), format!("data id {:?}", data.id), error.to_string());
+            self.refuse(
+                (None, "id"),
+                format!("data id {:?}", data.id),
+                error.to_string(),
+            );
         }
         let mut seen = BTreeSet::new();
         for name in &data.ood {
@@ -123,7 +145,11 @@ impl Checker<'_> {
 
     fn groups(&mut self, manifest: &Manifest) {
         if manifest.groups.is_empty() {
-            self.refuse((None, "group"), "there is no group", "add at least one [[group]]");
+            self.refuse(
+                (None, "group"),
+                "there is no group",
+                "add at least one [[group]]",
+            );
         }
         let mut seen = BTreeSet::new();
         for (index, group) in manifest.groups.iter().enumerate() {
@@ -135,13 +161,25 @@ impl Checker<'_> {
                 self.refuse(key("id"), field, "give each group its own id");
             }
             let epochs = group.epochs;
-            self.config(key("epochs"), &TrainConfig { epochs, ..TrainConfig::default() });
+            self.config(
+                key("epochs"),
+                &TrainConfig {
+                    epochs,
+                    ..TrainConfig::default()
+                },
+            );
             if let Some(learning_rate) = group.learning_rate {
                 let sgd = SgdConfig {
                     learning_rate,
                     ..SgdConfig::default()
                 };
-                self.config(key("learning_rate"), &TrainConfig { sgd, ..TrainConfig::default() });
+                self.config(
+                    key("learning_rate"),
+                    &TrainConfig {
+                        sgd,
+                        ..TrainConfig::default()
+                    },
+                );
             }
             let outside = |&&epoch: &&usize| epoch == 0 || epoch > group.epochs;
             if let Some(epoch) = group.evaluate_at.iter().find(outside)
@@ -174,7 +212,11 @@ impl Checker<'_> {
         config.input_size = side;
         config.modified = group.modified;
         if let Err(error) = config.check() {
-            return self.refuse((Some(index), "net"), format!("net = {net}"), error.to_string());
+            return self.refuse(
+                (Some(index), "net"),
+                format!("net = {net}"),
+                error.to_string(),
+            );
         }
         config.width = manifest.width;
         let known = |mistake: &Mistake| mistake.field.starts_with("width");

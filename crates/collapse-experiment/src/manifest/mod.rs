@@ -346,7 +346,10 @@ mod tests {
             .replace("width = 8", "width = \"wide\"")
             .replace("batch = 64", "batches = 64")
             .replace("momentum = 0.9", "momentum = 1.5")
-            .replace("id = \"embedded\"", "id = \"cifar11\"\nood = [\"svhn\", \"svhn\", \"a/b\"]")
+            .replace(
+                "id = \"embedded\"",
+                "id = \"cifar11\"\nood = [\"svhn\", \"svhn\", \"a/b\"]",
+            )
             .replace("id = \"base\"", "id = \"../base\"\nnet = \"resnet19\"")
             .replace("schedule = \"long\"", "schedule = \"longer\"")
             .replace("evaluate_at = [2]", "evaluate_at = [5]");
@@ -355,7 +358,8 @@ mod tests {
 
     #[test]
     fn broken_toml_is_named_by_its_line() {
-        expect_test::expect![[r#""#]].assert_eq(&refused(&GOOD.replace("width = 8", "width = = 8")));
+        expect_test::expect![[r#""#]]
+            .assert_eq(&refused(&GOOD.replace("width = 8", "width = = 8")));
     }
 
     #[test]
@@ -369,13 +373,29 @@ mod tests {
             ("id = \"base\"", "id = \"l2\"", "\"l2\" twice"),
             ("id = \"base\"", "id = \"../base\"", "folder name"),
             ("id = \"embedded\"", "id = \"nowhere\"", "cifar10"),
-            ("id = \"embedded\"", "id = \"embedded\"\nood = [\"x\"]", "uniform-noise"),
-            ("evaluate_at = [2]", "evaluate_at = [5]", "evaluate_at contains 5"),
-            ("width = 8", "width = 8\nmeasure_at = [1, 9]", "measure_at contains 9"),
+            (
+                "id = \"embedded\"",
+                "id = \"embedded\"\nood = [\"x\"]",
+                "uniform-noise",
+            ),
+            (
+                "evaluate_at = [2]",
+                "evaluate_at = [5]",
+                "evaluate_at contains 5",
+            ),
+            (
+                "width = 8",
+                "width = 8\nmeasure_at = [1, 9]",
+                "measure_at contains 9",
+            ),
             ("batch = 64", "batch = 64\nbatches = 64", "batches"),
             ("learning_rate = 0.1", "learning_rate = nan", "NaN"),
             ("weight_decay = 5e-4", "weight_decay = -1.0", "weight_decay"),
-            ("width = 8", "width = 8\nspectral_norm_coefficient = 0.0", "spectral"),
+            (
+                "width = 8",
+                "width = 8\nspectral_norm_coefficient = 0.0",
+                "spectral",
+            ),
             ("epochs = 4", "epochs = 0", "epochs"),
             ("scale = \"tiny\"", "", "scale"),
             ("[data]", "[date]", "data"),
@@ -386,7 +406,10 @@ mod tests {
                 message.contains(expected),
                 "{to}: {message} does not say {expected}"
             );
-            assert!(message.contains("t.toml"), "{message} does not name the file");
+            assert!(
+                message.contains("t.toml"),
+                "{message} does not name the file"
+            );
         }
     }
 
@@ -404,7 +427,12 @@ mod tests {
         manifest.select_seeds(&[2]).unwrap();
         manifest.shorten(Some(1), Some(1)).unwrap();
         assert_eq!(manifest.seeds(), [2]);
-        assert!(manifest.groups().iter().all(|group| group.epochs == 1 && group.evaluate_at.is_empty()));
+        assert!(
+            manifest
+                .groups()
+                .iter()
+                .all(|group| group.epochs == 1 && group.evaluate_at.is_empty())
+        );
     }
 
     #[test]

@@ -18,13 +18,7 @@ pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const EVENTS: &str = "events.jsonl";
 const MADE_BY: &str = "made-by.json";
 /// What shows that a folder holds a run.
-const OF_A_RUN: [&str; 5] = [
-    MANIFEST,
-    RESULT,
-    CHECKPOINT,
-    EVENTS,
-    "features",
-];
+const OF_A_RUN: [&str; 5] = [MANIFEST, RESULT, CHECKPOINT, EVENTS, "features"];
 /// Temporary files as old as this were left by a process that died.
 const ORPHANED: Duration = Duration::from_secs(24 * 3600);
 
@@ -190,7 +184,9 @@ impl Holder {
     fn here() -> Self {
         let variable = |name| std::env::var(name).ok();
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-        let host = host.or_else(|| variable("HOSTNAME")).or_else(|| variable("COMPUTERNAME"));
+        let host = host
+            .or_else(|| variable("HOSTNAME"))
+            .or_else(|| variable("COMPUTERNAME"));
         Self {
             host: host.map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned()),
             process: std::process::id(),
@@ -278,7 +274,8 @@ fn differences(
         } else {
             format!("{name}.{key}")
         };
-        let value = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        let value =
+            |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
         differences(&name, &value(a), &value(b), parts);
     }
 }

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, is_leftover};
 pub use claim::{ClaimedRun, Holder};
 pub use record::RunManifest;
-pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, is_leftover};
 pub(crate) use record::{MANIFEST, RESULT, hash, read_result};
 
 const SETTLED: &str = "store.json";
@@ -36,9 +36,13 @@ impl RunStore {
     /// Opens (and creates) the store.
     ///
     /// # Errors
-    /// [`Error::File`] when the folder cannot be made or written.
+    /// [`Error::Unwritable`] when the folder cannot be made, [`Error::File`] when it cannot be written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let store = Self::at(root);
+        std::fs::create_dir_all(&store.root).map_err(|source| Error::Unwritable {
+            path: store.root.clone(),
+            source,
+        })?;
         // Known now rather than after the first run.
         drop(Replacement::begin(&store.root.join("probe"))?);
         Ok(store)
@@ -65,7 +69,7 @@ impl RunStore {
     /// What the precision `auto` means in this store: `here` for the first who asks, and the same for all after.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the file that says so is; [`Error::File`] when it cannot be written.
+    /// [`Error::Read`] when the file that says so cannot be read; [`Error::File`] when it cannot be written.
     pub(crate) fn settle_precision(&self, here: Precision) -> Result<Precision, Error> {
         // Held for a moment only, by another process that asks the same.
         let mut lock = Lock::take(&self.root.join("claim"))?;
@@ -73,13 +77,17 @@ impl RunStore {
             std::thread::sleep(Duration::from_millis(20));
             lock = Lock::take(&self.root.join("claim"))?;
         }
-        match self.settled_precision()? {
-            Some(settled) => Ok(settled),
-            None => {
-                sealed::write(&self.root.join(SETTLED), &Settled { auto: here })?;
-                Ok(here)
+        let path = self.root.join(SETTLED);
+        match self.settled_precision() {
+            Ok(Some(settled)) => return Ok(settled),
+            Ok(None) => {}
+            Err(Error::Damaged { .. }) => {
+                collapse_files::set_aside(&path)?;
             }
+            Err(error) => return Err(error),
         }
+        sealed::write(&path, &Settled { auto: here })?;
+        Ok(here)
     }
 
     /// What `auto` was settled to mean, if it was.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use collapse_models::NetConfig;
 use collapse_results::{DataSet, Run};
+use collapse_train::Precision;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -75,6 +76,13 @@ impl RunManifest {
             channels: net.in_channels,
             side: net.input_size,
         })
+    }
+
+    /// The precision that it was begun with.
+    #[must_use]
+    pub fn precision(&self) -> Option<Precision> {
+        let train = self.identity.get("run")?.get("train")?;
+        serde_json::from_value(train.get("precision")?.clone()).ok()
     }
 
     /// Whether `other` answers the same question for the same group and seed.

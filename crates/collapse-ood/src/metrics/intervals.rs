@@ -219,7 +219,7 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     values[low] + (position - low as f64) * (values[high] - values[low])
 }
 
-fn check_level(level: f64) -> Result<()> {
+pub(crate) fn check_level(level: f64) -> Result<()> {
     if level > 0.0 && level < 1.0 {
         return Ok(());
     }

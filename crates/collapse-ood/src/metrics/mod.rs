@@ -9,6 +9,7 @@ mod detection;
 mod intervals;
 mod ranking;
 mod selective;
+mod threshold;
 
 pub use calibration::{
     Calibration, TemperatureGrid, accuracy, calibration, correct, expected_calibration_error, nll,
@@ -18,3 +19,4 @@ pub use detection::{Detection, Positive, auroc, detection};
 pub use intervals::{Bootstrap, BootstrapIntervals, Interval, delong_interval, delong_variance};
 pub use ranking::Ranking;
 pub use selective::aurc;
+pub use threshold::{Threshold, share_interval};

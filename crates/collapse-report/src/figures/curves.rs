@@ -1,11 +1,12 @@
 //! Neural collapse over epochs.
 
-use collapse_results::{Geometry, Results};
+use collapse_results::Geometry;
 
 use super::Figure;
-use super::svg::{Canvas, Kind, Panel, Scale, WIDTH};
-use crate::cast::{View, last_views};
-use crate::tables::made_from;
+use super::layout::Grid;
+use super::scale::{Kind, Scale};
+use super::svg::{COLORS, Canvas, Panel, WIDTH};
+use crate::lineup::{Lineup, Member};
 
 type Measure = (&'static str, fn(&Geometry) -> f64);
 
@@ -23,120 +24,126 @@ const PANELS: [Measure; 6] = [
 /// (epoch, value) of one run.
 type Curve = Vec<(f64, f64)>;
 
-fn curves(results: &Results, view: &View<'_>, pick: fn(&Geometry) -> f64) -> Vec<Curve> {
-    results
-        .runs_of(&view.group.id)
-        .map(|run| {
-            run.history
-                .iter()
+/// Curves of every seed of a group.
+struct Bundle {
+    series: usize,
+    curves: Vec<Curve>,
+}
+
+impl Bundle {
+    fn of(member: &Member<'_>, pick: fn(&Geometry) -> f64) -> Self {
+        let curves = member.runs.iter().map(|(run, _)| -> Curve {
+            let measured = run.history.iter();
+            measured
                 .filter_map(|r| Some((r.epoch as f64, pick(r.geometry.as_ref()?))))
                 .collect()
-        })
-        .filter(|curve: &Curve| !curve.is_empty())
-        .collect()
+        });
+        Self {
+            series: member.series,
+            curves: curves.filter(|curve| !curve.is_empty()).collect(),
+        }
+    }
+
+    /// Mean over the seeds at each epoch that all of them have.
+    fn mean(&self) -> Curve {
+        let Some(first) = self.curves.first() else {
+            return Vec::new();
+        };
+        let at = |curve: &Curve, epoch: f64| {
+            let found = curve.iter().find(|(e, _)| *e == epoch);
+            found.map(|(_, value)| *value)
+        };
+        first
+            .iter()
+            .filter_map(|&(epoch, _)| {
+                let values: Option<Vec<f64>> =
+                    self.curves.iter().map(|curve| at(curve, epoch)).collect();
+                let values = values?;
+                Some((epoch, values.iter().sum::<f64>() / values.len() as f64))
+            })
+            .collect()
+    }
+
+    fn draw(&self, canvas: &mut Canvas, panel: &Panel) {
+        let color = self.series % COLORS;
+        let place = |curve: &Curve| -> Vec<(f64, f64)> {
+            curve.iter().map(|(x, y)| panel.at(*x, *y)).collect()
+        };
+        if self.curves.len() > 1 {
+            for curve in &self.curves {
+                canvas.path(&place(curve), &format!("one s{color}"));
+            }
+        }
+        let mean = place(&self.mean());
+        canvas.path(&mean, &format!("mean s{color}"));
+        if let Some(end) = mean.last() {
+            canvas.marker(self.series, *end, 4.0, "");
+        }
+    }
 }
 
-/// Mean over the seeds at each epoch that all of them have.
-fn mean_curve(curves: &[Curve]) -> Curve {
-    let Some(first) = curves.first() else {
-        return Vec::new();
-    };
-    first
-        .iter()
-        .filter_map(|(epoch, _)| {
-            let values: Option<Vec<f64>> = curves
-                .iter()
-                .map(|curve| curve.iter().find(|(e, _)| e == epoch).map(|(_, v)| *v))
-                .collect();
-            let values = values?;
-            Some((*epoch, values.iter().sum::<f64>() / values.len() as f64))
-        })
-        .collect()
-}
-
-pub(super) fn nc_over_epochs(results: &Results) -> Option<Figure> {
-    let views: Vec<View<'_>> = last_views(results)
-        .into_iter()
-        .filter(|view| !view.group.ablation)
-        .collect();
-    let shown: Vec<(usize, &View<'_>)> = views
-        .iter()
-        .map(|view| (view.series(), view))
-        .filter(|(_, view)| !curves(results, view, |g| g.nc1).is_empty())
+pub(super) fn nc_over_epochs(lineup: &Lineup<'_>) -> Option<Figure> {
+    let shown: Vec<&Member<'_>> = lineup
+        .finished()
+        .filter(|member| !Bundle::of(member, |g| g.nc1).curves.is_empty())
         .collect();
     if shown.is_empty() {
         return None;
     }
     let mut canvas = Canvas::default();
-    let legend: Vec<(usize, String)> = shown.iter().map(|(i, v)| (*i, v.label())).collect();
-    let head = canvas.legend(0.0, &legend);
-    let (height, gap) = (170.0, 66.0);
-    let width = (WIDTH - 2.0 * 72.0) / 2.0;
+    let legend: Vec<(usize, String)> = shown.iter().map(|m| (m.series, m.label.clone())).collect();
+    let grid = Grid {
+        columns: 2,
+        origin: (62.0, canvas.legend(0.0, &legend) + 28.0),
+        size: ((WIDTH - 2.0 * 72.0) / 2.0, 170.0),
+        gap: (72.0, 66.0),
+    };
     for (index, (title, pick)) in PANELS.into_iter().enumerate() {
-        let all: Vec<(usize, Vec<Curve>)> = shown
+        let bundles: Vec<Bundle> = shown
             .iter()
-            .map(|(i, view)| (*i, curves(results, view, pick)))
+            .map(|member| Bundle::of(member, pick))
             .collect();
-        let values = || all.iter().flat_map(|(_, curves)| curves.iter().flatten());
-        let Some(x) = Scale::around(Kind::LogOnePlus, values().map(|p| p.0)) else {
-            continue;
-        };
-        let mut y = Scale::around(Kind::Log, values().map(|p| p.1)).unwrap_or(Scale {
-            kind: Kind::Log,
-            low: 1e-4,
-            high: 1.0,
-        });
-        let zeros = values().any(|p| p.1 <= 0.0);
-        if zeros {
-            y.low /= 2.0;
-        }
-        let (column, row) = (index % 2, index / 2);
-        let panel = Panel {
-            left: 62.0 + column as f64 * (width + 72.0),
-            top: head + 28.0 + row as f64 * (height + gap),
-            width,
-            height,
-            x,
-            y,
-        };
-        canvas.frame(&panel, title, if row == 2 { "epoch" } else { "" }, " ");
-        if zeros {
-            canvas.text(
-                panel.left + 5.0,
-                panel.top + panel.height - 6.0,
-                "start",
-                "tk",
-                "lower edge: 0",
-            );
-        }
-        for (series, curves) in &all {
-            let color = series % super::svg::COLORS;
-            let place = |curve: &Curve| -> Vec<(f64, f64)> {
-                curve.iter().map(|(x, y)| panel.at(*x, *y)).collect()
-            };
-            if curves.len() > 1 {
-                for curve in curves {
-                    canvas.path(&place(curve), &format!("one s{color}"));
-                }
-            }
-            let mean = place(&mean_curve(curves));
-            canvas.path(&mean, &format!("mean s{color}"));
-            if let Some(end) = mean.last() {
-                canvas.marker(*series, *end, 4.0, "");
-            }
-        }
+        draw_measure(&mut canvas, &grid, (index, title), &bundles);
     }
     let caption = format!(
-        "Measured on the training split; logarithmic axes, the epoch axis as log(1 + epoch). \
-         Thin: one line a seed; thick: their mean, with a marker at the end of training. All \
-         measures tend to 0 under collapse. {}",
-        made_from(results)
+        "Measured on the training split, of what the head sees; logarithmic axes, the epoch axis \
+         as log(1 + epoch). Thin: one line a seed; thick: their mean, with a marker at the end of \
+         training. All measures tend to 0 under collapse. {}",
+        lineup.made_from
     );
     Some(Figure::new(
         "nc-epochs",
         "Neural collapse over epochs",
         caption,
-        head + 28.0 + 3.0 * (height + gap) - 14.0,
+        grid.end(PANELS.len()) - 14.0,
         canvas,
     ))
+}
+
+fn draw_measure(
+    canvas: &mut Canvas,
+    grid: &Grid,
+    (index, title): (usize, &str),
+    bundles: &[Bundle],
+) {
+    let values = || bundles.iter().flat_map(|b| b.curves.iter().flatten());
+    let Some(x) = Scale::around(Kind::LogOnePlus, values().map(|p| p.0)) else {
+        return;
+    };
+    let mut y = Scale::around(Kind::Log, values().map(|p| p.1))
+        .unwrap_or_else(|| Scale::over(Kind::Log, 1e-4, 1.0));
+    let zeros = values().any(|p| p.1 <= 0.0);
+    if zeros {
+        y.low /= 2.0;
+    }
+    let panel = grid.panel(index, x, y);
+    let last_row = index + grid.columns >= PANELS.len();
+    canvas.frame(&panel, title, if last_row { "epoch" } else { "" }, " ");
+    if zeros {
+        let corner = (panel.left + 5.0, panel.top + panel.height - 6.0);
+        canvas.text(corner.0, corner.1, "start", "tk", "lower edge: 0");
+    }
+    for bundle in bundles {
+        bundle.draw(canvas, &panel);
+    }
 }

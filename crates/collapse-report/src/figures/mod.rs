@@ -2,7 +2,9 @@
 
 mod curves;
 mod histograms;
+mod layout;
 mod points;
+mod scale;
 mod scaling;
 mod svg;
 
@@ -11,6 +13,7 @@ use collapse_results::Results;
 pub(crate) use scaling::step_times;
 use svg::{Canvas, WIDTH};
 
+use crate::lineup::Lineup;
 use crate::render::escape;
 
 /// Colours and type of every figure. The palette stays apart for the common forms of colour
@@ -78,12 +81,18 @@ impl Figure {
 
 /// Every figure that the results have numbers for: NC over epochs, AUROC against NC1, AUROC of
 /// every seed, and a histogram figure for each score that has counts.
+#[must_use]
 pub fn figures(results: &Results) -> Vec<Figure> {
-    let mut drawn: Vec<Figure> = [points::strip(results), curves::nc_over_epochs(results)]
-        .into_iter()
-        .flatten()
-        .collect();
-    drawn.extend(points::auroc_against_nc1(results));
-    drawn.extend(histograms::histograms(results));
+    of_lineup(&Lineup::of(results))
+}
+
+pub(crate) fn of_lineup(lineup: &Lineup<'_>) -> Vec<Figure> {
+    let single = [
+        points::strip(lineup),
+        curves::nc_over_epochs(lineup),
+        points::auroc_against_nc1(lineup),
+    ];
+    let mut drawn: Vec<Figure> = single.into_iter().flatten().collect();
+    drawn.extend(histograms::histograms(lineup));
     drawn
 }

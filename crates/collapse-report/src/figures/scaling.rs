@@ -1,7 +1,8 @@
 //! Time of a training step against width, batch, threads and depth.
 
 use super::Figure;
-use super::svg::{COLORS, Canvas, Kind, Panel, Scale, WIDTH};
+use super::scale::{Kind, Scale};
+use super::svg::{COLORS, Canvas, Panel, WIDTH};
 use crate::scaling::{Scaling, StepTime};
 
 /// A panel: its title, the label of its axis, what runs along it, and the lines in it.

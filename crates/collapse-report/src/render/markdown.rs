@@ -6,12 +6,12 @@ use super::{main_text, range_text, shows_range};
 
 /// The table under a heading of the third level, with its caption below.
 pub fn markdown(table: &Table) -> String {
-    format!(
-        "### {}\n\n{}\n{}\n",
-        table.title,
-        markdown_rows(table),
-        escape(&table.caption)
-    )
+    format!("### {}\n\n{}", escape(&table.title), markdown_body(table))
+}
+
+/// The rows with the caption below, for a page that has a heading of its own.
+pub(crate) fn markdown_body(table: &Table) -> String {
+    format!("{}\n{}\n", markdown_rows(table), escape(&table.caption))
 }
 
 /// Only the rows, for embedding elsewhere.

@@ -8,25 +8,15 @@ mod terminal;
 
 use collapse_results::{Cell, Table};
 
+use crate::numbers::fixed;
+
 pub use self::csv::csv;
 pub(crate) use self::html::escape;
 pub use self::html::html;
 pub use self::latex::latex;
 pub use self::markdown::markdown;
-pub(crate) use self::markdown::markdown_rows;
+pub(crate) use self::markdown::{markdown_body, markdown_rows};
 pub use self::terminal::{TerminalStyle, terminal};
-
-/// A number with thousands left alone and a true minus sign.
-pub(crate) fn fixed(value: f64, decimals: usize) -> String {
-    if value != 0.0 && value.abs() < 0.5 * 10f64.powi(-(decimals as i32)) {
-        return format!("{value:.1e}").replace('-', "−");
-    }
-    let size = value.abs();
-    if size >= 1e7 && decimals > 0 {
-        return format!("{value:.2e}").replace('-', "−");
-    }
-    format!("{value:.decimals$}").replace('-', "−")
-}
 
 /// The first line of a cell.
 pub(crate) fn main_text(cell: &Cell) -> String {

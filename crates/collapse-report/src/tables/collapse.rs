@@ -1,9 +1,11 @@
 //! Tables of neural collapse: at the end of training and over epochs.
 
-use collapse_results::{Geometry, Results};
+use std::collections::BTreeMap;
+
+use collapse_results::Geometry;
 
 use super::draft::{Draft, count, magnitude, spread, text};
-use crate::cast::{Cast, casts, group_label, last_views};
+use crate::lineup::{Lineup, Member};
 
 type Measure = (&'static str, &'static str, fn(&Geometry) -> f64);
 
@@ -29,70 +31,69 @@ pub(crate) const MEASURES: [Measure; 8] = [
     ("nc4", "NC4", |g| g.nc4),
 ];
 
-pub(super) fn at_the_end(results: &Results) -> Draft {
+pub(super) fn at_the_end(lineup: &Lineup<'_>) -> Draft {
     let mut draft = Draft::new(
-        results,
+        lineup,
         "nc-end",
         "Neural collapse of the trained networks (sections 4.2 and A.5)",
-        "Training split, evaluation mode; every measure tends to 0 under collapse.",
+        &format!(
+            "Training split, evaluation mode, of what the head sees: normalised features with L2, \
+             raw ones without; every measure tends to 0 under collapse. Mean ± standard deviation over \
+             seeds."
+        ),
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
     for (key, heading, _) in MEASURES {
         draft.number_column(key, heading);
     }
-    for view in casts(results).iter().flat_map(Cast::all_rows) {
-        let mut cells = vec![text(view.label()), count(view.epoch)];
+    for member in lineup.main_and_nc() {
+        let mut cells = vec![text(member.label.clone()), count(member.epoch)];
         cells.extend(MEASURES.iter().map(|(_, _, pick)| {
-            let values: Vec<f64> = view
+            let values: Vec<f64> = member
                 .evaluations()
                 .filter_map(|e| Some(pick(e.geometry.value()?)))
                 .collect();
             spread(&values, magnitude(&values))
         }));
-        draft.row(view.key(), cells);
+        draft.row(member.key.clone(), cells);
     }
     draft
 }
 
-pub(super) fn over_epochs(results: &Results) -> Draft {
+pub(super) fn over_epochs(lineup: &Lineup<'_>) -> Draft {
     let mut draft = Draft::new(
-        results,
+        lineup,
         "nc-epochs",
         "Neural collapse over epochs (section A.6)",
-        "Training split, evaluation mode; epoch 0 is the untrained network.",
+        "Training split, evaluation mode, of what the head sees; epoch 0 is the untrained network. \
+         Mean ± standard deviation over seeds.",
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
     for (key, heading, _) in MEASURES {
         draft.number_column(key, heading);
     }
-    for view in last_views(results)
-        .iter()
-        .filter(|view| !view.group.ablation)
-    {
-        let mut epochs: Vec<usize> = results
-            .runs_of(&view.group.id)
-            .flat_map(|run| &run.history)
-            .filter(|record| record.geometry.is_some())
-            .map(|record| record.epoch)
-            .collect();
-        epochs.sort_unstable();
-        epochs.dedup();
-        for epoch in epochs {
-            let found: Vec<Geometry> = results
-                .runs_of(&view.group.id)
-                .flat_map(|run| &run.history)
-                .filter(|record| record.epoch == epoch)
-                .filter_map(|record| record.geometry)
-                .collect();
-            let mut cells = vec![text(group_label(view.group)), count(epoch)];
+    for member in lineup.finished() {
+        for (epoch, found) in by_epoch(member) {
+            let mut cells = vec![text(member.label.clone()), count(epoch)];
             cells.extend(MEASURES.iter().map(|(_, _, pick)| {
-                let values: Vec<f64> = found.iter().map(pick).collect();
+                let values: Vec<f64> = found.iter().map(|geometry| pick(geometry)).collect();
                 spread(&values, magnitude(&values))
             }));
-            draft.row(format!("{}@{epoch}", view.group.id), cells);
+            draft.row(format!("{}@{epoch}", member.key), cells);
         }
     }
     draft
+}
+
+/// The measures of every seed at each epoch that has any, in order.
+fn by_epoch<'a>(member: &Member<'a>) -> BTreeMap<usize, Vec<&'a Geometry>> {
+    let mut found: BTreeMap<usize, Vec<&Geometry>> = BTreeMap::new();
+    for record in member.runs.iter().flat_map(|(run, _)| &run.history) {
+        if let Some(geometry) = &record.geometry {
+            found.entry(record.epoch).or_default().push(geometry);
+        }
+    }
+    found
 }

@@ -1,65 +1,61 @@
 //! Tables of detection figures: the main one and its variations by score.
 
-use collapse_results::{Cell, Detection, Results, ScoreId, SetId};
+use collapse_results::{Cell, DataSet, Detection, Role, ScoreId};
 
-use super::draft::{Draft, missing, number, spread, text};
-use crate::cast::{Cast, MAIN_SCORE, View, casts, last_views, ood_sets, scores};
-use crate::statistics::worst_case_difference;
+use super::draft::{Draft, SPREAD, count, number, spread, text};
+use crate::lineup::{Lineup, MAIN_SCORE, Member, Pairing};
+use crate::statistics::{WorstCase, worst_case_difference};
 
-/// Columns "Group" and "Epoch", then the accuracy, then the AUROC of each set.
-fn auroc_draft(results: &Results, id: &str, title: &str, note: &str) -> Draft {
-    let mut draft = Draft::new(results, id, title, note);
+/// A row a member: accuracy, then the AUROC of each set by `score`.
+fn auroc_table<'l, 'a: 'l>(
+    lineup: &'l Lineup<'a>,
+    (id, title, note): (&str, &str, &str),
+    members: impl Iterator<Item = &'l Member<'a>>,
+    score: &ScoreId,
+) -> Draft {
+    let note = format!("{note} {SPREAD}");
+    let mut draft = Draft::of_sets(lineup, id, title, &note);
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
     draft.number_column("accuracy", "Accuracy (%)");
-    for set in ood_sets(results) {
+    for set in &lineup.sets {
         draft.number_column(&format!("auroc:{set}"), &format!("AUROC {set} (%)"));
+    }
+    if !lineup.scores.contains(score) {
+        return draft;
+    }
+    for member in members {
+        draft.row(member.key.clone(), auroc_row(lineup, member, score));
     }
     draft
 }
 
-fn auroc_row(results: &Results, view: &View<'_>, score: &ScoreId) -> Vec<Cell> {
+fn auroc_row(lineup: &Lineup<'_>, member: &Member<'_>, score: &ScoreId) -> Vec<Cell> {
     let mut cells = vec![
-        text(view.label()),
-        super::draft::count(view.epoch),
-        spread(&view.percent(|e| Some(e.accuracy)), 2),
+        text(member.label.clone()),
+        count(member.epoch),
+        spread(&member.percent(|e| Some(e.accuracy)), 2),
     ];
-    cells.extend(
-        ood_sets(results)
-            .iter()
-            .map(|set| spread(&auroc(view, score, set), 2)),
-    );
+    let aurocs = lineup.sets.iter().map(|set| member.auroc(score, set));
+    cells.extend(aurocs.map(|values| spread(&values, 2)));
     cells
 }
 
-fn auroc(view: &View<'_>, score: &ScoreId, set: &SetId) -> Vec<f64> {
-    view.percent(|e| e.detection(score, set).map(|d| d.auroc))
+pub(super) fn main(lineup: &Lineup<'_>) -> Draft {
+    auroc_table(
+        lineup,
+        (
+            "main",
+            "OoD detection and accuracy (section 4.1)",
+            "Score: class-wise Gaussians on the features.",
+        ),
+        lineup.main(),
+        &MAIN_SCORE,
+    )
 }
 
-fn fill(mut draft: Draft, results: &Results, views: &[View<'_>], score: &ScoreId) -> Draft {
-    for view in views {
-        draft.row(view.key(), auroc_row(results, view, score));
-    }
-    draft
-}
-
-fn main_views(results: &Results) -> Vec<View<'_>> {
-    casts(results).iter().flat_map(Cast::main_rows).collect()
-}
-
-pub(super) fn main(results: &Results) -> Draft {
-    let draft = auroc_draft(
-        results,
-        "main",
-        "OoD detection and accuracy (section 4.1)",
-        "Score: class-wise Gaussians on the features. Mean ± standard deviation over seeds, \
-         smallest to largest below.",
-    );
-    fill(draft, results, &main_views(results), &MAIN_SCORE)
-}
-
-pub(super) fn output_scores(results: &Results) -> Vec<Draft> {
-    [
+pub(super) fn output_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
+    let scores = [
         (
             "softmax",
             ScoreId::MAX_SOFTMAX,
@@ -71,130 +67,169 @@ pub(super) fn output_scores(results: &Results) -> Vec<Draft> {
             "negative entropy of the softmax",
         ),
         ("energy", ScoreId::ENERGY, "log-sum-exp of the logits"),
-    ]
-    .into_iter()
-    .filter(|(_, score, _)| scores(results).iter().any(|known| known == score))
-    .map(|(id, score, words)| {
-        let draft = auroc_draft(
-            results,
-            id,
-            &format!("The same networks scored by {id} (section A.2)"),
-            &format!("Score: {words}."),
-        );
-        fill(draft, results, &main_views(results), &score)
-    })
-    .collect()
+    ];
+    scores
+        .into_iter()
+        .map(|(id, score, words)| {
+            let title = format!("The same networks scored by {id} (section A.2)");
+            let note = format!("Score: {words}.");
+            auroc_table(lineup, (id, &title, &note), lineup.main(), &score)
+        })
+        .collect()
 }
 
-pub(super) fn logit_gaussians(results: &Results) -> Draft {
-    let draft = auroc_draft(
-        results,
-        "logit-gaussians",
-        "Gaussians on logits instead of features (section A.3)",
-        "Score: class-wise Gaussians on the logits.",
+pub(super) fn logit_gaussians(lineup: &Lineup<'_>) -> Draft {
+    auroc_table(
+        lineup,
+        (
+            "logit-gaussians",
+            "Gaussians on logits instead of features (section A.3)",
+            "Score: class-wise Gaussians on the logits.",
+        ),
+        lineup.main(),
+        &ScoreId::GMM_LOGITS,
+    )
+}
+
+pub(super) fn over_training(lineup: &Lineup<'_>) -> Draft {
+    let members = lineup
+        .pairs(Pairing::OverTraining)
+        .flat_map(|pair| [pair.first, pair.second]);
+    auroc_table(
+        lineup,
+        (
+            "over-training",
+            "Training on with L2 normalisation (section A.4)",
+            "Score: class-wise Gaussians on the features.",
+        ),
+        members,
+        &MAIN_SCORE,
+    )
+}
+
+/// Training with L2 and normalising afterwards are two things: each density on every network.
+pub(super) fn raw_and_normalised(lineup: &Lineup<'_>) -> Draft {
+    let note = format!(
+        "Class-wise Gaussians on raw features z and on normalised ẑ of the same networks, mean \
+         over the OoD sets; training with L2 and normalising afterwards are two things. Mean ± standard deviation over \
+         seeds."
     );
-    if !scores(results).contains(&ScoreId::GMM_LOGITS) {
+    let mut draft = Draft::of_sets(
+        lineup,
+        "raw-normalised",
+        "Gaussians on raw and on normalised features",
+        &note,
+    );
+    draft.text_column("group", "Group");
+    draft.number_column("epoch", "Epoch");
+    let scores = [(ScoreId::GMM_RAW, "raw z"), (ScoreId::GMM_UNIT, "ẑ")];
+    for set in &lineup.sets {
+        for (score, words) in &scores {
+            let heading = format!("AUROC {set}, {words} (%)");
+            draft.number_column(&format!("{score}:{set}"), &heading);
+        }
+    }
+    if !scores
+        .iter()
+        .any(|(score, _)| lineup.scores.contains(score))
+    {
         return draft;
     }
-    fill(draft, results, &main_views(results), &ScoreId::GMM_LOGITS)
+    for member in lineup.main() {
+        let mut cells = vec![text(member.label.clone()), count(member.epoch)];
+        for set in &lineup.sets {
+            cells.extend(
+                scores
+                    .iter()
+                    .map(|(score, _)| spread(&member.auroc(score, set), 2)),
+            );
+        }
+        draft.row(member.key.clone(), cells);
+    }
+    draft
 }
 
-pub(super) fn over_training(results: &Results) -> Draft {
-    let draft = auroc_draft(
-        results,
-        "over-training",
-        "Training on with L2 normalisation (section A.4)",
-        "Score: class-wise Gaussians on the features.",
-    );
-    let views: Vec<View<'_>> = casts(results)
-        .iter()
-        .filter_map(|cast| Some([cast.l2_short?, cast.l2_long?]))
-        .flatten()
-        .collect();
-    fill(draft, results, &views, &MAIN_SCORE)
-}
-
-pub(super) fn worst_seed(results: &Results) -> Draft {
-    let mut draft = Draft::new(
-        results,
+pub(super) fn worst_seed(lineup: &Lineup<'_>) -> Draft {
+    let mut draft = Draft::of_sets(
+        lineup,
         "worst-seed",
         "The worst seed (claim C3)",
-        "Smallest AUROC over seeds by Gaussians on the features; the interval of the difference \
-         is a bootstrap over seeds, rough for few of them.",
+        "Smallest AUROC over the seeds that both sides have, by Gaussians on the features. p: the \
+         two runs of each seed are swapped; smallest p: what so many seeds can give at best. A \
+         bootstrap of a minimum gives no interval that holds, so there is none.",
     );
     draft.text_column("comparison", "L2 against no L2");
     draft.text_column("set", "OoD set");
+    draft.number_column("pairs", "Seeds");
     draft.number_column("l2", "L2, worst (%)");
     draft.number_column("base", "No L2, worst (%)");
     draft.number_column("difference", "Difference (points)");
-    draft.number_column("low", "95 % from");
-    draft.number_column("high", "to");
-    for cast in casts(results) {
-        let comparisons = [
-            (cast.l2_short, cast.base_long),
-            (cast.l2_short, cast.base_at_short()),
-            (cast.l2_long, cast.base_long),
-        ];
-        for (l2, base) in comparisons
-            .iter()
-            .filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)))
-        {
-            for set in ood_sets(results) {
-                let (a, b) = (auroc(l2, &MAIN_SCORE, &set), auroc(base, &MAIN_SCORE, &set));
-                let Some((gap, interval)) = worst_case_difference(&a, &b) else {
-                    continue;
-                };
-                let least = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
-                let bound = |pick: fn((f64, f64)) -> f64| {
-                    interval.map_or_else(|| missing("one seed"), |i| number(pick(i), 2))
-                };
-                draft.row(
-                    format!("{}:{}:{set}", l2.key(), base.key()),
-                    vec![
-                        text(format!(
-                            "{} epochs against {} ({} / {})",
-                            l2.epoch, base.epoch, l2.group.id, base.group.id
-                        )),
-                        text(set.as_str()),
-                        number(least(&a), 2),
-                        number(least(&b), 2),
-                        number(gap, 2),
-                        bound(|i| i.0),
-                        bound(|i| i.1),
-                    ],
-                );
-            }
+    draft.number_column("p", "p");
+    draft.number_column("smallest", "Smallest p");
+    let pairings = [
+        Pairing::ShortAgainstLong,
+        Pairing::EqualShort,
+        Pairing::EqualLong,
+    ];
+    for pair in pairings.into_iter().flat_map(|p| lineup.pairs(p)) {
+        for set in &lineup.sets {
+            let auroc = |_: &_, e: &collapse_results::Evaluation| {
+                Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
+            };
+            let values = pair.first.paired(pair.second, auroc);
+            let Some(found) = worst_case_difference(std::slice::from_ref(&values)) else {
+                continue;
+            };
+            let mut cells = vec![
+                text(format!(
+                    "{} epochs against {} ({} / {})",
+                    pair.first.epoch, pair.second.epoch, pair.first.key, pair.second.key
+                )),
+                text(set.as_str()),
+            ];
+            cells.extend(worst_cells(&values, &found));
+            let key = format!("{}:{}:{set}", pair.first.key, pair.second.key);
+            draft.row(key, cells);
         }
     }
     draft
 }
 
+fn worst_cells(values: &[(f64, f64)], found: &WorstCase) -> [Cell; 6] {
+    let least =
+        |side: fn(&(f64, f64)) -> f64| values.iter().map(side).fold(f64::INFINITY, f64::min);
+    [
+        count(found.n),
+        number(least(|v| v.0), 2),
+        number(least(|v| v.1), 2),
+        number(found.difference, 2),
+        number(found.permutation.p_value, 3),
+        number(found.permutation.smallest, 3),
+    ]
+}
+
 /// One table an OoD set: scores down, groups across.
-pub(super) fn all_scores(results: &Results) -> Vec<Draft> {
-    let views: Vec<View<'_>> = last_views(results)
-        .into_iter()
-        .filter(|view| !view.group.ablation)
-        .collect();
-    ood_sets(results)
-        .into_iter()
+pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
+    lineup
+        .sets
+        .iter()
         .map(|set| {
-            let mut draft = Draft::new(
-                results,
+            let mut draft = Draft::of_sets(
+                lineup,
                 &format!("scores-{set}"),
                 &format!("Every score against {set}"),
-                "AUROC in percent after the last epoch.",
+                "AUROC in percent after the last epoch, mean ± standard deviation over seeds. \
+                 NNGuide's bank holds every training feature (its authors take 1 %).",
             );
             draft.text_column("score", "Score");
-            for view in &views {
-                draft.number_column(&view.key(), &format!("{} ({})", view.label(), view.epoch));
+            for member in lineup.finished() {
+                let heading = format!("{} ({})", member.label, member.epoch);
+                draft.number_column(&member.key, &heading);
             }
-            for score in scores(results) {
+            for score in &lineup.scores {
                 let mut cells = vec![text(score.as_str())];
-                cells.extend(
-                    views
-                        .iter()
-                        .map(|view| spread(&auroc(view, &score, &set), 2)),
-                );
+                let aurocs = lineup.finished().map(|member| member.auroc(score, set));
+                cells.extend(aurocs.map(|values| spread(&values, 2)));
                 draft.row(score.as_str(), cells);
             }
             draft
@@ -217,35 +252,53 @@ const FIGURES: [Figure; 6] = [
     ("detection_error", "Least error (%)", |d| d.detection_error),
 ];
 
-pub(super) fn all_figures(results: &Results) -> Draft {
-    let mut draft = Draft::new(
-        results,
-        "detection",
-        "Every detection figure",
-        "Gaussians on the features. FPR95, ID positive: share of OoD accepted where 95 % of ID \
-         is; OoD positive: share of ID rejected where 95 % of OoD is.",
+pub(super) fn all_figures(lineup: &Lineup<'_>) -> Draft {
+    let note = format!(
+        "Gaussians on the features. FPR95, ID positive: share of OoD accepted where 95 % of ID is; \
+         OoD positive: share of ID rejected where 95 % of OoD is. AUPR depends on the share of OoD \
+         images{}: a detector that guesses has an AUPR of its positive class's share.",
+        prevalence(&lineup.results.data)
     );
+    let mut draft = Draft::of_sets(lineup, "detection", "Every detection figure", &note);
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
     draft.text_column("set", "OoD set");
     for (key, heading, _) in FIGURES {
         draft.number_column(key, heading);
     }
-    for view in casts(results).iter().flat_map(Cast::all_rows) {
-        for set in ood_sets(results) {
+    for member in lineup.main_and_nc() {
+        for set in &lineup.sets {
             let mut cells = vec![
-                text(view.label()),
-                super::draft::count(view.epoch),
+                text(member.label.clone()),
+                count(member.epoch),
                 text(set.as_str()),
             ];
             cells.extend(FIGURES.iter().map(|(_, _, pick)| {
-                spread(
-                    &view.percent(|e| e.detection(&MAIN_SCORE, &set).map(pick)),
-                    2,
-                )
+                let values = member.percent(|e| e.detection(&MAIN_SCORE, set).map(pick));
+                spread(&values, 2)
             }));
-            draft.row(format!("{}:{set}", view.key()), cells);
+            draft.row(format!("{}:{set}", member.key), cells);
         }
     }
     draft
+}
+
+/// Share of OoD images in each comparison, in brackets; empty where the sizes are not known.
+fn prevalence(data: &[DataSet]) -> String {
+    let test: usize = sizes(data, Role::Test).map(|set| set.images).sum();
+    let shares: Vec<String> = sizes(data, Role::Ood)
+        .filter(|set| test + set.images > 0)
+        .map(|set| {
+            let share = 100.0 * set.images as f64 / (test + set.images) as f64;
+            format!("{} {share:.1} %", set.name)
+        })
+        .collect();
+    match test == 0 || shares.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", shares.join(", ")),
+    }
+}
+
+fn sizes(data: &[DataSet], role: Role) -> impl Iterator<Item = &DataSet> {
+    data.iter().filter(move |set| set.role == role)
 }

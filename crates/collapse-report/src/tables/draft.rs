@@ -1,31 +1,48 @@
 //! A table in the making: keys for rows and columns, and the paper's values beside ours.
 
-use collapse_results::{Align, Cell, Column, Results, Table};
+use collapse_results::{Align, Cell, Column, Table};
 
+use crate::lineup::Lineup;
+use crate::numbers::fixed;
 use crate::reference::{PaperValue, References};
 use crate::statistics::summarize;
+
+/// What "mean ± deviation" stands for; the captions of such tables say it.
+pub(crate) const SPREAD: &str =
+    "Mean ± standard deviation over seeds (divisor n − 1), smallest to largest below.";
 
 pub(crate) struct Draft {
     table: Table,
 }
 
 impl Draft {
-    pub(crate) fn new(results: &Results, id: &str, title: &str, note: &str) -> Self {
+    /// A table of the line-up; its caption ends with what it was made from.
+    pub(crate) fn new(lineup: &Lineup<'_>, id: &str, title: &str, note: &str) -> Self {
+        Self::bare(id, title, &format!("{note} {}", lineup.made_from))
+    }
+
+    /// As [`Draft::new`], with the sizes of the image sets, for a table of detection figures.
+    pub(crate) fn of_sets(lineup: &Lineup<'_>, id: &str, title: &str, note: &str) -> Self {
+        Self::new(
+            lineup,
+            id,
+            title,
+            format!("{note} {}", lineup.set_sizes).trim(),
+        )
+    }
+
+    /// A table with a caption of its own.
+    pub(crate) fn bare(id: &str, title: &str, caption: &str) -> Self {
         Self {
             table: Table {
                 id: id.to_owned(),
                 title: title.to_owned(),
-                caption: format!("{note} {}", made_from(results)).trim().to_owned(),
+                caption: caption.trim().to_owned(),
                 columns: Vec::new(),
                 row_keys: Vec::new(),
                 rows: Vec::new(),
             },
         }
-    }
-
-    /// Replaces the caption, for a table that does not come from the results.
-    pub(crate) fn caption(&mut self, caption: &str) {
-        caption.clone_into(&mut self.table.caption);
     }
 
     pub(crate) fn text_column(&mut self, key: &str, heading: &str) {
@@ -51,6 +68,7 @@ impl Draft {
     }
 
     /// The table, or `None` when it has no row; columns that have a published value gain two.
+    #[must_use]
     pub(crate) fn finish(self, references: &References) -> Option<Table> {
         let mut table = self.table;
         if table.rows.is_empty() {
@@ -114,7 +132,11 @@ fn published(ours: &Cell, value: Option<&PaperValue>, seeds: usize) -> (Cell, Ce
             n: seeds,
             decimals,
         },
-        (Some(std), _, _) => text(format!("{:.decimals$} ± {std:.decimals$}", value.mean)),
+        (Some(std), _, _) => text(format!(
+            "{} ± {}",
+            fixed(value.mean, decimals),
+            fixed(std, decimals)
+        )),
         _ => Cell::Number {
             value: value.mean,
             decimals,
@@ -128,37 +150,6 @@ fn published(ours: &Cell, value: Option<&PaperValue>, seeds: usize) -> (Cell, Ce
         },
     );
     (paper, gap)
-}
-
-/// What every caption ends with.
-pub(crate) fn made_from(results: &Results) -> String {
-    let mut seeds: Vec<usize> = Vec::new();
-    for group in &results.groups {
-        let n = results.runs_of(&group.id).count();
-        if n > 0 && !seeds.contains(&n) {
-            seeds.push(n);
-        }
-    }
-    seeds.sort_unstable();
-    let seeds = match seeds.as_slice() {
-        [] => "no finished run".to_owned(),
-        [1] => "one seed a group".to_owned(),
-        [n] => format!("{n} seeds a group"),
-        [first, .., last] => format!("{first} to {last} seeds a group"),
-    };
-    let mut text = format!("Scale {}, {seeds}", results.scale);
-    let provenance = &results.provenance;
-    if !provenance.kernel_path.is_empty() {
-        text.push_str(&format!(", kernels {}", provenance.kernel_path));
-    }
-    if !provenance.precision.is_empty() {
-        text.push_str(&format!(" ({})", provenance.precision));
-    }
-    if !provenance.code_version.is_empty() {
-        text.push_str(&format!(", version {}", provenance.code_version));
-    }
-    text.push('.');
-    text
 }
 
 pub(crate) fn text(words: impl Into<String>) -> Cell {

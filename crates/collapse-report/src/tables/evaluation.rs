@@ -3,6 +3,7 @@
 use collapse_results::{Align, Cell, Column, Defined, Evaluation, Table};
 
 use super::draft::{number, text};
+use crate::numbers::scientific;
 
 /// Every score against every OoD set, in percent, with accuracy, calibration and jitter below.
 pub fn evaluation_table(evaluation: &Evaluation) -> Table {
@@ -56,8 +57,7 @@ pub fn evaluation_table(evaluation: &Evaluation) -> Table {
 }
 
 fn caption(evaluation: &Evaluation) -> String {
-    let jitter =
-        |value: Option<f64>| value.map_or("not fitted".to_owned(), |value| format!("{value:e}"));
+    let jitter = |value: Option<f64>| value.map_or("not fitted".to_owned(), scientific);
     let scaled = match &evaluation.scaling {
         Defined::Value(scaling) => format!(
             "{:.2} % at temperature {:.3}",

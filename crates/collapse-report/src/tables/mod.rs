@@ -1,38 +1,53 @@
 //! Every table of the report, as pure functions of the results.
 
+mod claims;
 mod collapse;
 mod detection;
 mod draft;
 mod evaluation;
 mod precision;
 mod setup;
+mod training;
 
-use collapse_results::{Results, Table};
+use collapse_results::{Claim, Results, Table};
 
+use crate::lineup::Lineup;
 use crate::reference::References;
-pub(crate) use draft::made_from;
 pub use evaluation::evaluation_table;
 
 /// All tables that the results have numbers for, in the order of the report.
 ///
 /// The paper's sections in miniature: main (4.1), worst seed, softmax, entropy and energy (A.2),
-/// logit Gaussians (A.3), over-training (A.4), neural collapse at the end and over epochs
-/// (4.2, A.5, A.6), ablation, precisions and training details and loss over epochs (A.1); then all scores, all detection figures,
-/// calibration and published neighbours. AUROC, accuracy and their like are in percent.
+/// logit Gaussians (A.3), Gaussians on raw and normalised features, over-training (A.4), neural
+/// collapse at the end and over epochs (4.2, A.5, A.6), loss over epochs, ablation, precisions and
+/// training details (A.1); then all scores, all detection figures, calibration, the claims with
+/// their tests, and published neighbours. AUROC, accuracy and their like are in percent.
+#[must_use]
 pub fn tables(results: &Results, references: &References) -> Vec<Table> {
-    let mut drafts = vec![detection::main(results), detection::worst_seed(results)];
-    drafts.extend(detection::output_scores(results));
-    drafts.push(detection::logit_gaussians(results));
-    drafts.push(detection::over_training(results));
-    drafts.push(collapse::at_the_end(results));
-    drafts.push(collapse::over_epochs(results));
-    drafts.push(setup::history(results));
-    drafts.push(setup::ablation(results));
-    drafts.push(precision::compared(results));
-    drafts.push(setup::training(results));
-    drafts.extend(detection::all_scores(results));
-    drafts.push(detection::all_figures(results));
-    drafts.push(setup::calibration(results));
+    let lineup = Lineup::of(results);
+    of_lineup(&lineup, &crate::claims::judge(&lineup), references)
+}
+
+pub(crate) fn of_lineup(
+    lineup: &Lineup<'_>,
+    judged: &[Claim],
+    references: &References,
+) -> Vec<Table> {
+    let mut drafts = vec![detection::main(lineup), detection::worst_seed(lineup)];
+    drafts.extend(detection::output_scores(lineup));
+    drafts.push(detection::logit_gaussians(lineup));
+    drafts.push(detection::raw_and_normalised(lineup));
+    drafts.push(detection::over_training(lineup));
+    drafts.push(collapse::at_the_end(lineup));
+    drafts.push(collapse::over_epochs(lineup));
+    drafts.push(training::history(lineup));
+    drafts.push(setup::ablation(lineup));
+    drafts.push(precision::compared(lineup));
+    drafts.push(training::details(lineup));
+    drafts.extend(detection::all_scores(lineup));
+    drafts.push(detection::all_figures(lineup));
+    drafts.push(setup::calibration(lineup));
+    drafts.push(claims::tests(lineup, judged));
     drafts.push(setup::neighbours(references));
     drafts
         .into_iter()

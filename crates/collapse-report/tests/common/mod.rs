@@ -94,6 +94,7 @@ fn evaluation(group: &Group, epoch: usize, seed: u64) -> Evaluation {
                 set: set.into(),
                 low: -1200.0,
                 high: 400.0,
+                axis: None,
                 counts: bell(centre, width),
             })
         })
@@ -110,6 +111,7 @@ fn evaluation(group: &Group, epoch: usize, seed: u64) -> Evaluation {
         jitter_features: Some(if seed == 2 { 1e-21 } else { 0.0 }),
         jitter_logits: Some(0.0),
         geometry: Defined::Value(geometry(group.l2, nc, epoch, jiggle)),
+        geometry_counterpart: None,
         ood,
         histograms,
         skipped: Vec::new(),
@@ -189,6 +191,7 @@ pub(crate) fn synthetic(seeds: u64) -> Results {
                         epoch,
                         noise(seed * 31 + epoch as u64),
                     )),
+                    geometry_counterpart: None,
                     auroc: Vec::new(),
                 })
                 .collect();

@@ -1,82 +1,96 @@
 //! Parquet's pages: compression, levels and the values of PLAIN and dictionary encoding.
 
-use std::borrow::Cow;
 use std::io::Read;
-use std::sync::Arc;
 
 use ruzstd::decoding::StreamingDecoder;
 
-/// An encoded image: a range of a page, shared so that dictionary entries are not copied.
-#[derive(Clone)]
-pub(crate) struct Blob<'a> {
-    page: Arc<Cow<'a, [u8]>>,
-    start: usize,
-    end: usize,
+use super::metadata::{Codec, Encoding};
+use crate::shared::SharedBytes;
+
+/// Why a page gives no values.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It breaks the format.
+    Broken(&'static str),
+    /// It is sound, but not what this reader reads; with the remedy.
+    Unsupported(&'static str),
+    /// The value at this position is null.
+    Null(usize),
+    /// The file cannot be read.
+    Io(std::io::Error),
 }
 
-impl Blob<'_> {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.page[self.start..self.end]
+impl From<&'static str> for Fault {
+    fn from(detail: &'static str) -> Self {
+        Self::Broken(detail)
     }
 }
 
 /// Undoes a page's compression; `full_length` is what its header declares.
 pub(super) fn unpack(
-    stored: &[u8],
+    stored: SharedBytes,
     full_length: usize,
-    codec: i64,
-) -> Result<Cow<'_, [u8]>, &'static str> {
+    codec: Codec,
+) -> Result<SharedBytes, Fault> {
+    // No codec shrinks further than this; every 128 KiB of a Zstandard frame take four bytes at least.
+    let factor = match codec {
+        Codec::None | Codec::Other => 1,
+        Codec::Snappy => 64,
+        Codec::Gzip => 1100,
+        Codec::Zstandard => 40_000,
+    };
+    if codec != Codec::None && full_length / factor > stored.len() && codec != Codec::Other {
+        return Err("a compressed page has a wrong size".into());
+    }
     match codec {
-        0 if stored.len() == full_length => Ok(Cow::Borrowed(stored)),
-        0 => Err("an uncompressed page has two sizes"),
-        1 => {
-            if snap::raw::decompress_len(stored) != Ok(full_length)
-                || full_length / 64 > stored.len()
-            {
-                return Err("a Snappy page has a wrong size");
+        Codec::None if stored.len() == full_length => Ok(stored),
+        Codec::None => Err("an uncompressed page has two sizes".into()),
+        Codec::Snappy => {
+            if snap::raw::decompress_len(&stored) != Ok(full_length) {
+                return Err("a Snappy page has a wrong size".into());
             }
             snap::raw::Decoder::new()
-                .decompress_vec(stored)
-                .map(Cow::Owned)
-                .map_err(|_| "a Snappy page is damaged")
+                .decompress_vec(&stored)
+                .map(SharedBytes::from)
+                .map_err(|_| "a Snappy page is damaged".into())
         }
-        2 if full_length / 1100 > stored.len() => Err("a gzip page has a wrong size"),
-        2 => read_exactly(flate2::read::MultiGzDecoder::new(stored), full_length)
-            .ok_or("a gzip page is damaged"),
-        // Every 128 KiB of a Zstandard frame take four bytes at least.
-        6 if full_length / 40_000 > stored.len() => Err("a Zstandard page has a wrong size"),
-        6 => StreamingDecoder::new_with_max_window_size(stored, 1 << 27)
+        Codec::Gzip => read_exactly(flate2::read::MultiGzDecoder::new(&stored[..]), full_length)
+            .ok_or(Fault::Broken("a gzip page is damaged")),
+        Codec::Zstandard => StreamingDecoder::new_with_max_window_size(&stored[..], 1 << 27)
             .ok()
             .and_then(|decoder| read_exactly(decoder, full_length))
-            .ok_or("a Zstandard page is damaged"),
-        _ => Err(
-            "its compression is not supported; rewrite the file with Snappy, gzip, Zstandard or none",
-        ),
+            .ok_or(Fault::Broken("a Zstandard page is damaged")),
+        Codec::Other => Err(Fault::Unsupported(
+            "its compression is not one that is read; rewrite the file with Snappy, gzip, Zstandard or none",
+        )),
     }
 }
 
 /// All that `reader` gives, if that is `length` bytes.
-fn read_exactly<'a>(reader: impl Read, length: usize) -> Option<Cow<'a, [u8]>> {
+fn read_exactly(reader: impl Read, length: usize) -> Option<SharedBytes> {
     let mut out = Vec::new();
     reader.take(length as u64 + 1).read_to_end(&mut out).ok()?;
-    (out.len() == length).then_some(Cow::Owned(out))
+    (out.len() == length).then(|| out.into())
 }
 
 /// Fails unless the `n` definition levels all equal `max`.
-pub(super) fn all_defined(levels: &[u8], max: u32, n: usize) -> Result<(), &'static str> {
+pub(super) fn all_defined(levels: &[u8], max: u32, n: usize) -> Result<(), Fault> {
     let mut seen = 0;
+    let mut null = None;
     hybrid(levels, 32 - max.leading_zeros(), n, |level, count| {
-        seen += count;
-        if level == max {
-            Ok(())
-        } else {
-            Err("a row is null")
+        if level > max {
+            return Err("a definition level is beyond its column's");
         }
-    })?;
-    if seen == n {
+        if level < max {
+            null.get_or_insert(seen);
+        }
+        seen += count;
         Ok(())
-    } else {
-        Err("a page ends within its levels")
+    })?;
+    match null {
+        Some(position) => Err(Fault::Null(position)),
+        None if seen == n => Ok(()),
+        None => Err("a page ends within its levels".into()),
     }
 }
 
@@ -150,37 +164,33 @@ fn hybrid(
 }
 
 /// The values of one data page.
-pub(super) struct PageValues<'p> {
-    pub(super) page: Arc<Cow<'p, [u8]>>,
-    pub(super) from: usize,
+pub(super) struct PageValues {
+    /// The values, levels removed.
+    pub(super) bytes: SharedBytes,
     pub(super) n: usize,
-    pub(super) encoding: Option<i64>,
-    pub(super) dictionary: Option<Arc<Cow<'p, [u8]>>>,
+    pub(super) encoding: Encoding,
+    pub(super) dictionary: Option<SharedBytes>,
 }
 
-fn blobs_in<'a>(
-    page: &Arc<Cow<'a, [u8]>>,
-    mut at: usize,
-    n: Option<usize>,
-) -> Result<Vec<Blob<'a>>, &'static str> {
+const UNSUPPORTED_ENCODING: Fault = Fault::Unsupported(
+    "its encoding is not one that is read; rewrite the file with plain or dictionary encoding",
+);
+
+/// `n` values, or all there are: each a u32 length and so many bytes.
+fn blobs_in(page: &SharedBytes, n: Option<usize>) -> Result<Vec<SharedBytes>, &'static str> {
+    let mut at = 0;
     let mut out = Vec::new();
     while n.map_or(at < page.len(), |n| out.len() < n) {
         let length = page
             .get(at..)
-            .and_then(|r| r.first_chunk::<4>())
+            .and_then(|rest| rest.first_chunk::<4>())
             .ok_or("a page ends within a length")?;
         let start = at + 4;
         let end = start
             .checked_add(u32::from_le_bytes(*length) as usize)
             .ok_or("a length overflows")?;
-        if end > page.len() {
-            return Err("a value ends outside its page");
-        }
-        out.push(Blob {
-            page: Arc::clone(page),
-            start,
-            end,
-        });
+        let value = page.slice(start..end);
+        out.push(value.ok_or("a value ends outside its page")?);
         at = end;
     }
     Ok(out)
@@ -188,26 +198,23 @@ fn blobs_in<'a>(
 
 fn integers_in(bytes: &[u8], wide: bool) -> Vec<i64> {
     if wide {
-        bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|b| i64::from_le_bytes(*b))
-            .collect()
+        let values = bytes.as_chunks::<8>().0;
+        values.iter().map(|b| i64::from_le_bytes(*b)).collect()
     } else {
-        bytes
-            .as_chunks::<4>()
-            .0
+        let values = bytes.as_chunks::<4>().0;
+        values
             .iter()
             .map(|b| i64::from(i32::from_le_bytes(*b)))
             .collect()
     }
 }
 
-impl<'p> PageValues<'p> {
+impl PageValues {
     fn indexed<T: Clone>(&self, dictionary: &[T]) -> Result<Vec<T>, &'static str> {
-        let body = self.page.get(self.from..).ok_or("a page is too short")?;
-        let (&width, body) = body.split_first().ok_or("a page lacks its bit width")?;
+        let (&width, body) = self
+            .bytes
+            .split_first()
+            .ok_or("a page lacks its bit width")?;
         let mut out = Vec::new();
         hybrid(body, u32::from(width), self.n, |index, count| {
             let value = dictionary
@@ -219,47 +226,28 @@ impl<'p> PageValues<'p> {
         Ok(out)
     }
 
-    pub(super) fn blobs(self) -> Result<Vec<Blob<'p>>, &'static str> {
-        match self.encoding {
-            Some(0) => blobs_in(&self.page, self.from, Some(self.n)),
-            Some(2 | 8) => {
-                let dictionary = blobs_in(
-                    self.dictionary
-                        .as_ref()
-                        .ok_or("its dictionary is missing")?,
-                    0,
-                    None,
-                )?;
-                self.indexed(&dictionary)
-            }
-            _ => Err(
-                "its encoding is not supported; rewrite the file with plain or dictionary encoding",
-            ),
-        }
+    fn dictionary(&self) -> Result<&SharedBytes, &'static str> {
+        self.dictionary.as_ref().ok_or("its dictionary is missing")
     }
 
-    pub(super) fn integers(self, wide: bool) -> Result<Vec<i64>, &'static str> {
-        match self.encoding {
-            Some(0) => {
-                let bytes = self
-                    .page
-                    .get(self.from..)
-                    .and_then(|b| b.get(..self.n.checked_mul(if wide { 8 } else { 4 })?))
-                    .ok_or("a page is too short")?;
-                Ok(integers_in(bytes, wide))
+    pub(super) fn blobs(self) -> Result<Vec<SharedBytes>, Fault> {
+        Ok(match self.encoding {
+            Encoding::Plain => blobs_in(&self.bytes, Some(self.n))?,
+            Encoding::Dictionary => self.indexed(&blobs_in(self.dictionary()?, None)?)?,
+            Encoding::Other => return Err(UNSUPPORTED_ENCODING),
+        })
+    }
+
+    /// Integers of eight bytes (`wide`) or four.
+    pub(super) fn integers(self, wide: bool) -> Result<Vec<i64>, Fault> {
+        Ok(match self.encoding {
+            Encoding::Plain => {
+                let length = self.n.checked_mul(if wide { 8 } else { 4 });
+                let bytes = length.and_then(|length| self.bytes.get(..length));
+                integers_in(bytes.ok_or("a page is too short")?, wide)
             }
-            Some(2 | 8) => {
-                let dictionary = integers_in(
-                    self.dictionary
-                        .as_ref()
-                        .ok_or("its dictionary is missing")?,
-                    wide,
-                );
-                self.indexed(&dictionary)
-            }
-            _ => Err(
-                "its encoding is not supported; rewrite the file with plain or dictionary encoding",
-            ),
-        }
+            Encoding::Dictionary => self.indexed(&integers_in(self.dictionary()?, wide))?,
+            Encoding::Other => return Err(UNSUPPORTED_ENCODING),
+        })
     }
 }

@@ -1,10 +1,8 @@
 //! Thrift's compact protocol, as far as Parquet's metadata needs it: bytes to a tree of values.
 
-use crate::Error;
-
 /// A decoded value; strings and binaries are borrowed.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value<'a> {
+pub(super) enum Value<'a> {
     Bool(bool),
     Int(i64),
     Double,
@@ -14,28 +12,28 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(crate) fn field(&self, id: i16) -> Option<&Value<'a>> {
+    pub(super) fn field(&self, id: i16) -> Option<&Value<'a>> {
         match self {
             Self::Struct(fields) => fields.iter().find(|(i, _)| *i == id).map(|(_, v)| v),
             _ => None,
         }
     }
 
-    pub(crate) fn int(&self, id: i16) -> Option<i64> {
+    pub(super) fn int(&self, id: i16) -> Option<i64> {
         match self.field(id) {
             Some(Value::Int(v)) => Some(*v),
             _ => None,
         }
     }
 
-    pub(crate) fn bytes(&self, id: i16) -> Option<&'a [u8]> {
+    pub(super) fn bytes(&self, id: i16) -> Option<&'a [u8]> {
         match self.field(id) {
             Some(Value::Bytes(v)) => Some(v),
             _ => None,
         }
     }
 
-    pub(crate) fn list(&self, id: i16) -> Option<&[Value<'a>]> {
+    pub(super) fn list(&self, id: i16) -> Option<&[Value<'a>]> {
         match self.field(id) {
             Some(Value::List(v)) => Some(v),
             _ => None,
@@ -46,12 +44,10 @@ impl<'a> Value<'a> {
 const MAX_DEPTH: usize = 16;
 
 /// Reads one struct from the front of `bytes`; returns it and the number of bytes it took.
-pub(crate) fn read_struct<'a>(bytes: &'a [u8], origin: &str) -> Result<(Value<'a>, usize), Error> {
+pub(super) fn read_struct(bytes: &[u8]) -> Option<(Value<'_>, usize)> {
     let mut reader = Reader { bytes, position: 0 };
-    let value = reader
-        .structure(0)
-        .ok_or_else(|| Error::format(origin, "parquet", "its metadata is malformed"))?;
-    Ok((value, reader.position))
+    let value = reader.structure(0)?;
+    Some((value, reader.position))
 }
 
 struct Reader<'a> {

@@ -1,0 +1,150 @@
+//! Fitted detectors in a file, for later samples of the same network.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use collapse_files::{Check, Seal, SealedReplacement, check};
+use collapse_ood::Fitted;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::held_out::HeldOut;
+use crate::splits::Split;
+
+/// Schema of the files.
+const SCHEMA: &str = "collapse.detectors/2";
+
+/// Detectors with what they were fitted on.
+///
+/// A file is JSON where its name ends in `.json` and MessagePack, a fifth of the size, elsewhere. It carries a seal:
+/// [`read`](Self::read) refuses a file that was damaged or edited.
+#[derive(Clone, Debug)]
+pub struct SavedDetectors {
+    /// Version of the code that fitted them.
+    pub code_version: String,
+    /// Dimension D of the features.
+    pub n_features: usize,
+    /// Whether the head saw normalised features.
+    pub l2: bool,
+    /// The detectors.
+    pub fitted: Fitted,
+    /// Their confidences on held-out in-distribution samples, from which thresholds are chosen; may be empty.
+    pub held_out: Vec<HeldOut>,
+}
+
+/// The content of a file. The seal comes early, where one who seals a file as it is written finds it.
+#[derive(Serialize, Deserialize)]
+struct Content<F, H> {
+    schema: String,
+    seal: String,
+    code_version: String,
+    n_features: usize,
+    l2: bool,
+    held_out: H,
+    fitted: F,
+}
+
+impl SavedDetectors {
+    /// Writes the file: the old one or the whole new one stands at `path` afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Files`] or [`Error::Unwritable`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let content = Content {
+            schema: SCHEMA.to_owned(),
+            seal: Seal::BLANK.to_owned(),
+            code_version: self.code_version.clone(),
+            n_features: self.n_features,
+            l2: self.l2,
+            held_out: &self.held_out,
+            fitted: &self.fitted,
+        };
+        let mut out = BufWriter::new(SealedReplacement::begin(path)?);
+        let written = if is_json(path) {
+            serde_json::to_writer_pretty(&mut out, &content)
+                .map_err(std::io::Error::from)
+                .and_then(|()| out.write_all(b"\n"))
+        } else {
+            rmp_serde::encode::write_named(&mut out, &content).map_err(std::io::Error::other)
+        };
+        let sealed = written.and_then(|()| out.into_inner().map_err(|error| error.into_error()));
+        let sealed = sealed.map_err(|source| Error::Unwritable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(sealed.finish()?)
+    }
+
+    /// Reads a file that [`write`](Self::write) made.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], also for anything but a regular file; [`Error::Damaged`]; [`Error::NoDetectors`] for other
+    /// files and those of other versions.
+    pub fn read(path: &Path) -> Result<Self> {
+        let unreadable = |source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        // Opening a pipe waits for its writer, so its kind is asked first.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::other("it is no regular file")));
+        }
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let other = |reason: String| Error::NoDetectors {
+            path: path.to_owned(),
+            reason,
+        };
+        match check(&bytes) {
+            Check::Sound(_) => {}
+            Check::Damaged => {
+                return Err(Error::Damaged {
+                    path: path.to_owned(),
+                });
+            }
+            Check::Unsealed => return Err(other("it has no seal".to_owned())),
+        }
+        let content: Content<Fitted, Vec<HeldOut>> = if is_json(path) {
+            serde_json::from_slice(&bytes).map_err(|error| other(error.to_string()))?
+        } else {
+            rmp_serde::from_slice(&bytes).map_err(|error| other(error.to_string()))?
+        };
+        if content.schema != SCHEMA {
+            let reason = format!("it is of schema {}, expected {SCHEMA}", content.schema);
+            return Err(other(reason));
+        }
+        Ok(Self {
+            code_version: content.code_version,
+            n_features: content.n_features,
+            l2: content.l2,
+            fitted: content.fitted,
+            held_out: content.held_out,
+        })
+    }
+
+    /// Whether the detectors, called by their `origin`, can score this set.
+    ///
+    /// # Errors
+    /// [`Error::OtherNetwork`] when dimension or normalisation differ.
+    pub fn check_fits(&self, origin: &str, set: &Split) -> Result<()> {
+        let differ = |what, fitted: String, found: String| Error::OtherNetwork {
+            detectors: origin.to_owned(),
+            set: set.origin.clone(),
+            what,
+            fitted,
+            found,
+        };
+        let (d, l2) = (set.features.n_features(), set.features.l2());
+        if self.n_features != d {
+            let fitted = self.n_features.to_string();
+            return Err(differ("the feature dimension", fitted, d.to_string()));
+        }
+        if self.l2 != l2 {
+            return Err(differ("l2", self.l2.to_string(), l2.to_string()));
+        }
+        Ok(())
+    }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "json")
+}

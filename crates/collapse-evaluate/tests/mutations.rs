@@ -1,0 +1,66 @@
+//! Damaged files of fitted detectors: never a panic, never much time or memory, and none is silently another.
+//!
+//! `COLLAPSE_MUTATIONS=10000 cargo test -p collapse-evaluate --test mutations` is the long run.
+#![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
+
+use collapse_evaluate::{FeatureSplits, SavedDetectors, Split};
+use collapse_features::FeatureSet;
+use collapse_ood::Settings;
+use collapse_testing::{Harness, Kind};
+use ndarray::{Array1, Array2};
+
+#[global_allocator]
+static ALLOCATOR: collapse_testing::PeakAlloc = collapse_testing::PeakAlloc;
+
+/// Every detector, fitted on three classes of 16 samples.
+fn detectors() -> SavedDetectors {
+    let value = |(i, j): (usize, usize)| {
+        let on = if i % 3 == j { 4.0 } else { 0.0 };
+        on + ((i * 37 + j * 101) as f64).sin()
+    };
+    let set = |n: usize| {
+        FeatureSet::new(Array2::from_shape_fn((n, 4), value))
+            .with_labels((0..n).map(|i| i % 3).collect())
+            .with_head(Array2::from_shape_fn((3, 4), value), Array1::zeros(3))
+    };
+    let splits = FeatureSplits {
+        train: Some(Split::new("train", set(48))),
+        validation: Some(Split::new("validation", set(12))),
+        test: Split::new("test", set(6)),
+        ood: Vec::new(),
+    };
+    let splits = splits.complete(None).unwrap();
+    let fitted = splits.fit_all(&Settings::default()).unwrap();
+    assert!(fitted.detectors.len() > 20, "{:?}", fitted.skipped);
+    SavedDetectors {
+        code_version: "0.1.0".to_owned(),
+        n_features: 4,
+        l2: false,
+        held_out: splits.held_out(&fitted).unwrap(),
+        fitted,
+    }
+}
+
+fn every_damage_is_told(name: &str, file: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file);
+    detectors().write(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    Harness::new(name, Kind::Sealed).run(&bytes, |bytes| {
+        std::fs::write(&path, bytes).unwrap();
+        let read = SavedDetectors::read(&path)?;
+        let fitted = serde_json::to_string(&read.fitted).unwrap();
+        let facts = (read.code_version, read.n_features, read.l2);
+        Ok::<_, collapse_evaluate::Error>((facts, read.held_out, fitted))
+    });
+}
+
+#[test]
+fn detectors_as_message_pack() {
+    every_damage_is_told("detectors (MessagePack)", "detectors.bin");
+}
+
+#[test]
+fn detectors_as_json() {
+    every_damage_is_told("detectors (JSON)", "detectors.json");
+}

@@ -1,0 +1,305 @@
+//! `cargo xtask reliability`: runs that are killed, interrupted, out of disk space and shared, counted.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use collapse_experiment::{Stop, Verdict, verify_store};
+use collapse_random::Stream;
+use collapse_results::Results;
+
+/// Kill, interrupt, starve and share runs of a small scale; count what is lost and what is done twice.
+///
+/// Fails unless both are 0. Every process's result is held against that of one that was left alone.
+#[derive(clap::Args)]
+pub struct Args {
+    /// SIGKILLs at random moments.
+    #[arg(long, default_value_t = 50)]
+    kills: usize,
+    /// SIGINTs at random moments.
+    #[arg(long, default_value_t = 20)]
+    interrupts: usize,
+    /// Sizes at which a file can grow no more, from 0 to the largest file of a run.
+    #[arg(long, default_value_t = 20)]
+    sizes: usize,
+    /// Processes at one store at the same time.
+    #[arg(long, default_value_t = 3)]
+    launchers: usize,
+    /// Moves the moments.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+const MANIFEST: &str = r#"
+scale = "reliability"
+description = "four short runs that are killed, interrupted and shared"
+seeds = [1, 2]
+width = 8
+batch = 64
+learning_rate = 0.1
+momentum = 0.9
+weight_decay = 5e-4
+precision = "f32"
+measure_at = [1]
+[data]
+id = "embedded"
+[[group]]
+id = "l2"
+l2 = true
+epochs = 2
+schedule = "short"
+[[group]]
+id = "base"
+l2 = false
+epochs = 2
+schedule = "long"
+"#;
+
+/// What came of one kind of trouble.
+#[derive(Default)]
+struct Count {
+    troubles: usize,
+    lost: usize,
+    done_twice: usize,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let folder = tempfile::tempdir()?;
+    let mut trial = Trial::begin(folder.path(), args.seed)?;
+    println!("{:<28}{:>10}{:>8}{:>12}", "", "times", "lost", "done twice");
+    let mut sound = true;
+    for (name, count) in [
+        ("SIGKILL", trial.stopped(args.kills, "KILL")?),
+        ("SIGINT", trial.stopped(args.interrupts, "INT")?),
+        ("no space for a file", trial.starved(args.sizes)?),
+        ("processes at one store", trial.shared(args.launchers)?),
+    ] {
+        let Count {
+            troubles,
+            lost,
+            done_twice,
+        } = count;
+        println!("{name:<28}{troubles:>10}{lost:>8}{done_twice:>12}");
+        sound &= lost == 0 && done_twice == 0;
+    }
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+struct Trial {
+    manifest: PathBuf,
+    folder: PathBuf,
+    /// What a process that is left alone finds, and how long it takes.
+    expected: Results,
+    length: Duration,
+    moments: Stream,
+    stores: usize,
+}
+
+impl Trial {
+    fn begin(folder: &Path, seed: u64) -> Result<Self> {
+        let manifest = folder.join("reliability.toml");
+        std::fs::write(&manifest, MANIFEST)?;
+        let mut trial = Self {
+            manifest,
+            folder: folder.to_owned(),
+            expected: Results::new("reliability"),
+            length: Duration::ZERO,
+            moments: Stream::new(seed, "reliability", 0),
+            stores: 0,
+        };
+        let store = trial.store();
+        let began = std::time::Instant::now();
+        let output = trial.command(&store).output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        trial.length = began.elapsed();
+        trial.expected = numbers(&store)?;
+        Ok(trial)
+    }
+
+    /// A folder of its own for the next store.
+    fn store(&mut self) -> PathBuf {
+        self.stores += 1;
+        self.folder.join(format!("store-{}", self.stores))
+    }
+
+    fn command(&self, store: &Path) -> Command {
+        let program = std::env::current_exe().unwrap_or_else(|_| "cargo-xtask".into());
+        self.arguments(Command::new(program), store)
+    }
+
+    fn arguments(&self, mut command: Command, store: &Path) -> Command {
+        command
+            .args(["reproduce", "--scale"])
+            .arg(&self.manifest)
+            .arg("--out")
+            .arg(store)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Processes stopped by a signal at random moments, until each store is finished.
+    fn stopped(&mut self, times: usize, signal: &str) -> Result<Count> {
+        let mut count = Count::default();
+        while count.troubles < times {
+            let store = self.store();
+            let mut done = 0;
+            loop {
+                let mut child = self.command(&store).spawn()?;
+                // Short lives first and last: beginnings and ends are where files appear.
+                let life = self.length.mul_f64(0.5 * self.moments.uniform().powi(2));
+                std::thread::sleep(life);
+                let enough = count.troubles >= times;
+                if !enough && child.try_wait()?.is_none() {
+                    send(&child, signal)?;
+                    count.troubles += 1;
+                }
+                let output = child.wait_with_output()?;
+                done += runs_done(&output);
+                if output.status.success() {
+                    break;
+                }
+                ensure!(!text(&output).contains("panicked"), "{}", text(&output));
+            }
+            self.judge(&store, done, &mut count)?;
+        }
+        Ok(count)
+    }
+
+    /// Processes whose files can grow to so many bytes only; the last has all it needs.
+    fn starved(&mut self, sizes: usize) -> Result<Count> {
+        let mut count = Count::default();
+        let largest = largest_file(&self.folder.join("store-1"))?;
+        for i in 0..sizes {
+            let store = self.store();
+            let kibibytes = largest * i as u64 / sizes as u64 / 1024;
+            let program = std::env::current_exe()?;
+            let mut limited = Command::new("bash");
+            limited.arg("-c").arg(format!(
+                "trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\""
+            ));
+            limited.arg(program);
+            let output = self.arguments(limited, &store).output()?;
+            count.troubles += 1;
+            let said = text(&output);
+            if output.status.success() || said.contains("panicked") || leavings(&store)? > 0 {
+                bail!("files of at most {kibibytes} KiB: {said}");
+            }
+            let done = runs_done(&output);
+            let output = self.command(&store).output()?;
+            ensure!(output.status.success(), "{}", text(&output));
+            self.judge(&store, done + runs_done(&output), &mut count)?;
+        }
+        Ok(count)
+    }
+
+    /// Processes at one store, one of which is killed on the way.
+    fn shared(&mut self, launchers: usize) -> Result<Count> {
+        let mut count = Count {
+            troubles: launchers,
+            ..Count::default()
+        };
+        let store = self.store();
+        let mut children: Vec<Child> = (0..launchers)
+            .map(|_| self.command(&store).spawn())
+            .collect::<std::io::Result<_>>()?;
+        std::thread::sleep(self.length.mul_f64(0.4));
+        let mut done = 0;
+        if launchers > 1 {
+            let doomed = children.swap_remove(0);
+            send(&doomed, "KILL")?;
+            done += runs_done(&doomed.wait_with_output()?);
+        }
+        for child in children {
+            let output = child.wait_with_output()?;
+            ensure!(output.status.success(), "{}", text(&output));
+            done += runs_done(&output);
+        }
+        self.judge(&store, done, &mut count)?;
+        Ok(count)
+    }
+
+    /// Compares a finished store with the one that was left alone.
+    fn judge(&self, store: &Path, done: usize, count: &mut Count) -> Result<()> {
+        let found = numbers(store)?;
+        for run in &self.expected.runs {
+            let same = found.runs.contains(run);
+            count.lost += usize::from(!same);
+        }
+        count.lost += usize::from(found != self.expected && count.lost == 0);
+        count.done_twice += done.saturating_sub(self.expected.runs.len());
+        let findings = verify_store(store, &Stop::default())?;
+        let damaged = |verdict: &Verdict| matches!(verdict, Verdict::Damaged { .. });
+        count.lost += findings
+            .iter()
+            .filter(|found| damaged(&found.verdict))
+            .count();
+        Ok(())
+    }
+}
+
+/// The results of a store without times and the command.
+fn numbers(store: &Path) -> Result<Results> {
+    let path = store.join("results.json");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut results = Results::from_json(&text)?.without_times();
+    results.provenance.command.clear();
+    Ok(results)
+}
+
+fn runs_done(output: &Output) -> usize {
+    text(output).matches(": done, test accuracy").count()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn send(child: &Child, signal: &str) -> Result<()> {
+    let pid = child.id().to_string();
+    // It may have ended by itself.
+    Command::new("kill")
+        .args(["-s", signal, &pid])
+        .stderr(Stdio::null())
+        .status()?;
+    Ok(())
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => files(&path, found)?,
+            false => found.push(path),
+        }
+    }
+    Ok(())
+}
+
+fn largest_file(folder: &Path) -> Result<u64> {
+    let mut found = Vec::new();
+    files(folder, &mut found)?;
+    let sizes = found.iter().map(std::fs::metadata);
+    let mut largest = 0;
+    for size in sizes {
+        largest = largest.max(size?.len());
+    }
+    Ok(largest)
+}
+
+/// Temporary files that a failed write left.
+fn leavings(folder: &Path) -> Result<usize> {
+    let mut found = Vec::new();
+    files(folder, &mut found)?;
+    let temporary = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "tmp");
+    Ok(found.iter().filter(temporary).count())
+}
