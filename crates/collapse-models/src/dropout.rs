@@ -84,7 +84,7 @@ mod tests {
             n: 10,
             c: 20,
         };
-        let dropout = Dropout::new(3, NormId::at(1), 7, 0.3);
+        let dropout = Dropout::new(3, NormId(1), 7, 0.3);
         let mut x = Act::<f64>::from_nchw(shape, &vec![1.0; shape.len()]).unwrap();
         dropout.apply(&mut x);
         let values = x.to_nchw();
@@ -93,7 +93,7 @@ mod tests {
         assert!((share - 0.3).abs() < 0.02, "{share}");
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         assert!((mean - 1.0).abs() < 0.03, "{mean}");
-        let other = Dropout::new(3, NormId::at(1), 8, 0.3).nchw::<f64>(shape);
+        let other = Dropout::new(3, NormId(1), 8, 0.3).nchw::<f64>(shape);
         assert_ne!(values, other);
     }
 }

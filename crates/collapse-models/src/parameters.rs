@@ -74,7 +74,7 @@ impl<P: Float> Parameters<P> {
 
     /// The numbers of all tensors, in order.
     pub fn ids(&self) -> impl Iterator<Item = TensorId> + use<P> {
-        (0..self.specs.len()).map(TensorId::at)
+        (0..self.specs.len()).map(TensorId)
     }
 
     /// Name, shape and role of a tensor.
@@ -106,7 +106,7 @@ impl<P: Float> Parameters<P> {
         self.specs
             .iter()
             .position(|spec| spec.name == name)
-            .map(TensorId::at)
+            .map(TensorId)
             .ok_or_else(|| Error::UnknownTensor(name.to_owned()))
     }
 

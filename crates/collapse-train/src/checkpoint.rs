@@ -154,20 +154,17 @@ pub fn read_state(path: &Path) -> Result<RunState> {
 }
 
 fn open(path: &Path) -> Result<SealedFile> {
-    let file = weights::open(path).map_err(|error| invalid(path, error))?;
-    file.sealed()
-        .map_err(|_| invalid(path, "it holds no run state"))
+    let file = weights::open(path).map_err(|error| match error {
+        collapse_models::Error::File { message, .. } => invalid(path, message),
+        other => invalid(path, other),
+    })?;
+    file.into_sealed()
+        .ok_or_else(|| invalid(path, "it holds no run state"))
 }
 
 fn invalid(path: &Path, reason: impl std::fmt::Display) -> Error {
-    // The models' error names the file too.
-    let reason = reason.to_string();
-    let named = format!("{}: ", path.display());
-    let reason = reason.strip_prefix(&named).unwrap_or(&reason);
-    Error::file(
-        path,
-        format!("not a valid checkpoint ({reason}); remove it to start anew"),
-    )
+    let message = format!("not a valid checkpoint ({reason}); remove it to start anew");
+    Error::file(path, message)
 }
 
 fn state_of(file: &SealedFile) -> Result<RunState> {
@@ -336,6 +333,7 @@ impl Checkpoint {
     }
 
     /// The weights that count: their average where the run keeps one.
+    #[must_use]
     pub fn into_weights(self) -> (RunState, Parameters<f32>) {
         (self.state, self.average.unwrap_or(self.parameters))
     }

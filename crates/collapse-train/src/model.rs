@@ -71,21 +71,18 @@ impl TrainedWeights {
     /// # Errors
     /// As [`Checkpoint::read`]; for other weights as [`collapse_models::weights::load`].
     pub fn read(path: &Path, net: impl FnOnce() -> NetConfig) -> Result<Self> {
-        let other = match weights::open(path)?.sealed() {
-            Ok(file) if file.format().starts_with(KIND) => {
-                let (state, parameters) = Checkpoint::of(&file)?.into_weights();
-                return Ok(Self {
-                    net: state.net.clone(),
-                    parameters,
-                    state: Some(state),
-                });
-            }
-            Ok(file) => file.into(),
-            Err(other) => other,
-        };
+        let file = weights::open(path)?;
+        if let Some(sealed) = file.sealed().filter(|file| file.format().starts_with(KIND)) {
+            let (state, parameters) = Checkpoint::of(sealed)?.into_weights();
+            return Ok(Self {
+                net: state.net.clone(),
+                parameters,
+                state: Some(state),
+            });
+        }
         let net = net();
         let mut parameters = Parameters::initialise(&net, 0)?;
-        other.fill(&mut parameters)?;
+        file.fill(&mut parameters)?;
         Ok(Self {
             net,
             parameters,

@@ -14,6 +14,7 @@ pub struct Sgd {
 
 impl Sgd {
     /// Zero momentum for the tensors of `plan`.
+    #[must_use]
     pub fn new(config: SgdConfig, plan: &Plan) -> Self {
         let momentum = plan
             .tensors()

@@ -107,6 +107,7 @@ impl<P: Float + WithDType> CandleNet<P> {
     }
 
     /// All tensors.
+    #[must_use]
     pub fn parameters(&self) -> &Parameters<P> {
         &self.parameters
     }

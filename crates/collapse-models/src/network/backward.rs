@@ -23,6 +23,7 @@ pub struct HeadGradient<P> {
 
 impl<P> HeadGradient<P> {
     /// The usual case: a loss of the logits alone.
+    #[must_use]
     pub fn of_logits(logits: Vec<P>) -> Self {
         Self {
             logits: Some(logits),

@@ -147,16 +147,19 @@ impl<T: Element> Network<T> {
     }
 
     /// The configuration.
+    #[must_use]
     pub fn config(&self) -> &NetConfig {
         self.plan.config()
     }
 
     /// The layout.
+    #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// All tensors.
+    #[must_use]
     pub fn parameters(&self) -> &Parameters<T::Param> {
         &self.parameters
     }
@@ -168,6 +171,7 @@ impl<T: Element> Network<T> {
     }
 
     /// Gives the parameters back.
+    #[must_use]
     pub fn into_parameters(self) -> Parameters<T::Param> {
         self.parameters
     }

@@ -6,13 +6,9 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub struct $name(pub(super) usize);
+        pub struct $name(pub(crate) usize);
 
         impl $name {
-            pub(crate) fn at(index: usize) -> Self {
-                Self(index)
-            }
-
             /// Its place in that order, from 0.
             #[must_use]
             pub fn index(self) -> usize {

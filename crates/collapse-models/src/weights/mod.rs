@@ -17,8 +17,11 @@ pub use file::{WeightFile, export, load, open, read};
 pub use names::canonical_name;
 pub use sealed::{RawTensor, SealedFile, write_sealed};
 
-/// Tensors by name, row-major in f64, as they stand in a file.
-pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
+/// Shape and values of a tensor, row-major in f64.
+pub type ShapedValues = (Vec<usize>, Vec<f64>);
+
+/// Tensors by name, as they stand in a file.
+pub type NamedTensors = BTreeMap<String, ShapedValues>;
 
 /// What did not fit when weights were filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -102,7 +105,7 @@ impl<P: Float> Parameters<P> {
     /// value is no number or beyond `P`. Nothing has changed then.
     pub fn fill(&mut self, tensors: &NamedTensors) -> Result<()> {
         let mut mismatch = Mismatch::default();
-        let mut by_name: BTreeMap<String, (&String, &(Vec<usize>, Vec<f64>))> = BTreeMap::new();
+        let mut by_name: BTreeMap<String, (&String, &ShapedValues)> = BTreeMap::new();
         for (name, tensor) in tensors {
             if names::unwrapped(name) == names::AVERAGED {
                 continue;
