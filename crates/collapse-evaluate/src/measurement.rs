@@ -18,6 +18,9 @@ pub struct Measurement {
     /// Why they are undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry_undefined: Option<String>,
+    /// NC measures of the form of the features that the head does not see, z or ẑ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry_counterpart: Option<Geometry>,
     /// Accuracy on the validation split, 0..=1.
     pub validation_accuracy: Option<f64>,
     /// AUROC of the feature density per out-of-distribution set, 0..=1: (set, AUROC).
@@ -44,9 +47,11 @@ impl CompleteSplits {
         }
         let (geometry, geometry_undefined) =
             record::geometry(self.geometry().as_ref()).into_fields();
+        let counterpart = record::geometry(self.geometry_counterpart().as_ref());
         Ok(Measurement {
             geometry,
             geometry_undefined,
+            geometry_counterpart: counterpart.into_fields().0,
             validation_accuracy: self.validation_accuracy()?,
             auroc: found,
         })
@@ -58,11 +63,13 @@ impl Evaluation {
     #[must_use]
     pub fn measurement(&self) -> Measurement {
         let (geometry, geometry_undefined) = record::geometry(self.geometry.as_ref()).into_fields();
+        let counterpart = record::geometry(self.geometry_counterpart.as_ref());
         let main = self.comparisons.iter();
         let main = main.filter(|found| found.score == MAIN_SCORE.as_str());
         Measurement {
             geometry,
             geometry_undefined,
+            geometry_counterpart: counterpart.into_fields().0,
             validation_accuracy: self.validation_accuracy,
             auroc: main
                 .map(|found| (SetId::from(found.set.as_str()), found.detection.auroc))

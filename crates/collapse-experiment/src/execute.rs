@@ -313,6 +313,7 @@ fn note(history: &mut [EpochRecord], epoch: usize, measurement: &Measurement) {
     if let Some(record) = history.iter_mut().find(|record| record.epoch == epoch) {
         record.validation_accuracy = measurement.validation_accuracy;
         record.geometry = measurement.geometry;
+        record.geometry_counterpart = measurement.geometry_counterpart;
         record.auroc.clone_from(&measurement.auroc);
     }
 }
