@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, pack_plain};
-use crate::act::LANES;
+use crate::shape::LANES;
 use std::arch::x86_64::*;
 
 /// Lanes of a register: half a panel. Blocks are six rows of whole panels or twelve of half ones, twelve accumulators of

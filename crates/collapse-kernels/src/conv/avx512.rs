@@ -6,9 +6,9 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, pack_plain};
-use crate::act::LANES;
 use crate::element::Element;
 use crate::path::{Level, multiversion};
+use crate::shape::LANES;
 use half::bf16;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
