@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, pack_plain};
+use crate::path::KernelPath;
 use crate::shape::LANES;
 use std::arch::x86_64::*;
 
@@ -9,9 +10,18 @@ use std::arch::x86_64::*;
 /// sixteen registers.
 const HALF: usize = 8;
 
-/// Only for paths whose instructions were detected.
+/// The path's kernels. A value proves that the machine has the instructions.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Panics
+    /// If the path does not include AVX2 and FMA.
+    pub(crate) fn on(path: KernelPath) -> Self {
+        path.assert_includes(KernelPath::Avx2);
+        Self(())
+    }
+}
 
 impl Microkernel for Avx2 {
     type E = f32;
