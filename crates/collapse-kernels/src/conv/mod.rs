@@ -29,12 +29,13 @@ pub use algorithm::{
 pub(crate) use amx::hardware::{TileSession, tile_products};
 pub(crate) use element::{ConvElement, Packed};
 
-use crate::act::{Act, LANES, Shape};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::norm::ChannelStatistics;
 use crate::path::{KernelPath, kernel_path};
 use crate::pool::Buffer;
+use crate::shape::{LANES, Shape};
 use geometry::{Direction, Geometry};
 use kernel::Store;
 use pack::{PanelLayout, pack_panel};
