@@ -85,7 +85,11 @@ fn sealed_safetensors() {
         let path = folder.path().join("a.safetensors");
         sample().write(&path, precision).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        Harness::new("features, sealed safetensors", Kind::Sealed).run(&bytes, reader(&path));
+        Harness::new(
+            &format!("features, sealed safetensors {}", precision.name()),
+            Kind::Sealed,
+        )
+        .run(&bytes, reader(&path));
     }
 }
 
@@ -115,7 +119,8 @@ fn npz_archives() {
         zip::CompressionMethod::Stored,
         zip::CompressionMethod::Deflated,
     ] {
-        Harness::new("features, npz", Kind::Foreign).run(&archive(method), reader(&path));
+        Harness::new(&format!("features, npz {method:?}"), Kind::Foreign)
+            .run(&archive(method), reader(&path));
     }
 }
 
