@@ -15,7 +15,7 @@ pub(crate) fn histograms(score: &ScoreId, test: &Scored, ood: &[Scored]) -> Vec<
     let sets: Vec<(&str, Vec<f64>)> = [test]
         .into_iter()
         .chain(ood)
-        .filter_map(|set| Some((set.set.as_str(), set.get(score.as_str())?.to_vec())))
+        .filter_map(|set| Some((set.set.as_str(), set.get(score)?.to_vec())))
         .collect();
     let mut low = f64::INFINITY;
     let mut high = f64::NEG_INFINITY;

@@ -19,7 +19,9 @@ pub enum Error {
         n_classes: usize,
     },
     /// A class has no rows, so it has no mean.
-    #[error("class {class} has no samples: lower n_classes or add samples")]
+    #[error(
+        "class {class} has no samples, so it has no mean: add samples, or number the classes that there are from 0 without gaps"
+    )]
     EmptyClass {
         /// Class index.
         class: usize,

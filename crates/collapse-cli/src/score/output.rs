@@ -80,7 +80,7 @@ impl Report<'_> {
                 |found| format!("{:.2}–{:.2}", 100.0 * found.low, 100.0 * found.high),
             );
             vec![
-                text(&found.score),
+                text(found.score.as_str()),
                 text(&found.set),
                 percent(figures.auroc),
                 text(&interval),
@@ -200,7 +200,11 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
             level: args.level,
             calibrated: evaluation.calibrated.as_ref(),
             ood: &evaluation.comparisons,
-            risk_coverage: evaluation.risk_coverage.iter().copied().collect(),
+            risk_coverage: evaluation
+                .risk_coverage
+                .iter()
+                .map(|(score, area)| (score.as_str(), *area))
+                .collect(),
             geometry: evaluation.geometry.as_ref(),
             density_agreement: evaluation.agreement.as_ref(),
             skipped: &skipped,
