@@ -81,7 +81,7 @@ impl Report<'_> {
                 |found| format!("{:.2}–{:.2}", 100.0 * found.low, 100.0 * found.high),
             );
             vec![
-                text(&found.score),
+                text(found.score.as_str()),
                 text(&found.set),
                 percent(figures.auroc),
                 text(&interval),
@@ -167,7 +167,7 @@ impl Report<'_> {
         ])?;
         for found in &self.evaluation.comparisons {
             csv.write_record([
-                &found.score,
+                found.score.as_str(),
                 &found.set,
                 &percent(found.detection.fpr95_ood_positive),
                 &percent(found.detection.auroc),
@@ -187,7 +187,7 @@ impl Report<'_> {
             for (score, values) in &set.scores {
                 for (sample, value) in values.iter().enumerate() {
                     let (sample, value) = (sample.to_string(), value.to_string());
-                    csv.write_record([set.set.as_str(), score, &sample, &value])?;
+                    csv.write_record([set.set.as_str(), score.as_str(), &sample, &value])?;
                 }
             }
         }
@@ -208,7 +208,11 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         level: args.level,
         calibrated: evaluation.calibrated.as_ref(),
         ood: &evaluation.comparisons,
-        risk_coverage: evaluation.risk_coverage.iter().copied().collect(),
+        risk_coverage: evaluation
+            .risk_coverage
+            .iter()
+            .map(|(score, area)| (score.as_str(), *area))
+            .collect(),
         geometry: evaluation.geometry.as_ref(),
         density_agreement: evaluation.agreement.as_ref(),
         skipped: &evaluation.skipped(),
