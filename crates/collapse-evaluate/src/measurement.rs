@@ -18,6 +18,9 @@ pub struct Measurement {
     /// Why they are undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry_undefined: Option<String>,
+    /// NC measures of the form of the features that the head does not see; `None` where they are undefined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry_counterpart: Option<Geometry>,
     /// Accuracy on the validation split, 0..=1.
     pub validation_accuracy: Option<f64>,
     /// AUROC of the feature density per out-of-distribution set, 0..=1: (set, AUROC).
@@ -47,6 +50,7 @@ impl CompleteSplits {
         Ok(Measurement {
             geometry,
             geometry_undefined,
+            geometry_counterpart: defined(self.geometry_counterpart().as_ref()),
             validation_accuracy: self.validation_accuracy()?,
             auroc: found,
         })
@@ -63,10 +67,15 @@ impl Evaluation {
         Measurement {
             geometry,
             geometry_undefined,
+            geometry_counterpart: defined(self.geometry_counterpart.as_ref()),
             validation_accuracy: self.validation_accuracy,
             auroc: main
                 .map(|found| (SetId::from(found.set.as_str()), found.detection.auroc))
                 .collect(),
         }
     }
+}
+
+fn defined(found: Option<&crate::geometry::Geometry>) -> Option<Geometry> {
+    record::geometry(found).into_fields().0
 }

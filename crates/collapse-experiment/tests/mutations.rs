@@ -36,6 +36,7 @@ fn run() -> Run {
         train_accuracy: Some(0.512_5),
         validation_accuracy: None,
         geometry: None,
+        geometry_counterpart: None,
         auroc: vec![(SetId::from("svhn"), 0.9375)],
     };
     Run {
