@@ -41,7 +41,7 @@
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
 //! - [`SavedDetectors`]: fitted detectors in a sealed file, with their confidences on held-out samples ([`HeldOut`]);
 //!   [`SavedDetectors::decide`] accepts or rejects new samples ([`Decisions`]).
-//! - [`Evaluation::record`], [`Evaluation::measurement`]: its projections on the schema of results.
+//! - [`CompleteSplits::record`], [`Evaluation::measurement`]: its projections on the schema of results.
 //!
 //! # Caveats
 //! - Detectors, densities and geometry are fitted on the training split, the temperature on the validation split; test
@@ -49,6 +49,7 @@
 //! - A figure that does not exist is absent with its reason and costs nothing else.
 
 mod calibrated;
+mod counterpart;
 mod decide;
 mod error;
 mod evaluation;

@@ -18,7 +18,7 @@ pub struct Measurement {
     /// Why they are undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry_undefined: Option<String>,
-    /// NC measures of the form of the features that the head does not see, z or ẑ.
+    /// NC measures of the form of the features that the head does not see; `None` where they are undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry_counterpart: Option<Geometry>,
     /// Accuracy on the validation split, 0..=1.
@@ -45,11 +45,10 @@ impl CompleteSplits {
         }
         let (geometry, geometry_undefined) =
             record::geometry(self.geometry().as_ref()).into_fields();
-        let counterpart = record::geometry(self.geometry_counterpart().as_ref());
         Ok(Measurement {
             geometry,
             geometry_undefined,
-            geometry_counterpart: counterpart.into_fields().0,
+            geometry_counterpart: defined(self.geometry_counterpart().as_ref()),
             validation_accuracy: self.validation_accuracy()?,
             auroc: found,
         })
@@ -61,17 +60,20 @@ impl Evaluation {
     #[must_use]
     pub fn measurement(&self) -> Measurement {
         let (geometry, geometry_undefined) = record::geometry(self.geometry.as_ref()).into_fields();
-        let counterpart = record::geometry(self.geometry_counterpart.as_ref());
         let main = self.comparisons.iter();
         let main = main.filter(|found| found.score == MAIN_SCORE);
         Measurement {
             geometry,
             geometry_undefined,
-            geometry_counterpart: counterpart.into_fields().0,
+            geometry_counterpart: defined(self.geometry_counterpart.as_ref()),
             validation_accuracy: self.validation_accuracy,
             auroc: main
                 .map(|found| (SetId::from(found.set.as_str()), found.detection.auroc))
                 .collect(),
         }
     }
+}
+
+fn defined(found: Option<&crate::geometry::Geometry>) -> Option<Geometry> {
+    record::geometry(found).into_fields().0
 }

@@ -73,18 +73,21 @@ impl Evaluation {
 }
 
 fn result(found: &Comparison) -> OodResult {
-    let figures = &found.detection;
     OodResult {
         set: SetId::from(found.set.as_str()),
         score: found.score.clone(),
-        detection: Detection {
-            auroc: figures.auroc,
-            aupr_in: figures.aupr_in,
-            aupr_out: figures.aupr_out,
-            fpr95_id_positive: figures.fpr95_id_positive,
-            fpr95_ood_positive: figures.fpr95_ood_positive,
-            detection_error: figures.detection_error,
-        },
+        detection: recorded(&found.detection),
+    }
+}
+
+pub(crate) fn recorded(figures: &collapse_ood::metrics::Detection) -> Detection {
+    Detection {
+        auroc: figures.auroc,
+        aupr_in: figures.aupr_in,
+        aupr_out: figures.aupr_out,
+        fpr95_id_positive: figures.fpr95_id_positive,
+        fpr95_ood_positive: figures.fpr95_ood_positive,
+        detection_error: figures.detection_error,
     }
 }
 

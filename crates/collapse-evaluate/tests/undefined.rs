@@ -33,7 +33,38 @@ fn record(splits: FeatureSplits) -> Evaluation {
     let fitted = splits.fit_all(&Settings::default()).unwrap();
     let found = splits.evaluate(fitted, &Intervals::default()).unwrap();
     assert_eq!(found.measurement(), splits.measure().unwrap());
-    found.record(1).unwrap()
+    splits.record(&found, 1).unwrap()
+}
+
+/// The density on the other form of the features is that of a network which sees this form.
+#[test]
+fn each_form_of_the_features_has_its_density() {
+    let seen = |l2: bool| {
+        let with = |set: Split| Split {
+            features: set.features.with_l2(l2),
+            ..set
+        };
+        let FeatureSplits {
+            train,
+            validation,
+            test,
+            ood,
+        } = splits(1.0);
+        record(FeatureSplits {
+            train: train.map(with),
+            validation: validation.map(with),
+            test: with(test),
+            ood: ood.into_iter().map(with).collect(),
+        })
+    };
+    let (raw, unit) = (seen(false), seen(true));
+    let of = |found: &Evaluation, score: ScoreId| *found.detection(&score, &"far".into()).unwrap();
+    assert_eq!(
+        of(&raw, ScoreId::GMM_UNIT),
+        of(&unit, ScoreId::GMM_FEATURES)
+    );
+    assert_eq!(of(&unit, ScoreId::GMM_RAW), of(&raw, ScoreId::GMM_FEATURES));
+    assert!(raw.detection(&ScoreId::GMM_RAW, &"far".into()).is_none());
 }
 
 #[test]

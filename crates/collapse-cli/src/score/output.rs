@@ -10,7 +10,7 @@ use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
 use collapse_files::Replacement;
 use collapse_ood::{Comparison, Skipped};
 use collapse_report::{TerminalStyle, render};
-use collapse_results::{Align, Cell, Column, Table};
+use collapse_results::{Align, Cell, Column, ScoreId, Table};
 use serde::Serialize;
 
 use super::Args;
@@ -137,15 +137,13 @@ impl Report<'_> {
             }
             None => {}
         }
-        let smallest = self
-            .evaluation
-            .risk_coverage
-            .iter()
-            .min_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((score, aurc)) = smallest {
+        // One score named beforehand: the least of all would be chosen on the test set.
+        let named = ScoreId::MAX_SOFTMAX;
+        let areas = &self.evaluation.risk_coverage;
+        if let Some((score, area)) = areas.iter().find(|(score, _)| *score == named) {
             parts.push(format!(
-                "least area under the risk–coverage curve {:.3} % by {score}",
-                100.0 * aurc
+                "area under the risk–coverage curve {:.3} % by {score}",
+                100.0 * area
             ));
         }
         if let Some(found) = &self.evaluation.agreement {
