@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use collapse_data::registry;
 
+#[cfg(feature = "hub")]
 use crate::output::out;
 
 #[derive(clap::Args)]
