@@ -42,74 +42,107 @@ fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     found
 }
 
-pub(crate) fn step_times(scaling: &Scaling) -> Option<Figure> {
-    let points = &scaling.points;
-    let centre = centre(points)?;
-    let threads = distinct(points.iter().map(|p| p.threads));
-    let nets = distinct(points.iter().map(|p| p.net.as_str()));
-    let series = |net: &str, t: usize| {
+/// Points by network and number of threads: what has a colour of its own.
+struct Series<'a> {
+    points: &'a [StepTime],
+    threads: Vec<usize>,
+    nets: Vec<&'a str>,
+}
+
+impl<'a> Series<'a> {
+    fn of(points: &'a [StepTime]) -> Self {
+        Self {
+            points,
+            threads: distinct(points.iter().map(|p| p.threads)),
+            nets: distinct(points.iter().map(|p| p.net.as_str())),
+        }
+    }
+
+    fn index(&self, net: &str, threads: usize) -> usize {
         let place = |found: Option<usize>| found.unwrap_or(0);
-        place(nets.iter().position(|n| *n == net)) * threads.len()
-            + place(threads.iter().position(|other| *other == t))
-    };
-    // One line for each network and number of threads, of the points that agree with the centre but for what runs along.
-    let lines =
-        |keep: &dyn Fn(&StepTime) -> bool, along: fn(&StepTime) -> usize, by_thread: bool| {
-            let mut lines: Vec<(usize, Vec<&StepTime>)> = Vec::new();
-            for point in points.iter().filter(|p| keep(p)) {
-                let t = if by_thread { point.threads } else { threads[0] };
-                let line = series(&point.net, t);
-                match lines.iter_mut().find(|(known, _)| *known == line) {
-                    Some((_, members)) => members.push(point),
-                    None => lines.push((line, vec![point])),
-                }
-            }
-            for (_, members) in &mut lines {
-                members.sort_by_key(|p| along(p));
-            }
-            lines
+        place(self.nets.iter().position(|other| *other == net)) * self.threads.len()
+            + place(self.threads.iter().position(|other| *other == threads))
+    }
+
+    fn legend(&self) -> Vec<(usize, String)> {
+        let measured = |net: &str, t: usize| {
+            let mut points = self.points.iter();
+            points.any(|p| p.net == net && p.threads == t)
         };
-    let sweeps = [
-        Sweep {
-            title: "Width",
-            axis: "channels of the first stage",
-            along: |p| p.width,
-            lines: lines(&|p| p.batch == centre.batch, |p| p.width, true),
-        },
-        Sweep {
-            title: "Batch",
-            axis: "images a step",
-            along: |p| p.batch,
-            lines: lines(&|p| p.width == centre.width, |p| p.batch, true),
-        },
-        Sweep {
-            title: "Threads",
-            axis: "threads",
-            along: |p| p.threads,
-            lines: lines(
-                &|p| p.width == centre.width && p.batch == centre.batch,
-                |p| p.threads,
-                false,
-            ),
-        },
-    ];
+        let mut legend = Vec::new();
+        for net in &self.nets {
+            for &t in self.threads.iter().filter(|&&t| measured(net, t)) {
+                let unit = if t == 1 { "thread" } else { "threads" };
+                legend.push((self.index(net, t), format!("{net}, {t} {unit}")));
+            }
+        }
+        legend
+    }
+
+    /// One line for each network and number of threads, of the points to be kept.
+    fn lines(
+        &self,
+        keep: impl Fn(&StepTime) -> bool,
+        along: fn(&StepTime) -> usize,
+        by_thread: bool,
+    ) -> Vec<(usize, Vec<&'a StepTime>)> {
+        let mut lines: Vec<(usize, Vec<&StepTime>)> = Vec::new();
+        for point in self.points.iter().filter(|p| keep(p)) {
+            let threads = if by_thread {
+                point.threads
+            } else {
+                self.threads[0]
+            };
+            let line = self.index(&point.net, threads);
+            match lines.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, members)) => members.push(point),
+                None => lines.push((line, vec![point])),
+            }
+        }
+        for (_, members) in &mut lines {
+            members.sort_by_key(|p| along(p));
+        }
+        lines
+    }
+
+    /// The points that agree with the centre but for what runs along.
+    fn sweeps(&self, centre: &StepTime) -> [Sweep<'a>; 3] {
+        [
+            Sweep {
+                title: "Width",
+                axis: "channels of the first stage",
+                along: |p| p.width,
+                lines: self.lines(|p| p.batch == centre.batch, |p| p.width, true),
+            },
+            Sweep {
+                title: "Batch",
+                axis: "images a step",
+                along: |p| p.batch,
+                lines: self.lines(|p| p.width == centre.width, |p| p.batch, true),
+            },
+            Sweep {
+                title: "Threads",
+                axis: "threads",
+                along: |p| p.threads,
+                lines: self.lines(
+                    |p| p.width == centre.width && p.batch == centre.batch,
+                    |p| p.threads,
+                    false,
+                ),
+            },
+        ]
+    }
+}
+
+pub(crate) fn step_times(scaling: &Scaling) -> Option<Figure> {
+    let centre = centre(&scaling.points)?;
+    let series = Series::of(&scaling.points);
+    let sweeps = series.sweeps(centre);
     let mut canvas = Canvas::default();
-    let legend: Vec<(usize, String)> = nets
-        .iter()
-        .flat_map(|net| {
-            threads
-                .iter()
-                .filter(|t| points.iter().any(|p| p.net == *net && p.threads == **t))
-                .map(move |t| {
-                    let unit = if *t == 1 { "thread" } else { "threads" };
-                    (series(net, *t), format!("{net}, {t} {unit}"))
-                })
-        })
-        .collect();
-    let head = canvas.legend(0.0, &legend);
+    let head = canvas.legend(0.0, &series.legend());
     let (height, gap) = (210.0, 26.0);
     let width = (WIDTH - 66.0 - 2.0 * gap - 14.0) / 3.0;
-    let y = Scale::around(Kind::Log, points.iter().map(|p| p.median_s))?;
+    let y = Scale::around(Kind::Log, scaling.points.iter().map(|p| p.median_s))?;
     for (index, sweep) in sweeps.iter().enumerate() {
         let x = Scale::around(
             Kind::LogTwo,

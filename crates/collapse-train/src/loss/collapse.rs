@@ -63,117 +63,52 @@ impl CollapseWeights {
 /// with one. Our choice throughout: METHOD section 6 names the terms.
 #[must_use]
 pub fn collapse_loss(view: &HeadView<'_>, weights: &CollapseWeights) -> LossValue {
-    let n = view.labels.len();
     let d = view.weight.len() / view.n_classes;
-    let mut counts = vec![0usize; view.n_classes];
-    view.labels.iter().for_each(|&label| counts[label] += 1);
-    let present: Vec<usize> = (0..view.n_classes).filter(|&c| counts[c] > 0).collect();
-    let k = present.len();
-    let row_of: Vec<usize> = {
-        let mut rows = vec![usize::MAX; view.n_classes];
-        present
-            .iter()
-            .enumerate()
-            .for_each(|(row, &c)| rows[c] = row);
-        rows
-    };
     let h: Vec<f64> = view.head_input.iter().map(|&x| f64::from(x)).collect();
     let head: Vec<f64> = view.weight.iter().map(|&x| f64::from(x)).collect();
-
-    let mut means = vec![0.0; k * d];
-    for (x, &label) in h.chunks_exact(d).zip(view.labels) {
-        let row = row_of[label];
-        let share = 1.0 / counts[label] as f64;
-        axpy(&mut means[row * d..][..d], share, x);
-    }
-    let mut centred = means.clone();
-    let mut global = vec![0.0; d];
-    means
-        .chunks_exact(d)
-        .for_each(|mean| axpy(&mut global, 1.0 / k as f64, mean));
-    centred
-        .chunks_exact_mut(d)
-        .for_each(|mean| axpy(mean, -1.0, &global));
-
-    let mut d_input = vec![0.0; n * d];
-    let mut d_centred = vec![0.0; k * d];
-    let mut d_head = vec![0.0; head.len()];
+    let classes = BatchClasses::of(view, &h, d);
+    let mut slopes = Slopes {
+        input: vec![0.0; h.len()],
+        centred: vec![0.0; classes.centred.len()],
+        head: vec![0.0; head.len()],
+    };
     let mut components = BTreeMap::new();
-
-    // tr Σ_W / tr Σ_B
-    let within: f64 = (0..n)
-        .map(|i| distance2(&h[i * d..][..d], &means[row_of[view.labels[i]] * d..][..d]))
-        .sum::<f64>()
-        / n as f64;
-    let between = dot(&centred, &centred) / k as f64;
-    if k > 1 {
-        components.insert("within_over_between", within / between);
-        let slope = weights.within_over_between / between;
-        for i in 0..n {
-            let mean = &means[row_of[view.labels[i]] * d..][..d];
-            for j in 0..d {
-                d_input[i * d + j] += slope * 2.0 / n as f64 * (h[i * d + j] - mean[j]);
-            }
-        }
-        axpy(
-            &mut d_centred,
-            -slope * within / between * 2.0 / k as f64,
-            &centred,
-        );
+    if classes.present.len() > 1 {
+        let weight = weights.within_over_between;
+        let value = classes.within_over_between(view.labels, &h, weight, &mut slopes);
+        components.insert("within_over_between", value);
     }
-
-    components.insert(
-        "equinorm_means",
-        equinorm(&centred, d, weights.equinorm, &mut d_centred),
-    );
-    components.insert(
-        "equinorm_classifier",
-        equinorm(&head, d, weights.equinorm, &mut d_head),
-    );
-    components.insert(
-        "equiangular_means",
-        equiangular(&centred, d, weights.equiangular, &mut d_centred),
-    );
-    components.insert(
-        "equiangular_classifier",
-        equiangular(&head, d, weights.equiangular, &mut d_head),
-    );
-
-    if k > 1 {
-        let rows: Vec<f64> = present
-            .iter()
-            .flat_map(|&c| head[c * d..(c + 1) * d].iter().copied())
-            .collect();
-        let (norm_w, norm_m) = (dot(&rows, &rows).sqrt(), dot(&centred, &centred).sqrt());
-        let inner = dot(&rows, &centred);
-        let cosine = inner / (norm_w * norm_m);
-        components.insert("self_duality", 2.0 - 2.0 * cosine);
-        let slope = -2.0 * weights.self_duality / (norm_w * norm_m);
-        axpy(&mut d_centred, slope, &rows);
-        axpy(&mut d_centred, -slope * inner / (norm_m * norm_m), &centred);
-        for (row, &c) in present.iter().enumerate() {
-            let target = &mut d_head[c * d..(c + 1) * d];
-            axpy(target, slope, &centred[row * d..][..d]);
-            axpy(
-                target,
-                -slope * inner / (norm_w * norm_w),
-                &rows[row * d..][..d],
-            );
-        }
+    let Slopes {
+        centred: d_centred,
+        head: d_head,
+        ..
+    } = &mut slopes;
+    let m = &classes.centred;
+    for (name, value) in [
+        (
+            "equinorm_means",
+            equinorm(m, d, weights.equinorm, d_centred),
+        ),
+        (
+            "equinorm_classifier",
+            equinorm(&head, d, weights.equinorm, d_head),
+        ),
+        (
+            "equiangular_means",
+            equiangular(m, d, weights.equiangular, d_centred),
+        ),
+        (
+            "equiangular_classifier",
+            equiangular(&head, d, weights.equiangular, d_head),
+        ),
+    ] {
+        components.insert(name, value);
     }
-
-    // m_c = μ_c − mean of μ, and μ_c the mean of its samples.
-    let mut average = vec![0.0; d];
-    d_centred
-        .chunks_exact(d)
-        .for_each(|row| axpy(&mut average, 1.0 / k as f64, row));
-    for (i, &label) in view.labels.iter().enumerate() {
-        let share = 1.0 / counts[label] as f64;
-        let row = &d_centred[row_of[label] * d..][..d];
-        for j in 0..d {
-            d_input[i * d + j] += share * (row[j] - average[j]);
-        }
+    if classes.present.len() > 1 {
+        let value = classes.self_duality(&head, weights.self_duality, &mut slopes);
+        components.insert("self_duality", value);
     }
+    classes.means_to_samples(view.labels, &mut slopes);
 
     let weight_of = |name: &str| match name {
         "within_over_between" => weights.within_over_between,
@@ -189,10 +124,135 @@ pub fn collapse_loss(view: &HeadView<'_>, weights: &CollapseWeights) -> LossValu
         components,
         gradient: HeadGradient {
             logits: None,
-            head_input: Some(d_input.iter().map(|&x| x as f32).collect()),
-            weight: Some(d_head.iter().map(|&x| x as f32).collect()),
+            head_input: Some(slopes.input.iter().map(|&x| x as f32).collect()),
+            weight: Some(slopes.head.iter().map(|&x| x as f32).collect()),
         },
     }
+}
+
+/// Gradients under way: of the samples `[N, D]`, of the centred class means `[K, D]` and of the head `[C, D]`.
+struct Slopes {
+    input: Vec<f64>,
+    centred: Vec<f64>,
+    head: Vec<f64>,
+}
+
+/// The K classes present in a batch.
+struct BatchClasses {
+    d: usize,
+    /// Samples of every class of the head, `[C]`.
+    counts: Vec<usize>,
+    /// The present classes, `[K]`.
+    present: Vec<usize>,
+    /// Row of every class of the head among the present ones, `[C]`.
+    row_of: Vec<usize>,
+    /// μ_c, `[K, D]`.
+    means: Vec<f64>,
+    /// m_c = μ_c − μ_G, `[K, D]`.
+    centred: Vec<f64>,
+}
+
+impl BatchClasses {
+    fn of(view: &HeadView<'_>, h: &[f64], d: usize) -> Self {
+        let mut counts = vec![0usize; view.n_classes];
+        view.labels.iter().for_each(|&label| counts[label] += 1);
+        let present: Vec<usize> = (0..view.n_classes).filter(|&c| counts[c] > 0).collect();
+        let k = present.len();
+        let mut row_of = vec![usize::MAX; view.n_classes];
+        for (row, &class) in present.iter().enumerate() {
+            row_of[class] = row;
+        }
+        let mut means = vec![0.0; k * d];
+        for (x, &label) in h.chunks_exact(d).zip(view.labels) {
+            let share = 1.0 / counts[label] as f64;
+            axpy(&mut means[row_of[label] * d..][..d], share, x);
+        }
+        let global = mean_row(&means, d);
+        let mut centred = means.clone();
+        centred
+            .chunks_exact_mut(d)
+            .for_each(|mean| axpy(mean, -1.0, &global));
+        Self {
+            d,
+            counts,
+            present,
+            row_of,
+            means,
+            centred,
+        }
+    }
+
+    fn mean_of(&self, label: usize) -> &[f64] {
+        &self.means[self.row_of[label] * self.d..][..self.d]
+    }
+
+    /// tr Σ_W / tr Σ_B; adds its gradient.
+    fn within_over_between(
+        &self,
+        labels: &[usize],
+        h: &[f64],
+        weight: f64,
+        slopes: &mut Slopes,
+    ) -> f64 {
+        let (n, k) = (labels.len() as f64, self.present.len() as f64);
+        let samples = || h.chunks_exact(self.d).zip(labels);
+        let squares = samples().map(|(x, &label)| distance2(x, self.mean_of(label)));
+        let within = squares.sum::<f64>() / n;
+        let between = dot(&self.centred, &self.centred) / k;
+        let slope = weight / between;
+        let rows = slopes.input.chunks_exact_mut(self.d);
+        for (target, (x, &label)) in rows.zip(samples()) {
+            for ((target, x), mean) in target.iter_mut().zip(x).zip(self.mean_of(label)) {
+                *target += slope * 2.0 / n * (x - mean);
+            }
+        }
+        let shrink = -slope * within / between * 2.0 / k;
+        axpy(&mut slopes.centred, shrink, &self.centred);
+        within / between
+    }
+
+    /// ‖W/‖W‖ − M/‖M‖‖² over the present classes; adds its gradient.
+    fn self_duality(&self, head: &[f64], weight: f64, slopes: &mut Slopes) -> f64 {
+        let (d, m) = (self.d, &self.centred);
+        let present = self.present.iter();
+        let rows: Vec<f64> = present
+            .flat_map(|&c| head[c * d..(c + 1) * d].iter().copied())
+            .collect();
+        let (norm_w, norm_m) = (dot(&rows, &rows).sqrt(), dot(m, m).sqrt());
+        let inner = dot(&rows, m);
+        let slope = -2.0 * weight / (norm_w * norm_m);
+        axpy(&mut slopes.centred, slope, &rows);
+        axpy(&mut slopes.centred, -slope * inner / (norm_m * norm_m), m);
+        for (row, &class) in self.present.iter().enumerate() {
+            let target = &mut slopes.head[class * d..(class + 1) * d];
+            axpy(target, slope, &m[row * d..][..d]);
+            let back = -slope * inner / (norm_w * norm_w);
+            axpy(target, back, &rows[row * d..][..d]);
+        }
+        2.0 - 2.0 * inner / (norm_w * norm_m)
+    }
+
+    /// Carries the gradient of the centred means to the samples: m_c = μ_c − mean of μ, and μ_c the mean of its samples.
+    fn means_to_samples(&self, labels: &[usize], slopes: &mut Slopes) {
+        let average = mean_row(&slopes.centred, self.d);
+        let rows = slopes.input.chunks_exact_mut(self.d);
+        for (target, &label) in rows.zip(labels) {
+            let share = 1.0 / self.counts[label] as f64;
+            let row = &slopes.centred[self.row_of[label] * self.d..][..self.d];
+            for ((target, row), average) in target.iter_mut().zip(row).zip(&average) {
+                *target += share * (row - average);
+            }
+        }
+    }
+}
+
+/// Mean of the rows of `[K, D]`, `[D]`.
+fn mean_row(rows: &[f64], d: usize) -> Vec<f64> {
+    let share = 1.0 / (rows.len() / d) as f64;
+    let mut mean = vec![0.0; d];
+    rows.chunks_exact(d)
+        .for_each(|row| axpy(&mut mean, share, row));
+    mean
 }
 
 /// Standard deviation (divisor K − 1) over mean of the rows' norms; adds its gradient.
