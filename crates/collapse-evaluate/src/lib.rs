@@ -3,7 +3,7 @@
 //! ```
 //! use collapse_evaluate::{FeatureSplits, Split};
 //! use collapse_features::FeatureSet;
-//! use collapse_ood::{Intervals, Settings};
+//! use collapse_ood::{Intervals, ScoreId, Settings};
 //! use ndarray::{Array1, Array2};
 //!
 //! // Three classes on the axes of the feature space, a little noise, and the head that tells them apart.
@@ -25,7 +25,7 @@
 //! let fitted = splits.fit_all(&Settings::default())?;
 //! let evaluation = splits.evaluate(fitted, &Intervals::default())?;
 //!
-//! let gmm = evaluation.comparisons.iter().find(|found| found.score == "gmm_features");
+//! let gmm = evaluation.comparisons.iter().find(|found| found.score == ScoreId::GMM_FEATURES);
 //! assert_eq!(gmm.map(|found| found.detection.auroc), Some(1.0));
 //! assert_eq!(evaluation.calibrated.map(|found| found.plain.accuracy), Some(1.0));
 //! # Ok::<(), collapse_evaluate::Error>(())
@@ -41,7 +41,7 @@
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
 //! - [`SavedDetectors`]: fitted detectors in a sealed file, with their confidences on held-out samples ([`HeldOut`]);
 //!   [`SavedDetectors::decide`] accepts or rejects new samples ([`Decisions`]).
-//! - [`Evaluation::record`], [`Evaluation::measurement`]: its projections on the schema of results.
+//! - [`CompleteSplits::record`], [`Evaluation::measurement`]: its projections on the schema of results.
 //!
 //! # Caveats
 //! - Detectors, densities and geometry are fitted on the training split, the temperature on the validation split; test
@@ -49,6 +49,7 @@
 //! - A figure that does not exist is absent with its reason and costs nothing else.
 
 mod calibrated;
+mod counterpart;
 mod decide;
 mod error;
 mod evaluation;

@@ -18,7 +18,7 @@ pub struct Measurement {
     /// Why they are undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry_undefined: Option<String>,
-    /// NC measures of the form of the features that the head does not see, z or ẑ.
+    /// NC measures of the form of the features that the head does not see; `None` where they are undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry_counterpart: Option<Geometry>,
     /// Accuracy on the validation split, 0..=1.
@@ -34,24 +34,21 @@ impl CompleteSplits {
     /// # Errors
     /// As [`fit_named`](Self::fit_named) and [`evaluate`](Self::evaluate).
     pub fn measure(&self) -> Result<Measurement> {
-        let main = MAIN_SCORE;
-        let main = main.as_str();
-        let fitted = self.fit_named(&Settings::default(), [main])?;
+        let fitted = self.fit_named(&Settings::default(), [MAIN_SCORE.as_str()])?;
         let (test, ood) = self.scores(&fitted)?;
         let mut found = Vec::new();
         for set in &ood {
-            if let (Some(id), Some(ood)) = (test.get(main), set.get(main)) {
+            if let (Some(id), Some(ood)) = (test.get(&MAIN_SCORE), set.get(&MAIN_SCORE)) {
                 let auroc = auroc(&id.to_vec(), &ood.to_vec())?;
                 found.push((SetId::from(set.set.as_str()), auroc));
             }
         }
         let (geometry, geometry_undefined) =
             record::geometry(self.geometry().as_ref()).into_fields();
-        let counterpart = record::geometry(self.geometry_counterpart().as_ref());
         Ok(Measurement {
             geometry,
             geometry_undefined,
-            geometry_counterpart: counterpart.into_fields().0,
+            geometry_counterpart: defined(self.geometry_counterpart().as_ref()),
             validation_accuracy: self.validation_accuracy()?,
             auroc: found,
         })
@@ -63,17 +60,20 @@ impl Evaluation {
     #[must_use]
     pub fn measurement(&self) -> Measurement {
         let (geometry, geometry_undefined) = record::geometry(self.geometry.as_ref()).into_fields();
-        let counterpart = record::geometry(self.geometry_counterpart.as_ref());
         let main = self.comparisons.iter();
-        let main = main.filter(|found| found.score == MAIN_SCORE.as_str());
+        let main = main.filter(|found| found.score == MAIN_SCORE);
         Measurement {
             geometry,
             geometry_undefined,
-            geometry_counterpart: counterpart.into_fields().0,
+            geometry_counterpart: defined(self.geometry_counterpart.as_ref()),
             validation_accuracy: self.validation_accuracy,
             auroc: main
                 .map(|found| (SetId::from(found.set.as_str()), found.detection.auroc))
                 .collect(),
         }
     }
+}
+
+fn defined(found: Option<&crate::geometry::Geometry>) -> Option<Geometry> {
+    record::geometry(found).into_fields().0
 }

@@ -35,7 +35,7 @@ impl Evaluation {
             .skipped()
             .into_iter()
             .map(|skipped| Skipped {
-                score: ScoreId::from(skipped.name),
+                score: skipped.name,
                 reason: skipped.reason,
             })
             .collect();
@@ -65,7 +65,7 @@ impl Evaluation {
     }
 
     fn jitter(&self, score: &ScoreId) -> Option<f64> {
-        match self.fitted.get(score.as_str()) {
+        match self.fitted.get(score) {
             Some(AnyDetector::Gmm(gmm)) => Some(gmm.mixture().jitter()),
             _ => None,
         }
@@ -73,18 +73,21 @@ impl Evaluation {
 }
 
 fn result(found: &Comparison) -> OodResult {
-    let figures = &found.detection;
     OodResult {
         set: SetId::from(found.set.as_str()),
-        score: ScoreId::from(found.score.as_str()),
-        detection: Detection {
-            auroc: figures.auroc,
-            aupr_in: figures.aupr_in,
-            aupr_out: figures.aupr_out,
-            fpr95_id_positive: figures.fpr95_id_positive,
-            fpr95_ood_positive: figures.fpr95_ood_positive,
-            detection_error: figures.detection_error,
-        },
+        score: found.score.clone(),
+        detection: recorded(&found.detection),
+    }
+}
+
+pub(crate) fn recorded(figures: &collapse_ood::metrics::Detection) -> Detection {
+    Detection {
+        auroc: figures.auroc,
+        aupr_in: figures.aupr_in,
+        aupr_out: figures.aupr_out,
+        fpr95_id_positive: figures.fpr95_id_positive,
+        fpr95_ood_positive: figures.fpr95_ood_positive,
+        detection_error: figures.detection_error,
     }
 }
 

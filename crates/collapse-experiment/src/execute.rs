@@ -73,7 +73,7 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
     let evaluation = splits.evaluate(fitted, &Intervals::default())?;
     let parameters = trained.model.plan().n_parameters();
     let mut run = collect(plan, parameters, &trained, &evaluation.measurement())?;
-    run.evaluations.push(evaluation.record(last)?);
+    run.evaluations.push(splits.record(&evaluation, last)?);
     run.made_by = starts.spans(last);
     run.times.evaluate_seconds += began.elapsed().as_secs_f64();
     Ok(run)
@@ -148,7 +148,7 @@ impl Watcher<'_> {
         let evaluation = splits.evaluate(fitted, &Intervals::default())?;
         Ok(Hooked {
             measurement: evaluation.measurement(),
-            evaluation: Some(evaluation.record(epoch)?),
+            evaluation: Some(splits.record(&evaluation, epoch)?),
         })
     }
 }

@@ -305,8 +305,9 @@ pub fn conv_backward_weights<T: Element>(
         dw.fill(T::Param::ZERO);
     } else {
         let path = kernel_path()?;
-        let map = algorithm::map(x.shape());
-        let [_, tile] = convolution_algorithm()?.tiles(conv, map, T::preference(path));
+        let (algorithm, map) = (convolution_algorithm()?, algorithm::map(x.shape()));
+        let preference = T::preference(path);
+        let tile = algorithm::for_weights(algorithm, conv, map, preference, size_of::<T>());
         T::weight_gradient(path, tile, conv, x, dy, scale, dw);
     }
     Ok(())

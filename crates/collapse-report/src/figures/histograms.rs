@@ -167,15 +167,14 @@ fn caption(lineup: &Lineup<'_>, groups: &[Drawn<'_>]) -> String {
         .any(|group| group.found.iter().any(|h| h.axis.is_some()));
     let axis = match symmetric {
         true => {
-            " The axis is linear around the median of the in-distribution scores and \
-                 logarithmic on both sides far from it; bins are equally wide on it."
+            "; the axis is linear around the median of the in-distribution scores and logarithmic \
+             far from it, and bins are equally wide on it"
         }
-        false => "",
+        false => ", and the outermost bins hold what lies beyond",
     };
     format!(
         "Share of samples in each bin after the last epoch, first seed of each group (seed {}); \
-         larger scores mean more in-distribution, and the outermost bins hold what lies \
-         beyond.{axis} {}",
+         larger scores mean more in-distribution{axis}. {}",
         seeds.join(", "),
         lineup.made_from
     )

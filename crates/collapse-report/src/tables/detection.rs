@@ -107,42 +107,41 @@ pub(super) fn over_training(lineup: &Lineup<'_>) -> Draft {
     )
 }
 
+/// Densities on the form of the features that the head does not see; they have a table of their own.
+const OF_COUNTERPART: [ScoreId; 2] = [ScoreId::GMM_RAW, ScoreId::GMM_UNIT];
+
 /// Training with L2 and normalising afterwards are two things: each density on every network.
 pub(super) fn raw_and_normalised(lineup: &Lineup<'_>) -> Draft {
-    let note = format!(
-        "Class-wise Gaussians on raw features z and on normalised ẑ of the same networks, mean \
-         over the OoD sets; training with L2 and normalising afterwards are two things. Mean ± standard deviation over \
-         seeds."
-    );
     let mut draft = Draft::of_sets(
         lineup,
         "raw-normalised",
         "Gaussians on raw and on normalised features",
-        &note,
+        "AUROC in percent of class-wise Gaussians on raw features z and on normalised ẑ of the same \
+         networks; training with L2 and normalising afterwards are two things. Mean ± standard \
+         deviation over seeds.",
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
-    let scores = [(ScoreId::GMM_RAW, "raw z"), (ScoreId::GMM_UNIT, "ẑ")];
     for set in &lineup.sets {
-        for (score, words) in &scores {
-            let heading = format!("AUROC {set}, {words} (%)");
-            draft.number_column(&format!("{score}:{set}"), &heading);
-        }
+        draft.number_column(&format!("raw:{set}"), &format!("{set}, z (%)"));
+        draft.number_column(&format!("unit:{set}"), &format!("{set}, ẑ (%)"));
     }
-    if !scores
+    if !OF_COUNTERPART
         .iter()
-        .any(|(score, _)| lineup.scores.contains(score))
+        .any(|score| lineup.scores.contains(score))
     {
         return draft;
     }
     for member in lineup.main() {
+        // The main score is on what the head sees.
+        let (raw, unit) = match member.group.l2 {
+            true => (ScoreId::GMM_RAW, MAIN_SCORE),
+            false => (MAIN_SCORE, ScoreId::GMM_UNIT),
+        };
         let mut cells = vec![text(member.label.clone()), count(member.epoch)];
         for set in &lineup.sets {
-            cells.extend(
-                scores
-                    .iter()
-                    .map(|(score, _)| spread(&member.auroc(score, set), 2)),
-            );
+            cells.push(spread(&member.auroc(&raw, set), 2));
+            cells.push(spread(&member.auroc(&unit, set), 2));
         }
         draft.row(member.key.clone(), cells);
     }
@@ -226,7 +225,8 @@ pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
                 let heading = format!("{} ({})", member.label, member.epoch);
                 draft.number_column(&member.key, &heading);
             }
-            for score in &lineup.scores {
+            let scores = lineup.scores.iter();
+            for score in scores.filter(|score| !OF_COUNTERPART.contains(score)) {
                 let mut cells = vec![text(score.as_str())];
                 let aurocs = lineup.finished().map(|member| member.auroc(score, set));
                 cells.extend(aurocs.map(|values| spread(&values, 2)));
