@@ -321,7 +321,6 @@ mod tests {
         }
     }
 
-    #[expect(deprecated, reason = "the older of the two dictionary encodings")]
     fn encoding(theirs: basic::Encoding) -> Encoding {
         match theirs {
             basic::Encoding::PLAIN => Encoding::Plain,
