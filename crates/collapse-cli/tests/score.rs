@@ -518,5 +518,15 @@ fn the_table_is_read_at_a_glance() {
     let names = ["--detector", "gmm_features", "--detector", "knn"];
     let (output, table, error) = score(&[&base[..], &names].concat());
     assert!(output.status.success(), "{error}");
-    expect_test::expect![""].assert_eq(&table);
+    expect_test::expect![[r#"
+        Detection by every score
+        | Score        | OoD set | AUROC % |      interval | AUPR in % | AUPR out % | FPR95 (ID positive) % | FPR95 (OoD positive) % | Error % |
+        |--------------|---------|---------|---------------|-----------|------------|-----------------------|------------------------|---------|
+        | gmm_features | near    |  100.00 | 100.00–100.00 |    100.00 |     100.00 |                  0.00 |                   0.00 |    0.00 |
+        | gmm_features | far     |  100.00 | 100.00–100.00 |    100.00 |     100.00 |                  0.00 |                   0.00 |    0.00 |
+        | knn          | near    |   18.33 |    7.67–29.00 |     35.18 |      35.07 |                100.00 |                 100.00 |   50.00 |
+        | knn          | far     |    0.00 |     0.00–0.00 |     31.51 |      31.51 |                100.00 |                 100.00 |   50.00 |
+        Test accuracy 100.00 %, ECE 3.97 %, NLL 0.0406. NC1 0.0139, NC3 0.7311, NC4 0.0000 on the training split. least area under the risk–coverage curve 0.000 % by gmm_features.
+
+    "#]].assert_eq(&table);
 }

@@ -126,7 +126,7 @@ impl ImageSet {
     }
 
     /// The same images as another part.
-    pub(crate) fn as_part(mut self, part: Part) -> Self {
+    pub(crate) fn into_part(mut self, part: Part) -> Self {
         self.part = part;
         self
     }

@@ -20,8 +20,8 @@ pub enum Error {
     },
     /// A class has too few samples for its covariance.
     #[error(
-        "class {class} has {samples} samples, needs at least {needed}: add samples, \
-         leave that class out, or let all classes share one covariance (the form tied)"
+        "class {class} has {samples} of the {needed} samples that it needs: add samples, \
+         leave the class out, or share one covariance among the classes (tied)"
     )]
     TooFewSamples {
         /// Class index.
@@ -45,8 +45,8 @@ pub enum Error {
     /// No jitter made the covariance positive definite.
     #[error(
         "covariance of class {class} is singular at every jitter up to {jitter:e}: it has {samples} \
-         samples for {dimension} dimensions; add samples, rescale the features, or choose \
-         another form of the covariances (shrunk, tied or low-rank)"
+         samples for {dimension} dimensions; add samples, rescale the features, or choose a shrunk, \
+         tied or low-rank covariance"
     )]
     Singular {
         /// Class index (0 for a covariance shared by all).
@@ -78,8 +78,8 @@ pub enum Error {
     },
     /// The EM mixture of `linfa-clustering` failed.
     #[error(
-        "EM mixture with {n_clusters} clusters failed ({reason}): lower n_clusters or \
-         n_components, or raise reg_covariance"
+        "the EM mixture of {n_clusters} clusters failed ({reason}): try fewer clusters, fewer principal \
+         components, or a larger variance added to the covariances"
     )]
     Em {
         /// Clusters asked for.
@@ -103,6 +103,21 @@ pub enum Error {
     /// Error of linfa itself.
     #[error(transparent)]
     Linfa(#[from] linfa::Error),
+}
+
+impl Error {
+    /// The same error with class index `k` called `labels[k]`: for a density of the classes that occur among labels with gaps.
+    #[must_use]
+    pub fn with_labels(mut self, labels: &[usize]) -> Self {
+        if let Self::TooFewSamples { class, .. }
+        | Self::Range { class, .. }
+        | Self::Singular { class, .. } = &mut self
+            && let Some(label) = labels.get(*class)
+        {
+            *class = *label;
+        }
+        self
+    }
 }
 
 /// Result with [`Error`].

@@ -64,12 +64,12 @@ impl SavedDetectors {
             .collect::<Result<Vec<Threshold>>>()?;
         self.fitted
             .detectors
-            .retain(|detector| scores.contains(&detector.name()));
+            .retain(|detector| scores.contains(&detector.id().as_str()));
         let inputs = splits.test().inputs()?;
         let mut found = self.fitted.score_all(&inputs);
         let mut decisions = Vec::new();
         for (score, threshold) in scores.iter().zip(thresholds) {
-            let Some(at) = found.iter().position(|(name, _)| name == score) else {
+            let Some(at) = found.iter().position(|(id, _)| id.as_str() == *score) else {
                 return Err(self.no_threshold(score));
             };
             let (_, confidences) = found.swap_remove(at);
@@ -84,13 +84,20 @@ impl SavedDetectors {
     }
 
     fn threshold(&self, score: &str, accept: f64, level: f64) -> Result<Threshold> {
-        let held_out = self.held_out.iter().find(|held| held.score == score);
+        let held_out = self
+            .held_out
+            .iter()
+            .find(|held| held.score.as_str() == score);
         let held_out = held_out.ok_or_else(|| self.no_threshold(score))?;
         Ok(Threshold::conformal(&held_out.confidences, accept, level)?)
     }
 
     fn no_threshold(&self, score: &str) -> Error {
-        let known: Vec<&str> = self.held_out.iter().map(|held| &*held.score).collect();
+        let known: Vec<&str> = self
+            .held_out
+            .iter()
+            .map(|held| held.score.as_str())
+            .collect();
         Error::NoThreshold {
             score: score.to_owned(),
             known: match known.is_empty() {

@@ -2,7 +2,7 @@
 
 use collapse_density::{Agreement, agreement};
 use collapse_ood::{
-    AnyDetector, Comparison, Fitted, Intervals, Scored, Skipped, compare, risk_coverage,
+    AnyDetector, Comparison, Fitted, Intervals, Note, Scored, Skipped, compare, risk_coverage,
 };
 use collapse_results::{Histogram, ScoreId};
 
@@ -33,7 +33,7 @@ pub struct Evaluation {
     /// Accuracy on the validation split, 0..=1.
     pub validation_accuracy: Option<f64>,
     /// Area under the risk–coverage curve, 0..=1, of every score; empty without [`calibrated`](Self::calibrated).
-    pub risk_coverage: Vec<(&'static str, f64)>,
+    pub risk_coverage: Vec<(ScoreId, f64)>,
     /// Neural collapse of the training split; `None` without training labels.
     pub geometry: Option<Geometry>,
     /// The same of the form of the features that the head does not see, z or ẑ.
@@ -85,10 +85,9 @@ impl CompleteSplits {
     }
 
     fn agreement(&self, fitted: &Fitted) -> Option<Agreement> {
-        let (Some(AnyDetector::Gmm(labelled)), Some(AnyDetector::Em(em))) = (
-            fitted.get(MAIN_SCORE.as_str()),
-            fitted.get(ScoreId::GMM_EM.as_str()),
-        ) else {
+        let (Some(AnyDetector::Gmm(labelled)), Some(AnyDetector::Em(em))) =
+            (fitted.get(&MAIN_SCORE), fitted.get(&ScoreId::GMM_EM))
+        else {
             return None;
         };
         let features = self.test().features.head_features();
@@ -112,6 +111,11 @@ impl Evaluation {
             .cloned()
             .chain(unscored)
             .collect()
+    }
+
+    /// What a reader of the scores should know, set by set.
+    pub fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.scored().flat_map(|set| &set.notes)
     }
 
     /// Fitted detectors that could not score a set, with the set and the reason.

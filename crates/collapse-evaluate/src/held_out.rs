@@ -1,6 +1,7 @@
 //! How detectors see in-distribution samples that they were not fitted on.
 
 use collapse_ood::Fitted;
+use collapse_results::ScoreId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -10,7 +11,7 @@ use crate::splits::CompleteSplits;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
     /// The detector.
-    pub score: String,
+    pub score: ScoreId,
     /// One confidence a sample, ascending.
     pub confidences: Vec<f64>,
 }
@@ -29,10 +30,7 @@ impl CompleteSplits {
         let held_out = scored.scores.into_iter().map(|(score, values)| {
             let mut confidences = values.to_vec();
             confidences.sort_unstable_by(f64::total_cmp);
-            HeldOut {
-                score: score.to_owned(),
-                confidences,
-            }
+            HeldOut { score, confidences }
         });
         Ok(held_out.collect())
     }

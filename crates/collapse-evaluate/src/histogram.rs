@@ -10,7 +10,7 @@ pub(crate) fn histograms(score: &ScoreId, test: &Scored, ood: &[Scored]) -> Vec<
     let sets: Vec<(&str, Vec<f64>)> = [test]
         .into_iter()
         .chain(ood)
-        .filter_map(|set| Some((set.set.as_str(), set.get(score.as_str())?.to_vec())))
+        .filter_map(|set| Some((set.set.as_str(), set.get(score)?.to_vec())))
         .collect();
     let Some(axis) = sets.first().and_then(|(_, values)| axis(values)) else {
         return Vec::new();

@@ -3,7 +3,7 @@
 //! ```
 //! use collapse_evaluate::{FeatureSplits, Split};
 //! use collapse_features::FeatureSet;
-//! use collapse_ood::{Intervals, Settings};
+//! use collapse_ood::{Intervals, ScoreId, Settings};
 //! use ndarray::{Array1, Array2};
 //!
 //! // Three classes on the axes of the feature space, a little noise, and the head that tells them apart.
@@ -25,7 +25,7 @@
 //! let fitted = splits.fit_all(&Settings::default())?;
 //! let evaluation = splits.evaluate(fitted, &Intervals::default())?;
 //!
-//! let gmm = evaluation.comparisons.iter().find(|found| found.score == "gmm_features");
+//! let gmm = evaluation.comparisons.iter().find(|found| found.score == ScoreId::GMM_FEATURES);
 //! assert_eq!(gmm.map(|found| found.detection.auroc), Some(1.0));
 //! assert_eq!(evaluation.calibrated.map(|found| found.plain.accuracy), Some(1.0));
 //! # Ok::<(), collapse_evaluate::Error>(())

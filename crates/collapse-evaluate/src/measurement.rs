@@ -34,13 +34,11 @@ impl CompleteSplits {
     /// # Errors
     /// As [`fit_named`](Self::fit_named) and [`evaluate`](Self::evaluate).
     pub fn measure(&self) -> Result<Measurement> {
-        let main = MAIN_SCORE;
-        let main = main.as_str();
-        let fitted = self.fit_named(&Settings::default(), [main])?;
+        let fitted = self.fit_named(&Settings::default(), [MAIN_SCORE.as_str()])?;
         let (test, ood) = self.scores(&fitted)?;
         let mut found = Vec::new();
         for set in &ood {
-            if let (Some(id), Some(ood)) = (test.get(main), set.get(main)) {
+            if let (Some(id), Some(ood)) = (test.get(&MAIN_SCORE), set.get(&MAIN_SCORE)) {
                 let auroc = auroc(&id.to_vec(), &ood.to_vec())?;
                 found.push((SetId::from(set.set.as_str()), auroc));
             }
@@ -63,7 +61,7 @@ impl Evaluation {
     pub fn measurement(&self) -> Measurement {
         let (geometry, geometry_undefined) = record::geometry(self.geometry.as_ref()).into_fields();
         let main = self.comparisons.iter();
-        let main = main.filter(|found| found.score == MAIN_SCORE.as_str());
+        let main = main.filter(|found| found.score == MAIN_SCORE);
         Measurement {
             geometry,
             geometry_undefined,

@@ -35,7 +35,7 @@ impl Evaluation {
             .skipped()
             .into_iter()
             .map(|skipped| Skipped {
-                score: ScoreId::from(skipped.name),
+                score: skipped.name,
                 reason: skipped.reason,
             })
             .collect();
@@ -65,7 +65,7 @@ impl Evaluation {
     }
 
     fn jitter(&self, score: &ScoreId) -> Option<f64> {
-        match self.fitted.get(score.as_str()) {
+        match self.fitted.get(score) {
             Some(AnyDetector::Gmm(gmm)) => Some(gmm.mixture().jitter()),
             _ => None,
         }
@@ -75,7 +75,7 @@ impl Evaluation {
 fn result(found: &Comparison) -> OodResult {
     OodResult {
         set: SetId::from(found.set.as_str()),
-        score: ScoreId::from(found.score.as_str()),
+        score: found.score.clone(),
         detection: recorded(&found.detection),
     }
 }

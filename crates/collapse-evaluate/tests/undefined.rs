@@ -3,9 +3,9 @@
 
 use collapse_evaluate::{FeatureSplits, Split};
 use collapse_features::FeatureSet;
-use collapse_ood::{Intervals, Settings};
+use collapse_ood::{AnyDetector, Intervals, Settings};
 use collapse_results::{Evaluation, ScoreId};
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 
 /// Three classes on the axes, a little noise; logits are `sign` times the features.
 fn split(sign: f64, n: usize) -> FeatureSet {
@@ -99,4 +99,35 @@ fn without_a_head_there_is_no_geometry_but_every_score_that_needs_none() {
             .detection(&ScoreId::MAX_SOFTMAX, &"far".into())
             .is_some()
     );
+}
+
+#[test]
+fn a_class_of_the_head_without_samples_gets_no_cluster() {
+    let head = |set: FeatureSet| set.with_head(Array2::eye(4), Array1::zeros(4));
+    let features = |n: usize| {
+        let noise = |i: usize, j: usize| ((i * 37 + j * 11) % 23) as f64 / 50.0;
+        let on = |i: usize, j: usize| if i % 3 == j { 1.0 } else { 0.0 };
+        FeatureSet::new(Array2::from_shape_fn((n, 4), |(i, j)| {
+            noise(i, j) + on(i, j)
+        }))
+        .with_labels((0..n).map(|i| i % 3).collect())
+    };
+    let splits = FeatureSplits {
+        train: Some(Split::new("train", head(features(60)))),
+        validation: None,
+        test: Split::new("test", features(30)),
+        ood: Vec::new(),
+    };
+    let splits = splits.complete(None).unwrap();
+    let fitted = splits.fit_named(&Settings::default(), ["gmm_em"]).unwrap();
+    let Some(AnyDetector::Em(em)) = fitted.get(&ScoreId::GMM_EM) else {
+        panic!("no EM mixture");
+    };
+    assert_eq!(em.mixture().weights().len(), 3);
+    // The Gaussians of the labels need a sample of every class and say which has none.
+    let error = splits
+        .fit_named(&Settings::default(), ["gmm_features"])
+        .unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("class 3 has 0 samples"), "{source}");
 }

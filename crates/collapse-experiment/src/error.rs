@@ -113,9 +113,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// The folder of a run was removed, moved or replaced while the run was computed.
+    /// The folder of a run was removed, moved, replaced or claimed by another while the run was computed.
     #[error(
-        "the folder {} was removed, moved or replaced while its run was computed; nothing more is written there, \
+        "the folder {} was removed, moved, replaced or claimed by another process while its run was computed; nothing more is written there, \
          run the same command again to make it anew", folder.display()
     )]
     ClaimLost {

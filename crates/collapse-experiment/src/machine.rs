@@ -48,7 +48,9 @@ pub(crate) struct Start {
 
 /// Everyone who worked at a run, in order: the content of its `made-by.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Starts(Vec<Start>);
+pub(crate) struct Starts {
+    starts: Vec<Start>,
+}
 
 impl Starts {
     /// Those of the run's folder with `maker` added, who goes on after `finished` epochs and, `within` one, some steps.
@@ -61,39 +63,35 @@ impl Starts {
         maker: Maker,
         one_path: bool,
     ) -> Result<Self, Error> {
-        let mut starts = claimed.starts()?.unwrap_or_default();
+        let mut record = claimed.starts()?.unwrap_or_default();
+        let starts = &mut record.starts;
         // What a killed process did after the checkpoint is done again.
-        starts
-            .0
-            .retain(|start| start.epoch <= finished + usize::from(within));
-        if let Some(other) = starts
-            .0
-            .iter()
-            .find(|start| one_path && start.maker.kernel_path != maker.kernel_path)
-        {
+        starts.retain(|start| start.epoch <= finished + usize::from(within));
+        let other_path = |start: &&Start| start.maker.kernel_path != maker.kernel_path;
+        if one_path && let Some(other) = starts.iter().find(other_path) {
             return Err(Error::MixedPaths {
                 run: claimed.folder().display().to_string(),
                 found: other.maker.kernel_path.clone(),
                 here: maker.kernel_path,
             });
         }
-        if starts.0.last().is_none_or(|last| last.maker != maker) {
-            starts.0.push(Start {
+        if starts.last().is_none_or(|last| last.maker != maker) {
+            starts.push(Start {
                 epoch: finished + 1,
                 within,
                 maker,
             });
-            claimed.write_starts(&starts)?;
+            claimed.write_starts(&record)?;
         }
-        Ok(starts)
+        Ok(record)
     }
 
     /// The spans of epochs of a run of `epochs`.
     pub(crate) fn spans(&self, epochs: usize) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
-        let ends = self.0.iter().skip(1);
+        let ends = self.starts.iter().skip(1);
         let ends = ends.map(|next| next.epoch - 1 + usize::from(next.within));
-        for (start, last_epoch) in self.0.iter().zip(ends.chain([epochs])) {
+        for (start, last_epoch) in self.starts.iter().zip(ends.chain([epochs])) {
             let first_epoch = spans.last().map_or(1, |span| span.last_epoch + 1);
             if last_epoch >= first_epoch {
                 spans.push(Span {

@@ -161,9 +161,21 @@ fn nothing_is_written_into_a_folder_that_was_removed_or_replaced() {
     std::fs::remove_dir_all(&run).unwrap();
     let other = take(&run, &manifest(16));
     let error = claimed.finish(&run_of("g", 1)).unwrap_err().to_string();
-    assert!(error.contains("removed, moved or replaced"), "{error}");
+    assert!(error.contains("removed, moved, replaced"), "{error}");
     assert_eq!(finished_in(&run, &manifest(16)).unwrap(), None);
     other.finish(&run_of("g", 1)).unwrap();
+}
+
+#[test]
+fn a_claim_that_another_was_granted_too_stops_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let claimed = take(&run, &manifest(8));
+    // As a file system does whose locks are without effect.
+    std::fs::write(run.join("claim"), r#"{"host":"elsewhere","process":7}"#).unwrap();
+    assert!(matches!(claimed.check(), Err(Error::ClaimLost { .. })));
+    assert!(claimed.finish(&run_of("g", 1)).is_err());
+    assert!(!run.join("result.json").exists());
 }
 
 #[test]

@@ -8,11 +8,12 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result};
-use crate::file::{Limits, open};
+use crate::file::{Limits, check_length, open};
 use crate::number::Number;
 use crate::seal;
 use crate::tensors::{FLAG, Layout, Role, Tensors};
 
+const FORMAT: &str = "safetensors";
 /// Headers of feature files have some hundred bytes; those of others may name more tensors.
 const LARGEST_HEADER: u64 = 16 << 20;
 
@@ -64,7 +65,7 @@ fn header(path: &Path, file: &mut File, length: u64) -> Result<(Metadata, u64)> 
     let io = |source| Error::unread(path, source);
     let damaged = |reason: String| Error::Damaged {
         path: path.to_owned(),
-        format: "safetensors",
+        format: FORMAT,
         reason,
     };
 
@@ -97,19 +98,7 @@ fn header(path: &Path, file: &mut File, length: u64) -> Result<(Metadata, u64)> 
     // A copy that was cut short is told as that, whether sealed or not.
     if let Ok(metadata) = &parsed {
         let expected = (8 + header_length).saturating_add(metadata.data_len() as u64);
-        if expected > length {
-            return Err(Error::Truncated {
-                path: path.to_owned(),
-                expected,
-                found: length,
-            });
-        }
-        if expected < length {
-            return Err(damaged(format!(
-                "{} bytes follow its last tensor",
-                length - expected
-            )));
-        }
+        check_length((path, FORMAT), expected, length, "its last tensor")?;
     }
     seal::check(path, &start, file)?;
     let metadata = parsed.map_err(|error| damaged(error.to_string()))?;

@@ -47,3 +47,27 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let length = file.metadata().map_err(unread)?.len();
     Ok((file, length))
 }
+
+/// Whether a file or an array of `found` bytes has the length that its own header promises.
+pub(crate) fn check_length(
+    (path, format): (&Path, &'static str),
+    expected: u64,
+    found: u64,
+    last: &str,
+) -> Result<()> {
+    if expected > found {
+        return Err(Error::Truncated {
+            path: path.to_owned(),
+            expected,
+            found,
+        });
+    }
+    if expected < found {
+        return Err(Error::Damaged {
+            path: path.to_owned(),
+            format,
+            reason: format!("{} bytes follow {last}", found - expected),
+        });
+    }
+    Ok(())
+}

@@ -8,7 +8,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use crate::error::{Error, Result};
-use crate::file::{Limits, open};
+use crate::file::{Limits, check_length, open};
 use crate::npy;
 use crate::number::Number;
 use crate::tensors::{FLAG, Layout, Role, Tensors};
@@ -143,23 +143,10 @@ fn take_array(
         found: header.descr.clone(),
         expected: "float16, float32 or float64 (labels: an integer type; l2: a truth value or text)",
     })?;
-    let start = header.bytes as u64;
     let holds = |bytes: Option<u64>| {
-        let expected = bytes.and_then(|bytes| bytes.checked_add(start));
-        let expected = expected.unwrap_or(u64::MAX);
-        if expected > length {
-            return Err(Error::Truncated {
-                path: path.to_owned(),
-                expected,
-                found: length,
-            });
-        }
-        if expected < length {
-            let more = length - expected;
-            let reason = format!("array {name}: {more} bytes follow its last number");
-            return Err(damaged(container, reason));
-        }
-        Ok(())
+        let whole = bytes.and_then(|bytes| bytes.checked_add(header.bytes as u64));
+        let last = format!("the last number of array {name}");
+        check_length(container, whole.unwrap_or(u64::MAX), length, &last)
     };
     match element {
         Element::Number { number, big_endian } => {

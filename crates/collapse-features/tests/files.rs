@@ -1,12 +1,15 @@
 //! Round trips, files of other frameworks, and what broken files are answered.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use collapse_features::{Error, FeatureSet, FeatureWriter, Head, Outline, Precision, read};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
+
+use common::{Tensor, bytes, npy, npz, safetensors};
 
 fn sample() -> FeatureSet {
     FeatureSet::new(array![[1.0, -2.5, 0.25], [0.5, 3.0, -8.0]])
@@ -22,43 +25,8 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// A safetensors file from raw pieces: (name, dtype, shape, bytes).
-fn raw(path: &Path, tensors: &[(&str, &str, &[usize], &[u8])]) {
-    let mut header = serde_json::Map::new();
-    let mut data = Vec::new();
-    for (name, dtype, shape, bytes) in tensors {
-        let offsets = [data.len(), data.len() + bytes.len()];
-        header.insert(
-            (*name).into(),
-            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}),
-        );
-        data.extend_from_slice(bytes);
-    }
-    let header = serde_json::to_vec(&header).unwrap();
-    let mut file = std::fs::File::create(path).unwrap();
-    file.write_all(&(header.len() as u64).to_le_bytes())
-        .unwrap();
-    file.write_all(&header).unwrap();
-    file.write_all(&data).unwrap();
-}
-
-/// A version 1 `.npy` file.
-fn npy(descr: &str, fortran: bool, shape: &str, bytes: &[u8]) -> Vec<u8> {
-    let order = if fortran { "True" } else { "False" };
-    let mut text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
-    while (text.len() + 11) % 64 != 0 {
-        text.push(' ');
-    }
-    text.push('\n');
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend((text.len() as u16).to_le_bytes());
-    file.extend(text.as_bytes());
-    file.extend(bytes);
-    file
-}
-
-fn bytes<const B: usize, T: Copy>(values: &[T], encode: impl Fn(T) -> [u8; B]) -> Vec<u8> {
-    values.iter().flat_map(|&value| encode(value)).collect()
+fn raw(path: &Path, tensors: &[Tensor]) {
+    std::fs::write(path, safetensors(None, tensors)).unwrap();
 }
 
 #[test]
@@ -196,14 +164,8 @@ fn numpy_files() {
 fn numpy_archive() {
     let folder = folder();
     let path = folder.path().join("a.npz");
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-    let mut add = |name: &str, file: Vec<u8>| {
-        // Compressed, as `numpy.savez_compressed` does.
-        let options = zip::write::SimpleFileOptions::default()
-            .compression_method(zip::CompressionMethod::Deflated);
-        archive.start_file(format!("{name}.npy"), options).unwrap();
-        archive.write_all(&file).unwrap();
-    };
+    let mut arrays = Vec::new();
+    let mut add = |name: &'static str, file: Vec<u8>| arrays.push((name, file));
     add(
         "features",
         npy(
@@ -228,7 +190,8 @@ fn numpy_archive() {
     );
     add("l2", npy("|b1", false, "()", &[1]));
     add("comment", npy("<U1", false, "()", &[65, 0, 0, 0]));
-    archive.finish().unwrap();
+    // Compressed, as `numpy.savez_compressed` does.
+    std::fs::write(&path, npz(zip::CompressionMethod::Deflated, &arrays)).unwrap();
 
     let set = read(&path).unwrap();
     assert!(set.l2());

@@ -1,31 +1,20 @@
 //! What exporters of other frameworks give: flags in several forms, shapes of hooks, damaged archives, no files at all.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
-use std::io::Write;
+mod common;
+
 use std::path::Path;
 
 use collapse_features::{Error, FeatureSet, Limits, read, read_within};
 use ndarray::array;
 
-/// A version 1 `.npy` file.
+/// An array in C's order.
 fn npy(descr: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    while (text.len() + 11) % 64 != 0 {
-        text.push(' ');
-    }
-    text.push('\n');
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend((text.len() as u16).to_le_bytes());
-    file.extend(text.as_bytes());
-    file.extend(bytes);
-    file
+    common::npy(descr, false, shape, bytes)
 }
 
 fn f32s(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    common::bytes(values, f32::to_le_bytes)
 }
 
 fn utf32(text: &str, length: usize) -> Vec<u8> {
@@ -38,35 +27,17 @@ fn utf32(text: &str, length: usize) -> Vec<u8> {
 }
 
 fn archive(path: &Path, method: zip::CompressionMethod, arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
-    for (name, bytes) in arrays {
-        let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        archive.start_file(format!("{name}.npy"), options).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap();
-    std::fs::read(path).unwrap()
+    let bytes = common::npz(method, arrays);
+    std::fs::write(path, &bytes).unwrap();
+    bytes
 }
 
-fn safetensors(path: &Path, tensors: &[(&str, &str, &[usize], Vec<u8>)], metadata: Option<&str>) {
-    let mut header = serde_json::Map::new();
-    if let Some(l2) = metadata {
-        header.insert("__metadata__".into(), serde_json::json!({ "l2": l2 }));
-    }
-    let mut data = Vec::new();
-    for (name, dtype, shape, bytes) in tensors {
-        let offsets = [data.len(), data.len() + bytes.len()];
-        header.insert(
-            (*name).into(),
-            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}),
-        );
-        data.extend_from_slice(bytes);
-    }
-    let header = serde_json::to_vec(&header).unwrap();
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header);
-    file.extend(data);
-    std::fs::write(path, file).unwrap();
+fn safetensors(path: &Path, tensors: &[(&str, &str, &[usize], Vec<u8>)], l2: Option<&str>) {
+    let tensors: Vec<common::Tensor> = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (*name, *dtype, *shape, bytes.as_slice()))
+        .collect();
+    std::fs::write(path, common::safetensors(l2, &tensors)).unwrap();
 }
 
 #[test]

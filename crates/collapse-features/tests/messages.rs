@@ -42,14 +42,50 @@ fn foreign(name: &str, dtype: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn containers() {
     let whole = written(&FeatureSet::new(array![[1.0, 2.0], [3.0, 4.0]]));
-    check("a.safetensors", &whole[..whole.len() - 3], expect!["a.safetensors: truncated: the header promises 248 bytes and the file has 245; copy or export it again"]);
+    check(
+        "a.safetensors",
+        &whole[..whole.len() - 3],
+        expect![
+            "a.safetensors: truncated: the header promises 248 bytes and the file has 245; copy or export it again"
+        ],
+    );
     let mut edited = whole.clone();
     *edited.last_mut().unwrap() ^= 1;
-    check("a.safetensors", &edited, expect!["a.safetensors was damaged or edited since it was written: its seal does not fit its content; copy or export it again (a program that edits it on purpose leaves out the metadata collapse.format and collapse.seal)"]);
-    check("a.safetensors", b"not", expect!["a.safetensors: truncated: the header promises 8 bytes and the file has 3; copy or export it again"]);
-    check("a.npz", b"not an archive", expect!["a.npz: not a valid npz file: invalid Zip archive: Could not find EOCD; export it again"]);
-    check("a.npy", b"not an array", expect!["a.npy: not a valid npy file: array features: it does not begin as an array of NumPy; export it again"]);
-    check("a.pt", &whole, expect!["a.pt: unknown kind of feature file; it must end in .safetensors, .npz or .npy, or be a folder of .npy files"]);
+    check(
+        "a.safetensors",
+        &edited,
+        expect![
+            "a.safetensors was damaged or edited since it was written: its seal does not fit its content; copy or export it again (a program that edits it on purpose leaves out the metadata collapse.format and collapse.seal)"
+        ],
+    );
+    check(
+        "a.safetensors",
+        b"not",
+        expect![
+            "a.safetensors: truncated: the header promises 8 bytes and the file has 3; copy or export it again"
+        ],
+    );
+    check(
+        "a.npz",
+        b"not an archive",
+        expect![
+            "a.npz: not a valid npz file: invalid Zip archive: Could not find EOCD; export it again"
+        ],
+    );
+    check(
+        "a.npy",
+        b"not an array",
+        expect![
+            "a.npy: not a valid npy file: array features: it does not begin as an array of NumPy; export it again"
+        ],
+    );
+    check(
+        "a.pt",
+        &whole,
+        expect![
+            "a.pt: unknown kind of feature file; it must end in .safetensors, .npz or .npy, or be a folder of .npy files"
+        ],
+    );
 }
 
 #[test]
@@ -58,7 +94,9 @@ fn tensors() {
     check(
         "a.safetensors",
         &foreign("z", "F32", "[1,1]", &one),
-        expect!["a.safetensors: no tensor `features`; the file holds z. Export the input of the last linear layer as `features` [N, D]."],
+        expect![
+            "a.safetensors: no tensor `features`; the file holds z. Export the input of the last linear layer as `features` [N, D]."
+        ],
     );
     check(
         "a.safetensors",
@@ -74,13 +112,17 @@ fn tensors() {
     check(
         "a.safetensors",
         &foreign("features", "F32", "[1,1,2,2]", &map),
-        expect!["a.safetensors: tensor `features` has shape [1, 1, 2, 2]; expected [N, D]; take the mean over the maps, or flatten them, before saving"],
+        expect![
+            "a.safetensors: tensor `features` has shape [1, 1, 2, 2]; expected [N, D]; take the mean over the maps, or flatten them, before saving"
+        ],
     );
     let nan = f32::NAN.to_le_bytes();
     check(
         "a.safetensors",
         &foreign("features", "F32", "[1,1]", &nan),
-        expect!["a.safetensors: `features` is NaN at row 0, column 0; find out why the network produced it, then export again or leave that row out"],
+        expect![
+            "a.safetensors: `features` is NaN at row 0, column 0; find out why the network produced it, then export again or leave that row out"
+        ],
     );
 }
 
@@ -88,7 +130,10 @@ fn tensors() {
 fn what_does_not_exist_and_what_is_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.npz");
-    expect!["missing.npz cannot be read; check that the path exists and that its permissions allow it"].assert_eq(&message(&missing, folder.path()));
+    expect![
+        "missing.npz cannot be read; check that the path exists and that its permissions allow it"
+    ]
+    .assert_eq(&message(&missing, folder.path()));
 }
 
 #[test]

@@ -3,12 +3,15 @@
 //! `COLLAPSE_MUTATIONS=10000 cargo test -p collapse-features --test mutations` is the long run.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
-use std::io::Write;
+mod common;
+
 use std::path::Path;
 
 use collapse_features::{Error, FeatureSet, Precision, read};
 use collapse_testing::{Harness, Kind};
 use ndarray::Array2;
+
+use common::{bytes, npy, npz, safetensors};
 
 #[global_allocator]
 static ALLOCATOR: collapse_testing::PeakAlloc = collapse_testing::PeakAlloc;
@@ -26,48 +29,27 @@ fn sample() -> FeatureSet {
         .with_l2(true)
 }
 
-/// An array of NumPy's with the values of `rows`.
-fn npy(descr: &str, shape: &str, values: Vec<u8>) -> Vec<u8> {
-    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    text.push_str(&" ".repeat(63 - (text.len() + 10) % 64));
-    text.push('\n');
-    let mut file = b"\x93NUMPY\x01\x00".to_vec();
-    file.extend((text.len() as u16).to_le_bytes());
-    file.extend(text.as_bytes());
-    file.extend(values);
-    file
-}
-
 fn features() -> Vec<u8> {
-    let values = sample().features;
-    let values = values
-        .iter()
-        .flat_map(|&value| (value as f32).to_le_bytes());
-    npy("<f4", "(24, 6)", values.collect())
+    let values: Vec<f64> = sample().features.into_iter().collect();
+    let values = bytes(&values, |value| (value as f32).to_le_bytes());
+    npy("<f4", false, "(24, 6)", &values)
 }
 
 fn labels() -> Vec<u8> {
-    let labels = sample().labels.unwrap();
-    let labels = labels
-        .iter()
-        .flat_map(|&label| (label as i64).to_le_bytes());
-    npy("<i8", "(24,)", labels.collect())
+    let labels = bytes(&sample().labels.unwrap(), |label| {
+        (label as i64).to_le_bytes()
+    });
+    npy("<i8", false, "(24,)", &labels)
 }
 
 fn archive(method: zip::CompressionMethod) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let arrays = [
         ("features", features()),
         ("labels", labels()),
-        ("l2", npy("|b1", "()", vec![1])),
-        ("head_weight", npy("<f8", "(1, 6)", vec![0; 48])),
+        ("l2", npy("|b1", false, "()", &[1])),
+        ("head_weight", npy("<f8", false, "(1, 6)", &[0; 48])),
     ];
-    for (name, bytes) in arrays {
-        let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        archive.start_file(format!("{name}.npy"), options).unwrap();
-        archive.write_all(&bytes).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
+    npz(method, &arrays)
 }
 
 /// Reads bytes as a file of this name.
@@ -85,7 +67,11 @@ fn sealed_safetensors() {
         let path = folder.path().join("a.safetensors");
         sample().write(&path, precision).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        Harness::new("features, sealed safetensors", Kind::Sealed).run(&bytes, reader(&path));
+        Harness::new(
+            &format!("features, sealed safetensors {}", precision.name()),
+            Kind::Sealed,
+        )
+        .run(&bytes, reader(&path));
     }
 }
 
@@ -93,17 +79,15 @@ fn sealed_safetensors() {
 fn foreign_safetensors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    let header = r#"{"__metadata__":{"l2":"true"},"features":{"dtype":"F64","shape":[24,6],"data_offsets":[0,1152]},"labels":{"dtype":"U8","shape":[24],"data_offsets":[1152,1176]},"l2":{"dtype":"BOOL","shape":[],"data_offsets":[1176,1177]}}"#;
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(header.as_bytes());
-    bytes.extend(
-        sample()
-            .features
-            .iter()
-            .flat_map(|value| value.to_le_bytes()),
-    );
-    bytes.extend(sample().labels.unwrap().iter().map(|&label| label as u8));
-    bytes.push(1);
+    let features: Vec<f64> = sample().features.into_iter().collect();
+    let features = bytes(&features, f64::to_le_bytes);
+    let labels = bytes(&sample().labels.unwrap(), |label| [label as u8]);
+    let tensors = [
+        ("features", "F64", [24, 6].as_slice(), features.as_slice()),
+        ("labels", "U8", &[24], &labels),
+        ("l2", "BOOL", &[], &[1]),
+    ];
+    let bytes = safetensors(Some("true"), &tensors);
     Harness::new("features, foreign safetensors", Kind::Foreign).run(&bytes, reader(&path));
 }
 
@@ -115,7 +99,8 @@ fn npz_archives() {
         zip::CompressionMethod::Stored,
         zip::CompressionMethod::Deflated,
     ] {
-        Harness::new("features, npz", Kind::Foreign).run(&archive(method), reader(&path));
+        Harness::new(&format!("features, npz {method:?}"), Kind::Foreign)
+            .run(&archive(method), reader(&path));
     }
 }
 

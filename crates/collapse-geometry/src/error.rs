@@ -20,7 +20,7 @@ pub enum Error {
     },
     /// A class has no rows, so it has no mean.
     #[error(
-        "class {class} has no samples: add some, or leave that class out of the head and the labels"
+        "class {class} has no samples, so it has no mean: add samples, or number the classes that there are from 0 without gaps"
     )]
     EmptyClass {
         /// Class index.

@@ -204,14 +204,7 @@ fn second_pass(
         .into_par_iter()
         .zip(labels.par_chunks(BLOCK_ROWS))
         .map(|(rows, labels)| {
-            let mut tally = Tally {
-                squares: vec![0.0; n_classes],
-                projected: vec![0.0; n_classes],
-                disagree: vec![0; n_classes],
-                agree_without_bias: 0,
-                correct: 0,
-                nearest_correct: 0,
-            };
+            let mut tally = Tally::zeros(n_classes);
             let mut about_class = Vec::with_capacity(rows.len());
             let mut about_center = Vec::with_capacity(rows.len());
             for (row, &label) in rows.rows().into_iter().zip(labels) {
@@ -256,6 +249,17 @@ fn second_pass(
 }
 
 impl Tally {
+    fn zeros(n_classes: usize) -> Self {
+        Self {
+            squares: vec![0.0; n_classes],
+            projected: vec![0.0; n_classes],
+            disagree: vec![0; n_classes],
+            agree_without_bias: 0,
+            correct: 0,
+            nearest_correct: 0,
+        }
+    }
+
     fn plus(mut self, other: Self) -> Self {
         for c in 0..self.squares.len() {
             self.squares[c] += other.squares[c];

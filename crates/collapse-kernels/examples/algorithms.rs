@@ -62,16 +62,24 @@ fn layers<T: Element>(rounds: usize, width: usize, batch: usize, side: usize) ->
     );
     for stage in 0..4 {
         let (c, h) = (width << stage, side.div_ceil(1 << stage));
-        let times = layer::<T>(rounds, Conv::new(c, c, 3, 1)?, h, batch)?;
-        for (direction, times) in DIRECTIONS.iter().zip(times) {
-            let [direct, two, four] = times.map(|t| median(t) * 1e3);
-            println!(
-                "{:>10} {direction:<10} direct {direct:7.2}  F(2×2) {two:7.2} (×{:.2})  F(4×4) {four:7.2} (×{:.2})",
-                format!("{c}@{h}"),
-                direct / two,
-                direct / four
-            );
+        if stage > 0 {
+            report::<T>(rounds, Conv::new(c / 2, c, 3, 2)?, 2 * h, batch)?;
         }
+        report::<T>(rounds, Conv::new(c, c, 3, 1)?, h, batch)?;
+    }
+    Ok(())
+}
+
+fn report<T: Element>(rounds: usize, conv: Conv, h: usize, batch: usize) -> Result<(), Error> {
+    let times = layer::<T>(rounds, conv, h, batch)?;
+    for (direction, times) in DIRECTIONS.iter().zip(times) {
+        let [direct, two, four] = times.map(|t| median(t) * 1e3);
+        println!(
+            "{:>14} {direction:<10} direct {direct:7.2}  F(2×2) {two:7.2} (×{:.2})  F(4×4) {four:7.2} (×{:.2})",
+            format!("{}@{h}/{}", conv.in_channels, conv.stride),
+            direct / two,
+            direct / four
+        );
     }
     Ok(())
 }

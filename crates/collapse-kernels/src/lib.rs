@@ -60,10 +60,11 @@ mod peak;
 mod pool;
 mod pooling;
 mod sgd;
+mod shape;
 mod shared;
 mod spectral;
 
-pub use act::{Act, Shape};
+pub use act::Act;
 pub use conv::{
     CONVOLUTION_VARIABLE, Conv, ConvWeights, ConvolutionAlgorithm, Measured, conv_backward_data,
     conv_backward_weights, conv_forward, convolution_algorithm, with_convolution,
@@ -84,4 +85,5 @@ pub use pooling::{
     pool_pad_backward,
 };
 pub use sgd::{Sgd, sgd_step};
+pub use shape::Shape;
 pub use spectral::{add_conv_sigma_gradient, conv_power_iteration, conv_sigma, inner_product};

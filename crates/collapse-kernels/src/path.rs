@@ -64,6 +64,18 @@ impl KernelPath {
         FOUND.get_or_init(|| Self::ALL.map(Self::probe))[self as usize]
     }
 
+    /// Asserts that this path runs here and includes what `least` needs: what the value of a kernel proves.
+    ///
+    /// # Panics
+    /// If it does not: paths in force have been checked, so that would be a mistake in the dispatch.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn assert_includes(self, least: Self) {
+        assert!(
+            self >= least && self.is_available(),
+            "path {self} does not offer the instructions of {least} here"
+        );
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn probe(self) -> bool {
         if cfg!(miri) {

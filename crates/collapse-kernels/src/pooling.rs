@@ -1,10 +1,11 @@
 //! Average and maximum pooling, the shortcut's backward pass, addition.
 
-use crate::act::{Act, Shape};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::norm::Shortcut;
 use crate::path::{kernel_path, multiversion};
+use crate::shape::Shape;
 use rayon::prelude::*;
 
 fn check_window(shape: Shape, window: usize) -> Result<()> {

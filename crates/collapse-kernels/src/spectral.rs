@@ -6,13 +6,14 @@
 //! A single image has too few rows for a microkernel. Its pixels stand for images instead: patches of the source of every
 //! target pixel times the weights are one matrix product, and dσ/dW is another.
 
-use crate::act::{Act, LANES, Shape};
+use crate::act::Act;
 use crate::conv::geometry::{Direction, Geometry, MAX_TAPS, Tap};
 use crate::conv::{Conv, conv_backward_weights, patches_times_panel};
 use crate::element::Float;
 use crate::error::{Result, check_len};
 use crate::path::kernel_path;
 use crate::pool::Buffer;
+use crate::shape::{LANES, Shape};
 use rayon::prelude::*;
 
 const EPSILON: f64 = 1e-12;

@@ -74,15 +74,16 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(case: &Case, algorithm: &Algorithm) -> Self {
+    /// By one algorithm forward and one to the input.
+    fn new(case: &Case, forward: &Algorithm, to_input: &Algorithm) -> Self {
         let problem = case.problem();
-        let Shape { h, w, n, .. } = case.input;
+        let Shape { h, w, n, .. } = case.conv.output_shape(case.input);
         Self {
-            y: problem.gathered(algorithm, false, false),
-            dx: problem.gathered(algorithm, true, false),
-            dw: problem.to_weights(algorithm, false),
-            rows: h.div_ceil(algorithm.m) * w.div_ceil(algorithm.m) * n,
-            side: algorithm.m,
+            y: problem.gathered(forward, false, false),
+            dx: problem.gathered(to_input, true, false),
+            dw: problem.to_weights(forward, false),
+            rows: h.div_ceil(forward.m) * w.div_ceil(forward.m) * n,
+            side: forward.m,
         }
     }
 }
@@ -183,13 +184,23 @@ fn multiplies_pairs(path: KernelPath) -> bool {
     matches!(path, KernelPath::Avx512Bf16 | KernelPath::AmxBf16)
 }
 
+/// The algorithms of a stride that have a name of their own, forward and to the input.
+fn algorithms(stride: usize) -> Vec<(ConvolutionAlgorithm, [Algorithm; 2])> {
+    let four = ConvolutionAlgorithm::Winograd4;
+    if stride == 2 {
+        return vec![(four, [Algorithm::strided(), Algorithm::unstrided()])];
+    }
+    let two = ConvolutionAlgorithm::Winograd2;
+    vec![
+        (two, [Algorithm::two(), Algorithm::two()]),
+        (four, [Algorithm::four(), Algorithm::four()]),
+    ]
+}
+
 fn check_all(conv: Conv, input: Shape, seed: u64) {
     let case = Case::new(conv, input, seed);
-    for (algorithm, points) in [
-        (ConvolutionAlgorithm::Winograd2, Algorithm::two()),
-        (ConvolutionAlgorithm::Winograd4, Algorithm::four()),
-    ] {
-        let sizes = Sizes::new(&case, &points);
+    for (algorithm, [forward, to_input]) in algorithms(conv.stride) {
+        let sizes = Sizes::new(&case, &forward, &to_input);
         with_convolution(algorithm, || {
             check::<f64, f64>(&case, &sizes);
             for path in KernelPath::available() {
@@ -214,12 +225,13 @@ proptest! {
     fn every_path_agrees_with_naive_sums(
         in_channels in 1usize..40,
         out_channels in 1usize..40,
+        stride in 1usize..3,
         h in 1usize..11,
         w in 1usize..11,
         n in 1usize..20,
         seed in any::<u64>(),
     ) {
-        check_all(Conv::new(in_channels, out_channels, 3, 1).unwrap(), Shape { h, w, n, c: in_channels }, seed);
+        check_all(Conv::new(in_channels, out_channels, 3, stride).unwrap(), Shape { h, w, n, c: in_channels }, seed);
     }
 
     /// ⟨conv(x), dy⟩ = ⟨x, convᵀ(dy)⟩ = ⟨w, dW⟩, up to what f64 rounds.
@@ -230,10 +242,11 @@ proptest! {
         h in 1usize..11,
         w in 1usize..11,
         n in 1usize..12,
+        stride in 1usize..3,
         four in any::<bool>(),
         seed in any::<u64>(),
     ) {
-        let conv = Conv::new(in_channels, out_channels, 3, 1).unwrap();
+        let conv = Conv::new(in_channels, out_channels, 3, stride).unwrap();
         let input = Shape { h, w, n, c: in_channels };
         let output = conv.output_shape(input);
         let mut stream = Stream(seed);
@@ -264,15 +277,17 @@ proptest! {
 
 #[test]
 fn shapes_of_real_networks_agree() {
-    for (i, o, h, w, n) in [
-        (3, 64, 8, 8, 33),
-        (64, 32, 7, 7, 40),
-        (16, 16, 4, 4, 128),
-        (130, 20, 3, 14, 21),
+    for (i, o, stride, h, w, n) in [
+        (3, 64, 1, 8, 8, 33),
+        (64, 32, 1, 7, 7, 40),
+        (16, 16, 1, 4, 4, 128),
+        (130, 20, 1, 3, 14, 21),
+        (32, 64, 2, 16, 16, 18),
         // Sums too large to keep several times.
-        (200, 144, 4, 4, 3),
+        (200, 144, 1, 4, 4, 3),
+        (100, 130, 2, 7, 8, 3),
     ] {
-        let conv = Conv::new(i, o, 3, 1).unwrap();
+        let conv = Conv::new(i, o, 3, stride).unwrap();
         check_all(conv, Shape { h, w, n, c: i }, 7);
     }
 }
@@ -280,26 +295,29 @@ fn shapes_of_real_networks_agree() {
 /// The matrices that the bounds are made of do convolve.
 #[test]
 fn the_reference_matrices_are_exact() {
-    let conv = Conv::new(3, 2, 3, 1).unwrap();
-    let case = Case::new(
-        conv,
-        Shape {
-            h: 7,
-            w: 5,
-            n: 2,
-            c: 3,
-        },
-        11,
-    );
-    for algorithm in [Algorithm::two(), Algorithm::four()] {
+    for stride in [1, 2] {
+        let conv = Conv::new(3, 2, 3, stride).unwrap();
+        let case = Case::new(
+            conv,
+            Shape {
+                h: 7,
+                w: 12,
+                n: 2,
+                c: 3,
+            },
+            11,
+        );
         let problem = case.problem();
-        for (found, expected) in [
-            (problem.gathered(&algorithm, false, true), &case.y),
-            (problem.gathered(&algorithm, true, true), &case.dx),
-            (problem.to_weights(&algorithm, true), &case.dw),
-        ] {
-            for (f, e) in found.iter().zip(expected) {
-                assert!((f - e).abs() < 1e-12, "{f} {e}");
+        for (_, [forward, to_input]) in algorithms(stride) {
+            for (found, expected) in [
+                (problem.gathered(&forward, false, true), &case.y),
+                (problem.gathered(&to_input, true, true), &case.dx),
+                (problem.to_weights(&forward, true), &case.dw),
+            ] {
+                assert_eq!(found.len(), expected.len());
+                for (f, e) in found.iter().zip(expected) {
+                    assert!((f - e).abs() < 1e-12, "{f} {e}");
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use collapse_kernels::{Element, Sgd, bf16, kernel_path, pool_statistics, sgd_step};
-use collapse_models::{Batch, HeadGradient, Net, NetConfig, Network};
+use collapse_models::{Batch, HeadGradient, Net, NetConfig, Network, TensorId};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -61,7 +61,7 @@ fn time<T: Element<Param = f32>>(
         let gradients = network.backward(tape, HeadGradient::of_logits(gradient))?;
         let backward = start.elapsed() - forward;
         let parameters = network.parameters_mut();
-        let trainable: Vec<usize> = parameters.trainable().collect();
+        let trainable: Vec<TensorId> = parameters.trainable().collect();
         for i in trainable {
             let sgd = Sgd {
                 learning_rate: 0.01,

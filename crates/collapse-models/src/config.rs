@@ -41,6 +41,7 @@ impl Net {
     ];
 
     /// The name used in files and on the command line.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Resnet18 => "resnet18",
@@ -53,6 +54,7 @@ impl Net {
     }
 
     /// Channels of the first stage in the reference: 64, of the wide network 16 · 10.
+    #[must_use]
     pub fn default_width(self) -> usize {
         match self {
             Self::WideResnet28 => 160,
@@ -61,6 +63,7 @@ impl Net {
     }
 
     /// Dropout rate in the reference: 0.3 in the wide network, which alone has dropout.
+    #[must_use]
     pub fn default_dropout(self) -> f64 {
         match self {
             Self::WideResnet28 => 0.3,
@@ -105,6 +108,7 @@ pub enum L2Mode {
 
 impl L2Mode {
     /// Whether the head normalises in training (`true`) or in inference (`false` asks for it).
+    #[must_use]
     pub fn applies(self, training: bool) -> bool {
         match self {
             Self::Off => false,
@@ -176,6 +180,7 @@ fn default_temperature() -> f64 {
 impl NetConfig {
     /// The reference's network for 32×32 colour images: its own width and dropout, `mod` on,
     /// spectral norm with coefficient 3, no L2 head.
+    #[must_use]
     pub fn new(net: Net, n_classes: usize) -> Self {
         Self {
             net,
@@ -191,13 +196,19 @@ impl NetConfig {
         }
     }
 
-    /// Checks every field and lays out the network.
+    /// The checked network: only a [`Plan`] can be built, and only a configuration that has one can be trained.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first field that has no meaning, its value and the valid range.
     pub fn plan(&self) -> Result<Plan> {
         self.check()?;
         Plan::new(self)
     }
 
-    /// Fails with the field, its value and the valid range.
+    /// Whether every field has a meaning, without laying out the network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first field that has none, its value and the valid range.
     pub fn check(&self) -> Result<()> {
         let wrong = |field, value: String, remedy| {
             Err(Error::Config {

@@ -33,7 +33,8 @@ pub enum Device {
 impl Device {
     /// candle's device; `None` for [`Device::Cpu`], whose kernels need none.
     ///
-    /// Fails when this build lacks the feature or the machine the device.
+    /// # Errors
+    /// [`Error::Device`] when this build lacks the feature or the machine the device.
     pub fn open(self) -> Result<Option<candle_core::Device>> {
         let opened = match self {
             Self::Cpu => return Ok(None),

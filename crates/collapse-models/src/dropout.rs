@@ -5,6 +5,8 @@ use collapse_kernels::{Act, Element, Float, Shape};
 
 use collapse_random::Stream;
 
+use crate::NormId;
+
 /// The mask of one layer in one training forward.
 ///
 /// Every value is zeroed with probability `rate`, the others are divided by 1 − rate; being linear,
@@ -18,11 +20,11 @@ pub(crate) struct Dropout {
 }
 
 impl Dropout {
-    /// `layer` is the index of the batch norm before it, `batch` that norm's number of batches.
-    pub(crate) fn new(seed: u64, layer: usize, batch: u64, rate: f64) -> Self {
+    /// `layer` is the batch norm before it, `batch` that norm's number of batches.
+    pub(crate) fn new(seed: u64, layer: NormId, batch: u64, rate: f64) -> Self {
         Self {
             seed,
-            layer: layer as u64,
+            layer: layer.index() as u64,
             batch,
             rate,
         }
@@ -82,7 +84,7 @@ mod tests {
             n: 10,
             c: 20,
         };
-        let dropout = Dropout::new(3, 1, 7, 0.3);
+        let dropout = Dropout::new(3, NormId(1), 7, 0.3);
         let mut x = Act::<f64>::from_nchw(shape, &vec![1.0; shape.len()]).unwrap();
         dropout.apply(&mut x);
         let values = x.to_nchw();
@@ -91,7 +93,7 @@ mod tests {
         assert!((share - 0.3).abs() < 0.02, "{share}");
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         assert!((mean - 1.0).abs() < 0.03, "{mean}");
-        let other = Dropout::new(3, 1, 8, 0.3).nchw::<f64>(shape);
+        let other = Dropout::new(3, NormId(1), 8, 0.3).nchw::<f64>(shape);
         assert_ne!(values, other);
     }
 }

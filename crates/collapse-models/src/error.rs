@@ -1,6 +1,6 @@
 //! What can go wrong with a network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a network could not be built, run, filled or stored.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,15 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path, message: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            message: message.into(),
+        }
+    }
 }
 
 /// The crate's result.

@@ -52,6 +52,7 @@ pub use model::{LossFn, Model};
 pub use network::{BATCH_NORM_EPSILON, Batch, HeadGradient, ImageLayout, Network, Output, Tape};
 pub use parameters::{Gradients, Parameters};
 pub use plan::{
-    BatchNormSpec, Block, ConvSpec, Plan, Role, Shortcut, SpectralSpec, TensorSpec, Unit,
+    BatchNormSpec, Block, ConvId, ConvSpec, NormId, Plan, Role, Shortcut, SpectralSpec, TensorId,
+    TensorSpec, Unit,
 };
 pub use summary::{Summary, SummaryRow};

@@ -22,9 +22,17 @@ pub trait Model: Send {
     fn seed_dropout(&mut self, seed: u64);
 
     /// Evaluation: running statistics, nothing updated but the recorded σ.
+    ///
+    /// # Errors
+    /// [`Error::Batch`](crate::Error::Batch) or [`Error::Length`](crate::Error::Length) when the images are of another
+    /// shape; those of the device.
     fn forward_eval(&mut self, images: &Batch<'_, f32>) -> Result<Output<f32>>;
 
     /// One training forward and backward; `loss` is called once in between.
+    ///
+    /// # Errors
+    /// As [`forward_eval`](Self::forward_eval); [`Error::Length`](crate::Error::Length) when `loss` gives a gradient of
+    /// another shape.
     fn train_pass(
         &mut self,
         images: &Batch<'_, f32>,

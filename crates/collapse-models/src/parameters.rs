@@ -2,7 +2,7 @@
 
 use collapse_kernels::Float;
 
-use crate::{Error, Net, NetConfig, Plan, Result, Role, TensorSpec};
+use crate::{Error, Net, NetConfig, Plan, Result, Role, TensorId, TensorSpec};
 use collapse_random::Stream;
 
 /// All tensors of a network (weights, batch-norm statistics, spectral vectors), each a flat
@@ -29,6 +29,9 @@ impl<P: Float> Parameters<P> {
     ///
     /// The wide network draws convolution and head weights from a normal distribution of variance
     /// 2/fan_out and starts the head's bias at 0. Source: DDU, `net/wide_resnet.py`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration has no meaning.
     pub fn initialise(config: &NetConfig, seed: u64) -> Result<Self> {
         let plan = config.plan()?;
         let specs = plan.tensors().to_vec();
@@ -44,6 +47,7 @@ impl<P: Float> Parameters<P> {
     }
 
     /// All values zero.
+    #[must_use]
     pub fn zeros(plan: &Plan) -> Self {
         let specs = plan.tensors().to_vec();
         let values = specs.iter().map(|spec| vec![P::ZERO; spec.len()]).collect();
@@ -51,50 +55,75 @@ impl<P: Float> Parameters<P> {
     }
 
     /// Number of tensors.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.specs.len()
     }
 
     /// Whether there is no tensor.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.specs.is_empty()
     }
 
     /// Names, shapes and roles.
+    #[must_use]
     pub fn specs(&self) -> &[TensorSpec] {
         &self.specs
     }
 
-    /// The tensor at `index`.
-    pub fn get(&self, index: usize) -> &[P] {
-        &self.values[index]
+    /// The numbers of all tensors, in order.
+    pub fn ids(&self) -> impl Iterator<Item = TensorId> + use<P> {
+        (0..self.specs.len()).map(TensorId)
     }
 
-    /// The tensor at `index`, to be changed.
-    pub fn get_mut(&mut self, index: usize) -> &mut [P] {
-        &mut self.values[index]
+    /// Name, shape and role of a tensor.
+    #[must_use]
+    pub fn spec(&self, id: TensorId) -> &TensorSpec {
+        &self.specs[id]
     }
 
-    pub(crate) fn vec_mut(&mut self, index: usize) -> &mut Vec<P> {
-        &mut self.values[index]
+    /// The values of a tensor, row-major.
+    #[must_use]
+    pub fn get(&self, id: TensorId) -> &[P] {
+        &self.values[id]
     }
 
-    /// Index of a tensor by name.
-    pub fn index_of(&self, name: &str) -> Result<usize> {
+    /// The values of a tensor, to be changed.
+    pub fn get_mut(&mut self, id: TensorId) -> &mut [P] {
+        &mut self.values[id]
+    }
+
+    pub(crate) fn vec_mut(&mut self, id: TensorId) -> &mut Vec<P> {
+        &mut self.values[id]
+    }
+
+    /// The number of the tensor called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`] when there is none.
+    pub fn id_of(&self, name: &str) -> Result<TensorId> {
         self.specs
             .iter()
             .position(|spec| spec.name == name)
+            .map(TensorId)
             .ok_or_else(|| Error::UnknownTensor(name.to_owned()))
     }
 
-    /// The tensor called `name`.
+    /// The values of the tensor called `name`, row-major.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`] when there is none.
     pub fn by_name(&self, name: &str) -> Result<&[P]> {
-        Ok(&self.values[self.index_of(name)?])
+        Ok(&self.values[self.id_of(name)?])
     }
 
-    /// Replaces the tensor called `name`; the length must agree.
+    /// Replaces the values of the tensor called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTensor`] when there is none, [`Error::Length`] when it has another length.
     pub fn set(&mut self, name: &str, values: Vec<P>) -> Result<()> {
-        let index = self.index_of(name)?;
+        let index = self.id_of(name)?;
         if values.len() != self.values[index].len() {
             return Err(Error::Length {
                 name: name.to_owned(),
@@ -111,12 +140,13 @@ impl<P: Float> Parameters<P> {
         self.specs.iter().zip(self.values.iter().map(Vec::as_slice))
     }
 
-    /// Indices of the trainable tensors, in PyTorch's `named_parameters` order.
-    pub fn trainable(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.specs.len()).filter(|&i| self.specs[i].role.is_trainable())
+    /// The trainable tensors, in PyTorch's `named_parameters` order.
+    pub fn trainable(&self) -> impl Iterator<Item = TensorId> + '_ {
+        self.ids().filter(|&id| self.specs[id].role.is_trainable())
     }
 
     /// The same values in another precision.
+    #[must_use]
     pub fn cast<Q: Float>(&self) -> Parameters<Q> {
         Parameters {
             specs: self.specs.clone(),
@@ -145,6 +175,7 @@ impl<P: Float> Parameters<P> {
 
 impl<P: Float> Gradients<P> {
     /// Zero gradients for the trainable tensors of `plan`.
+    #[must_use]
     pub fn zeros(plan: &Plan) -> Self {
         let values = plan
             .tensors()
@@ -161,17 +192,19 @@ impl<P: Float> Gradients<P> {
         Self { values }
     }
 
-    /// Gradient of the tensor at `index`; empty when it is not trainable.
-    pub fn get(&self, index: usize) -> &[P] {
-        &self.values[index]
+    /// Gradient of a tensor, row-major; empty when it is not trainable.
+    #[must_use]
+    pub fn get(&self, id: TensorId) -> &[P] {
+        &self.values[id]
     }
 
-    /// Gradient of the tensor at `index`, to be changed.
-    pub fn get_mut(&mut self, index: usize) -> &mut [P] {
-        &mut self.values[index]
+    /// Gradient of a tensor, to be changed.
+    pub fn get_mut(&mut self, id: TensorId) -> &mut [P] {
+        &mut self.values[id]
     }
 
     /// Euclidean norm over all tensors, accumulated in f64.
+    #[must_use]
     pub fn norm(&self) -> f64 {
         self.values
             .iter()

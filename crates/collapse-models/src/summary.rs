@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::plan::{Block, Shortcut, Unit};
+use crate::plan::{Block, ConvId, NormId, Shortcut, Unit};
 use crate::{L2Mode, NetConfig, Plan, Result};
 
 /// One line of a summary.
@@ -32,7 +32,10 @@ pub struct Summary {
 }
 
 impl NetConfig {
-    /// Lists layers, shapes, parameters and operations; fails when the configuration does.
+    /// Lists layers, shapes, parameters and operations.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) when the configuration has no meaning.
     pub fn summary(&self) -> Result<Summary> {
         Ok(Summary::new(&self.plan()?))
     }
@@ -96,7 +99,7 @@ impl Summary {
     }
 }
 
-fn convolution(plan: &Plan, index: usize) -> SummaryRow {
+fn convolution(plan: &Plan, index: ConvId) -> SummaryRow {
     let conv = &plan.convs()[index];
     let (kernel, channels) = (conv.conv.kernel, conv.conv.out_channels);
     let weights = plan.tensors()[conv.weight].len();
@@ -117,7 +120,7 @@ fn convolution(plan: &Plan, index: usize) -> SummaryRow {
     }
 }
 
-fn batch_norm(plan: &Plan, index: usize, side: usize) -> SummaryRow {
+fn batch_norm(plan: &Plan, index: NormId, side: usize) -> SummaryRow {
     let norm = &plan.norms()[index];
     let dropped = plan.config().dropout > 0.0 && norm.name.ends_with(".bn2");
     SummaryRow {
@@ -156,7 +159,7 @@ fn around(plan: &Plan, shortcut: Shortcut, units: &[Unit]) -> Vec<SummaryRow> {
     }
 }
 
-fn max_pooling(plan: &Plan, conv: usize) -> SummaryRow {
+fn max_pooling(plan: &Plan, conv: ConvId) -> SummaryRow {
     let conv = &plan.convs()[conv];
     SummaryRow {
         layer: "maximum".to_owned(),

@@ -149,7 +149,8 @@ fn kernels_and_candle_agree() {
             "{name}"
         );
         assert!(distance(&output.features, &candle_output.features) < 1e-9);
-        for (i, (spec, values)) in network.parameters().iter().enumerate() {
+        for i in network.parameters().ids() {
+            let (spec, values) = (network.parameters().spec(i), network.parameters().get(i));
             let theirs = candle.parameters().get(i);
             assert!(distance(values, theirs) < 1e-9, "{name}: {}", spec.name);
             let error = distance(gradients.get(i), candle_gradients.get(i));

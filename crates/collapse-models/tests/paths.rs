@@ -1,7 +1,9 @@
 //! A whole forward and backward in bf16 on every path of the machine: as near to f32 as rounding to bf16 allows.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
-use collapse_kernels::{Element, KernelPath, bf16, with_kernel_path};
+use collapse_kernels::{
+    ConvolutionAlgorithm, Element, KernelPath, bf16, with_convolution, with_kernel_path,
+};
 use collapse_models::{Batch, HeadGradient, L2Mode, Net, NetConfig, Network};
 use collapse_random::Stream;
 
@@ -34,7 +36,7 @@ fn pass<T: Element<Param = f32>>(config: &NetConfig, n: usize) -> Pass {
             .parameters()
             .trainable()
             .map(|index| {
-                let name = network.plan().tensors()[index].name.clone();
+                let name = network.parameters().spec(index).name.clone();
                 (name, wide(gradients.get(index)))
             })
             .collect(),
@@ -54,26 +56,29 @@ fn distances(a: &Pass, b: &Pass) -> Vec<f64> {
     pairs.map(|((_, a), (_, b))| distance(a, b)).collect()
 }
 
-#[test]
-fn every_path_rounds_alike() {
-    // What another order of summation may add, in a rounding that many layers amplify.
-    let near = |found: f64, portable: f64| found < 1.5 * portable + 0.02;
+/// Every path with an algorithm beside the direct kernels of the portable path: bf16's distance to f32 at most `factor` times as large
+/// (and a little).
+fn check(algorithm: ConvolutionAlgorithm, factor: f64) {
+    let near = |found: f64, portable: f64| found < factor * portable + 0.02;
     for (width, l2) in [(12, L2Mode::TrainAndInference), (32, L2Mode::Off)] {
         let mut config = NetConfig::new(Net::Resnet18, 10);
         (config.width, config.input_size, config.l2) = (width, 16, l2);
         let n = 24;
-        let on = |path| {
-            with_kernel_path(path, || (pass::<f32>(&config, n), pass::<bf16>(&config, n))).unwrap()
+        let on = |path, algorithm| {
+            let both = || (pass::<f32>(&config, n), pass::<bf16>(&config, n));
+            with_kernel_path(path, || with_convolution(algorithm, both)).unwrap()
         };
-        let (reference, rounded) = on(KernelPath::Portable);
+        let (reference, rounded) = on(KernelPath::Portable, ConvolutionAlgorithm::Direct);
         let logits = distance(&rounded.logits, &reference.logits);
         let gradients = distances(&rounded, &reference);
         for path in KernelPath::available() {
-            let (single, mixed) = on(path);
+            let (single, mixed) = on(path, algorithm);
             // Far below what bf16 changes.
             assert!(distance(&single.logits, &reference.logits) < 1e-4);
             let found = distance(&mixed.logits, &reference.logits);
-            println!("width {width}, {path}: logits {found:.4}, {logits:.4} on the portable path");
+            println!(
+                "width {width}, {path}, {algorithm}: logits {found:.4}, {logits:.4} on the portable path"
+            );
             assert!(near(found, logits), "{path}: logits {found}");
             for (((name, _), found), portable) in mixed
                 .gradients
@@ -88,4 +93,17 @@ fn every_path_rounds_alike() {
             }
         }
     }
+}
+
+#[test]
+fn every_path_rounds_alike() {
+    // What another order of summation may add, in a rounding that many layers amplify.
+    check(ConvolutionAlgorithm::Direct, 1.5);
+}
+
+#[test]
+fn winograd_rounds_little_more() {
+    // In bf16 both operands of a product are rounded once more, after their transform: in the forward pass, which decides, an error half
+    // as large again (F(2×2)), on top of the order of summation.
+    check(ConvolutionAlgorithm::Winograd, 1.5 * 1.5);
 }

@@ -392,7 +392,7 @@ fn numbers_that_are_none_are_neither_taken_nor_written() {
         assert!(text.contains(name), "{text}");
         assert_eq!(back, parameters);
         let mut broken = parameters.clone();
-        let index = broken.index_of(name).unwrap();
+        let index = broken.id_of(name).unwrap();
         broken.get_mut(index)[0] = value as f32;
         export(&path, &broken).unwrap_err();
         assert!(
@@ -427,9 +427,7 @@ fn a_sealed_file_says_what_it_is() {
     let path = folder.path().join("net.safetensors");
     let parameters = Parameters::<f32>::initialise(&config(), 3).unwrap();
     export(&path, &parameters).unwrap();
-    let Ok(file) = open(&path).unwrap().sealed() else {
-        panic!("it is sealed");
-    };
+    let file = open(&path).unwrap().into_sealed().unwrap();
     assert_eq!(file.format(), "collapse.weights/1");
     // Without its seal it is not taken for another's.
     let bytes = std::fs::read(&path).unwrap();

@@ -57,7 +57,7 @@ pub struct RightSingular {
 /// # Errors
 /// When the iteration does not converge.
 pub fn right_singular(rows: &[f64], d: usize) -> Result<RightSingular> {
-    let n = if d == 0 { 0 } else { rows.len() / d };
+    let n = rows.len().checked_div(d).unwrap_or(0);
     let k = n.min(d);
     if k == 0 {
         return Ok(RightSingular {

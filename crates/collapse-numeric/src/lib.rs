@@ -16,8 +16,8 @@
 //! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`]; on slices [`inner_products`], [`subtract_product`],
 //!   [`sum_by_lanes`].
 //! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`Cholesky`] of [`SymmetricPanels`].
-//! * Rows: [`check_finite`], [`norm`], [`normalize_rows`] with the one [`NORM_FLOOR`], [`rows_by_class`].
-//! * Logits: [`log_sum_exp`], [`softmax`], [`argmax`].
+//! * Rows: [`check_finite`], [`norm`], [`normalize_rows`] with the one [`NORM_FLOOR`], [`check_labels`], [`rows_by_class`].
+//! * Logits: [`argmax`], [`log_sum_exp`], [`log_odds`] and the parts of a [`Softmax`] that does not saturate.
 //!
 //! # Caveats
 //! * `ndarray` has no fast f64 product without a BLAS installed, so blocks of rows go to [`faer`]'s single-threaded kernels, spread over
@@ -34,10 +34,10 @@ mod products;
 mod rows;
 
 pub use cholesky::{Cholesky, overflow_to_infinity};
-pub use classes::rows_by_class;
+pub use classes::{check_labels, rows_by_class};
 pub use decompositions::{RightSingular, SymmetricEigen, right_singular, symmetric_eigen};
 pub use error::{Error, Result};
-pub use logits::{argmax, log_sum_exp, log_sum_exp_at, softmax};
+pub use logits::{Softmax, argmax, log_odds, log_sum_exp};
 pub use panels::{PANEL, SymmetricPanels};
 pub use products::{
     Element, covariance, dot, gram, inner_products, matmul, matmul_nt, mean, subtract_product,

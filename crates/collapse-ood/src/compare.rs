@@ -1,33 +1,13 @@
 //! From scores to figures: every detector on every set.
 
+use collapse_results::ScoreId;
 use ndarray::Array1;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Fitted, Skipped};
 use crate::error::{Error, Result};
-use crate::inputs::Inputs;
+use crate::fitted::Scored;
 use crate::metrics::{Bootstrap, BootstrapIntervals, Detection, Interval, Positive, Ranking, aurc};
-
-/// The scores of one set of samples by every detector that could score it.
-#[derive(Debug)]
-pub struct Scored {
-    /// Name of the set.
-    pub set: String,
-    /// One confidence a sample for every detector, in the order of the detectors.
-    pub scores: Vec<(&'static str, Array1<f64>)>,
-    /// Detectors that could not score the set, with the reason.
-    pub failed: Vec<Skipped>,
-}
-
-impl Scored {
-    /// The scores of one detector.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Array1<f64>> {
-        let found = self.scores.iter().find(|(score, _)| *score == name);
-        found.map(|(_, values)| values)
-    }
-}
 
 /// What is computed beside the figures themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -51,7 +31,7 @@ impl Default for Intervals {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The score.
-    pub score: String,
+    pub score: ScoreId,
     /// The out-of-distribution set.
     pub set: String,
     /// In-distribution samples.
@@ -71,48 +51,25 @@ pub struct Comparison {
     pub bootstrap: Option<BootstrapIntervals>,
 }
 
-impl Fitted {
-    /// Scores a set by every detector, in one pass.
-    #[must_use]
-    pub fn score_set(&self, set: &str, inputs: &Inputs) -> Scored {
-        let mut scored = Scored {
-            set: set.to_owned(),
-            scores: Vec::new(),
-            failed: Vec::new(),
-        };
-        for (name, outcome) in self.score_all(inputs) {
-            match outcome {
-                Ok(values) => scored.scores.push((name, values)),
-                Err(error) => scored.failed.push(Skipped {
-                    name: name.to_owned(),
-                    reason: format!("{set}: {error}"),
-                }),
-            }
-        }
-        scored
-    }
-}
-
 /// Every score on every out-of-distribution set, score by score.
 ///
 /// # Errors
 /// [`Error::NotANumber`], and [`Error::Setting`] for intervals outside their range.
 pub fn compare(id: &Scored, ood: &[Scored], intervals: &Intervals) -> Result<Vec<Comparison>> {
-    let pairs: Vec<(&str, &Array1<f64>, &str, &Array1<f64>)> = id
-        .scores
-        .iter()
-        .flat_map(|(name, id)| {
-            ood.iter()
-                .filter_map(move |set| Some((*name, id, set.set.as_str(), set.get(name)?)))
-        })
-        .collect();
-    let one = |&(score, id, set, ood): &(&str, &Array1<f64>, &str, &Array1<f64>)| {
+    type Pair<'a> = (&'a ScoreId, &'a Array1<f64>, &'a str, &'a Array1<f64>);
+    let of_score = |(score, id)| {
+        ood.iter()
+            .filter_map(move |set| Some((score, id, set.set.as_str(), set.get(score)?)))
+    };
+    let scores = id.scores.iter().map(|(score, values)| (score, values));
+    let pairs: Vec<Pair> = scores.flat_map(of_score).collect();
+    let one = |&(score, id, set, ood): &Pair| {
         let ranking = Ranking::new(&id.to_vec(), &ood.to_vec())?;
         let bootstrap = intervals
             .bootstrap
             .map(|bootstrap| bootstrap.intervals_of(&ranking));
         Ok(Comparison {
-            score: score.to_owned(),
+            score: score.clone(),
             set: set.to_owned(),
             n_id: id.len(),
             n_ood: ood.len(),
@@ -134,9 +91,9 @@ pub fn compare(id: &Scored, ood: &[Scored], intervals: &Intervals) -> Result<Vec
 ///
 /// # Errors
 /// As [`aurc`].
-pub fn risk_coverage(id: &Scored, correct: &[bool]) -> Result<Vec<(&'static str, f64)>> {
-    let area = |(name, scores): &(&'static str, Array1<f64>)| {
-        Ok((*name, aurc(&scores.to_vec(), correct)?))
+pub fn risk_coverage(id: &Scored, correct: &[bool]) -> Result<Vec<(ScoreId, f64)>> {
+    let area = |(score, values): &(ScoreId, Array1<f64>)| {
+        Ok((score.clone(), aurc(&values.to_vec(), correct)?))
     };
     id.scores.iter().map(area).collect()
 }

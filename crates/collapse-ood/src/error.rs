@@ -1,3 +1,7 @@
+//! The one error type of the crate.
+
+use collapse_results::ScoreId;
+
 /// The result of fitting, scoring or measuring.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -36,19 +40,13 @@ pub enum Error {
         expected: String,
     },
     /// The detector computes with the last linear layer, which was not given.
-    #[error("{detector} needs the last linear layer: export head.weight [C, D] and head.bias [C]")]
-    NeedsHead {
-        /// The detector.
-        detector: &'static str,
-    },
+    #[error("the last linear layer is needed: export head.weight [C, D] and head.bias [C]")]
+    NeedsHead,
     /// The detector reads logits, which were not given.
     #[error(
-        "{detector} reads logits: export logits [N, C], or head.weight [C, D] and head.bias [C], from which they follow"
+        "logits are needed: export logits [N, C], or head.weight [C, D] and head.bias [C], from which they follow"
     )]
-    NeedsLogits {
-        /// The detector.
-        detector: &'static str,
-    },
+    NeedsLogits,
     /// A setting is outside its range.
     #[error("{name} is {value}: it must be {expected}")]
     Setting {
@@ -59,6 +57,12 @@ pub enum Error {
         /// The range.
         expected: String,
     },
+    /// A file holds a detector whose parts do not fit together.
+    #[error("{what} of the stored detector do not fit together: fit and store it again")]
+    Stored {
+        /// The parts.
+        what: &'static str,
+    },
     /// No detector has this name.
     #[error("no detector `{name}`: choose among {known}")]
     UnknownDetector {
@@ -67,24 +71,31 @@ pub enum Error {
         /// All names.
         known: String,
     },
+    /// Labels seem to count from 1.
+    #[error(
+        "the labels run from 1 to {n_classes} for {n_classes} classes: subtract 1 from each, since classes count from 0"
+    )]
+    LabelsFromOne {
+        /// Number of classes.
+        n_classes: usize,
+    },
     /// Labels, finite numbers, products and decompositions.
     #[error(transparent)]
     Numeric(#[from] collapse_numeric::Error),
     /// The density below a detector failed.
+    #[error(transparent)]
+    Density(#[from] collapse_density::Error),
+    /// A detector asked for by name failed.
     #[error("{detector}: {source}")]
-    Density {
-        /// The detector.
-        detector: &'static str,
-        /// What the density says.
-        source: collapse_density::Error,
+    Detector {
+        /// Its name.
+        detector: ScoreId,
+        /// What it says.
+        source: Box<Error>,
     },
 }
 
 impl Error {
-    pub(crate) fn density(detector: &'static str) -> impl Fn(collapse_density::Error) -> Self {
-        move |source| Self::Density { detector, source }
-    }
-
     pub(crate) fn undefined(what: &'static str, reason: impl Into<String>) -> Self {
         Self::Undefined {
             what,

@@ -1,7 +1,9 @@
-use collapse_numeric::{check_finite, matmul_nt, normalize_rows, rows_by_class};
+//! What a network says about samples, in the forms that several detectors share.
+
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use collapse_numeric::{check_finite, check_labels, matmul_nt, normalize_rows};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
@@ -98,8 +100,8 @@ impl<'a> Inputs<'a> {
     }
 
     /// The logits for a detector that cannot do without.
-    pub(crate) fn logits_for(&self, detector: &'static str) -> Result<ArrayView2<'_, f64>> {
-        self.logits().ok_or(Error::NeedsLogits { detector })
+    pub(crate) fn logits_for(&self) -> Result<ArrayView2<'_, f64>> {
+        self.logits().ok_or(Error::NeedsLogits)
     }
 
     /// The number of row `row` of these inputs in the set that they are part of.
@@ -120,6 +122,14 @@ impl<'a> Inputs<'a> {
             .view()
     }
 
+    /// ẑ as an array of one's own, `[N, D]`, without keeping another.
+    pub(crate) fn to_normalized(&self) -> Array2<f64> {
+        match self.normalized.get() {
+            Some(normalized) => normalized.clone(),
+            None => normalize_rows(self.features),
+        }
+    }
+
     /// What the head saw: ẑ with L2, else z; `[N, D]`.
     pub fn head_features(&self) -> ArrayView2<'_, f64> {
         if self.l2 {
@@ -136,37 +146,42 @@ pub struct TrainInputs<'a> {
     inputs: Inputs<'a>,
     labels: &'a [usize],
     n_classes: usize,
+    /// The labels that occur, ascending.
+    classes: Vec<usize>,
+    /// Index into `classes` of every row.
+    class_indices: Vec<usize>,
     head: Option<Head>,
 }
 
 impl<'a> TrainInputs<'a> {
-    /// Training features with one label per row. The logits tell the number of classes; without logits it is one
-    /// more than the largest label.
+    /// Training features with one label per row, `[N]`. The logits tell the number of classes of the network; without logits it is
+    /// one more than the largest label. Not every class need occur: class statistics are those of the [`classes`](Self::classes)
+    /// that do.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::LabelOutOfRange`].
+    /// [`Error::Numeric`] for another number of labels, [`Error::LabelsFromOne`] and [`Error::Numeric`] for labels that are no column of
+    /// the logits.
     pub fn new(inputs: Inputs<'a>, labels: &'a [usize]) -> Result<Self> {
         let n = inputs.features.nrows();
+        let mut classes = labels.to_vec();
+        classes.sort_unstable();
+        classes.dedup();
+        let largest = classes.last().copied().unwrap_or(0);
         let n_classes = match &inputs.logits {
             Some(logits) => logits.ncols(),
-            None => labels
-                .iter()
-                .max()
-                .map_or(0, |label| label.saturating_add(1)),
+            None => largest.saturating_add(1),
         };
-        if inputs.logits.is_none() && n_classes > n {
-            // A stray label would allocate a class for every number below it.
-            let reason = format!(
-                "label {} cannot count {n} samples' classes from 0",
-                n_classes - 1
-            );
-            return Err(Error::undefined("the number of classes", reason));
+        if largest == n_classes && classes.first() != Some(&0) {
+            return Err(Error::LabelsFromOne { n_classes });
         }
-        rows_by_class(labels, n, n_classes)?;
+        check_labels(labels, n, n_classes)?;
+        let index = |label: &usize| classes.partition_point(|class| class < label);
         Ok(Self {
             inputs,
             labels,
             n_classes,
+            class_indices: labels.iter().map(index).collect(),
+            classes,
             head: None,
         })
     }
@@ -208,7 +223,19 @@ impl<'a> TrainInputs<'a> {
         self.labels
     }
 
-    /// Number of classes C.
+    /// The labels that occur, ascending, `[K]`, K ≤ C.
+    #[must_use]
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// The index of every row's label among the [`classes`](Self::classes), `[N]`.
+    #[must_use]
+    pub fn class_indices(&self) -> &[usize] {
+        &self.class_indices
+    }
+
+    /// Number of classes C of the network, also of those that no label names.
     #[must_use]
     pub fn n_classes(&self) -> usize {
         self.n_classes
@@ -218,8 +245,8 @@ impl<'a> TrainInputs<'a> {
     ///
     /// # Errors
     /// [`Error::NeedsHead`] when none was given.
-    pub fn head(&self, detector: &'static str) -> Result<&Head> {
-        self.head.as_ref().ok_or(Error::NeedsHead { detector })
+    pub fn head(&self) -> Result<&Head> {
+        self.head.as_ref().ok_or(Error::NeedsHead)
     }
 }
 
@@ -251,17 +278,12 @@ pub(crate) fn check_columns(features: ArrayView2<f64>, expected: usize) -> Resul
     })
 }
 
-/// `numerator / denominator`, or an error that names the detector and the row.
-pub(crate) fn ratio(
-    what: &'static str,
-    row: usize,
-    numerator: f64,
-    denominator: f64,
-) -> Result<f64> {
+/// `numerator / denominator`, or an error that names the row.
+pub(crate) fn ratio(row: usize, numerator: f64, denominator: f64) -> Result<f64> {
     if denominator == 0.0 {
         let reason =
             format!("row {row} coincides with the centre of the training features; leave it out");
-        return Err(Error::undefined(what, reason));
+        return Err(Error::undefined("the score", reason));
     }
     Ok(numerator / denominator)
 }

@@ -1,7 +1,7 @@
 //! Out-of-distribution detectors over features and logits, and the metrics that judge them.
 //!
 //! ```
-//! use collapse_ood::{Inputs, Settings, TrainInputs, fit_all, metrics::detection};
+//! use collapse_ood::{Inputs, ScoreId, Settings, TrainInputs, fit_all, metrics::detection};
 //! use ndarray::{Array2, array};
 //!
 //! // Two classes on two axes; the out-of-distribution samples lie between them.
@@ -23,7 +23,7 @@
 //! let id = fitted.score_all(&Inputs::new(id.view(), id_logits.view(), false)?);
 //! let ood = fitted.score_all(&Inputs::new(ood.view(), ood_logits.view(), false)?);
 //! for ((name, id), (_, ood)) in id.into_iter().zip(ood) {
-//!     if name == "gmm_features" || name == "max_softmax" {
+//!     if [ScoreId::GMM_FEATURES, ScoreId::MAX_SOFTMAX].contains(&name) {
 //!         assert_eq!(detection(&id?.to_vec(), &ood?.to_vec())?.auroc, 1.0);
 //!     }
 //! }
@@ -32,7 +32,7 @@
 //!
 //! # The map
 //! * [`Inputs`], [`TrainInputs`]: what a network says about samples.
-//! * [`detectors`](mod@detectors): the scores, one file each, behind the trait [`Detector`];
+//! * [`detectors`](mod@detectors): the scores, one file each, behind the open trait [`Detector`];
 //!   [`detectors()`] is their table, [`fit_all`] and [`fit_named`] fit them, [`Fitted`] scores them together and
 //!   goes through serde.
 //! * [`Fitted::score_set`], [`compare`](compare()), [`risk_coverage`]: every score on every set from one pass, with intervals.
@@ -41,18 +41,26 @@
 //! # Caveats
 //! * Every score is a confidence: larger = more in-distribution, also where the source has it the other way round.
 //! * Undefined quantities are typed errors, never 0.5 or 0.
-//! * Everything is f64 in the result; kNN selects its candidates in f32 with a bound on the rounding.
+//! * Everything is f64 in the result; kNN and NNGuide select their candidates in whole numbers with a bound on the rounding.
 
+mod any;
 mod compare;
 mod detector;
 pub mod detectors;
 mod error;
+mod fitted;
 mod inputs;
 pub mod metrics;
+mod neighbours;
+mod settings;
+mod table;
 
-pub use compare::{Comparison, Intervals, Scored, compare, risk_coverage};
-pub use detector::{
-    AnyDetector, Detector, Entry, Fitted, Settings, Skipped, detectors, fit_all, fit_named,
-};
+pub use any::AnyDetector;
+pub use collapse_results::ScoreId;
+pub use compare::{Comparison, Intervals, compare, risk_coverage};
+pub use detector::Detector;
 pub use error::{Error, Result};
+pub use fitted::{Fitted, Note, Scored, Skipped, fit_all, fit_named};
 pub use inputs::{Head, Inputs, TrainInputs};
+pub use settings::Settings;
+pub use table::{Entry, detectors};

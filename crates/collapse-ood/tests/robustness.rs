@@ -6,7 +6,8 @@ use collapse_ood::metrics::{
     Bootstrap, aurc, calibration, delong_interval, detection, temperature_grid, temperature_optimum,
 };
 use collapse_ood::{
-    Fitted, Inputs, Intervals, Settings, TrainInputs, compare, detectors, fit_all, risk_coverage,
+    Fitted, Inputs, Intervals, ScoreId, Settings, TrainInputs, compare, detectors, fit_all,
+    risk_coverage,
 };
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
@@ -191,11 +192,11 @@ fn every_score_on_every_set_with_intervals() {
     assert_eq!(id.scores.len(), fitted.detectors.len());
     // Without logits only what reads features is left, and the rest says why.
     let far = fitted.score_set("far", &Inputs::of_features(ood.view(), false).unwrap());
-    assert!(far.get("knn").is_some() && far.get("energy").is_none());
+    assert!(far.get(&"knn".into()).is_some() && far.get(&ScoreId::ENERGY).is_none());
     assert!(
         far.failed
             .iter()
-            .any(|failed| failed.name == "energy" && failed.reason.contains("far"))
+            .any(|failed| failed.name == ScoreId::ENERGY && failed.reason.contains("far"))
     );
     let intervals = Intervals {
         bootstrap: Some(Bootstrap {
@@ -205,7 +206,7 @@ fn every_score_on_every_set_with_intervals() {
         ..Intervals::default()
     };
     let found = compare(&id, &[far], &intervals).unwrap();
-    assert!(found.iter().any(|row| row.score == "knn"));
+    assert!(found.iter().any(|row| row.score.as_str() == "knn"));
     for row in &found {
         assert_eq!((row.set.as_str(), row.n_id, row.n_ood), ("far", 5000, 7));
         let interval = row.auroc_interval.unwrap();
@@ -235,7 +236,10 @@ fn undefined_rows_are_named_by_their_number() {
     });
     let inputs = Inputs::new(features.view(), logits.view(), false).unwrap();
     let scores = fitted.score_all(&inputs);
-    let (_, she) = scores.into_iter().find(|(name, _)| *name == "she").unwrap();
+    let (_, she) = scores
+        .into_iter()
+        .find(|(name, _)| name.as_str() == "she")
+        .unwrap();
     let message = she.unwrap_err().to_string();
     assert!(
         message.contains("row 4321 is predicted as class 2"),

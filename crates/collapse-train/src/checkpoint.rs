@@ -5,7 +5,6 @@
 //! state needs storing.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use collapse_models::weights::{self, RawTensor, SealedFile, write_sealed};
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result, Sgd, TrainConfig};
 
 /// What a checkpoint's format begins with, whatever its number.
-const KIND: &str = "collapse.checkpoint/";
+pub(crate) const KIND: &str = "collapse.checkpoint/";
 const FORMAT: &str = "collapse.checkpoint/2";
 
 /// What identifies a run and where it stands; the metadata of the file.
@@ -155,20 +154,17 @@ pub fn read_state(path: &Path) -> Result<RunState> {
 }
 
 fn open(path: &Path) -> Result<SealedFile> {
-    let file = weights::open(path).map_err(|error| invalid(path, error))?;
-    file.sealed()
-        .map_err(|_| invalid(path, "it holds no run state"))
+    let file = weights::open(path).map_err(|error| match error {
+        collapse_models::Error::File { message, .. } => invalid(path, message),
+        other => invalid(path, other),
+    })?;
+    file.into_sealed()
+        .ok_or_else(|| invalid(path, "it holds no run state"))
 }
 
 fn invalid(path: &Path, reason: impl std::fmt::Display) -> Error {
-    // The models' error names the file too.
-    let reason = reason.to_string();
-    let named = format!("{}: ", path.display());
-    let reason = reason.strip_prefix(&named).unwrap_or(&reason);
-    Error::file(
-        path,
-        format!("not a valid checkpoint ({reason}); remove it to start anew"),
-    )
+    let message = format!("not a valid checkpoint ({reason}); remove it to start anew");
+    Error::file(path, message)
 }
 
 fn state_of(file: &SealedFile) -> Result<RunState> {
@@ -276,7 +272,7 @@ impl Checkpoint {
         Self::of(&open(path)?)
     }
 
-    fn of(file: &SealedFile) -> Result<Self> {
+    pub(crate) fn of(file: &SealedFile) -> Result<Self> {
         Self::with_state(file, state_of(file)?)
     }
 
@@ -337,6 +333,7 @@ impl Checkpoint {
     }
 
     /// The weights that count: their average where the run keeps one.
+    #[must_use]
     pub fn into_weights(self) -> (RunState, Parameters<f32>) {
         (self.state, self.average.unwrap_or(self.parameters))
     }
@@ -356,45 +353,6 @@ fn numbers(stored: &SafeTensors<'_>, name: &str, len: usize) -> Result<Vec<f32>,
         .collect())
 }
 
-/// A network's weights with what is known of their training.
-pub struct TrainedWeights {
-    /// The network.
-    pub net: NetConfig,
-    /// Its tensors; of a run that keeps an average of the weights, that.
-    pub parameters: Parameters<f32>,
-    /// Position and configuration of the run, where the file is a run's checkpoint.
-    pub state: Option<RunState>,
-}
-
-impl TrainedWeights {
-    /// Reads a run's checkpoint, which knows its network, or other weights, whose network is `net`.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::read`]; for other weights as [`collapse_models::weights::load`].
-    pub fn read(path: &Path, net: impl FnOnce() -> NetConfig) -> Result<Self> {
-        let other = match weights::open(path)?.sealed() {
-            Ok(file) if file.format().starts_with(KIND) => {
-                let (state, parameters) = Checkpoint::of(&file)?.into_weights();
-                return Ok(Self {
-                    net: state.net.clone(),
-                    parameters,
-                    state: Some(state),
-                });
-            }
-            Ok(file) => file.into(),
-            Err(other) => other,
-        };
-        let net = net();
-        let mut parameters = Parameters::initialise(&net, 0)?;
-        other.fill(&mut parameters)?;
-        Ok(Self {
-            net,
-            parameters,
-            state: None,
-        })
-    }
-}
-
 /// The parts of a running training that a checkpoint stores.
 pub(crate) struct Snapshot<'a> {
     pub(crate) state: &'a RunState,
@@ -408,7 +366,7 @@ impl Snapshot<'_> {
     /// Writes the file as a whole or not at all; equal states give equal bytes.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let mut tensors = Vec::new();
-        for (i, spec) in self.plan.tensors().iter().enumerate() {
+        for (id, spec) in self.plan.tensor_ids() {
             let mut push = |kind: &str, values: &[f32]| {
                 tensors.push(RawTensor {
                     name: format!("{kind}.{}", spec.name),
@@ -417,63 +375,14 @@ impl Snapshot<'_> {
                     bytes: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
                 });
             };
-            push("model", self.parameters.get(i));
+            push("model", self.parameters.get(id));
             if spec.role.is_trainable() {
-                push("momentum", &self.sgd.momentum[i]);
+                push("momentum", &self.sgd.momentum[id]);
             }
             if let Some(average) = self.average {
-                push("average", average.get(i));
+                push("average", average.get(id));
             }
         }
         Ok(write_sealed(path, self.state, &tensors)?)
-    }
-}
-
-/// When a run writes its checkpoint beside the end of every epoch, and of which epochs it keeps a
-/// copy, in `checkpoints/`. None of it changes a result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KeepConfig {
-    /// Of how many latest epochs a copy stays.
-    pub last: usize,
-    /// Epochs whose checkpoints stay for good.
-    pub epochs: Vec<usize>,
-    /// Seconds of work that a killed run may lose: within an epoch a checkpoint is written at the
-    /// first step after them.
-    pub interval_seconds: f64,
-}
-
-impl Default for KeepConfig {
-    fn default() -> Self {
-        Self {
-            last: 0,
-            epochs: Vec::new(),
-            interval_seconds: 600.0,
-        }
-    }
-}
-
-impl KeepConfig {
-    /// Copies the fresh checkpoint of `epoch` where it is to be kept and removes outdated ones.
-    pub(crate) fn apply(&self, latest: &Path, epoch: usize) -> Result<()> {
-        if self.last == 0 && !self.epochs.contains(&epoch) {
-            return Ok(());
-        }
-        let folder = latest.with_file_name("checkpoints");
-        let name = |epoch: usize| folder.join(format!("epoch-{epoch:05}.safetensors"));
-        let bytes = fs::read(latest).map_err(|e| Error::file(latest, e))?;
-        collapse_files::replace(&name(epoch), &bytes)?;
-        let outdated = epoch.saturating_sub(self.last);
-        for old in (0..=outdated).rev() {
-            let path = name(old);
-            if self.epochs.contains(&old) || old == epoch {
-                continue;
-            }
-            if !path.exists() {
-                break;
-            }
-            fs::remove_file(&path).map_err(|e| Error::file(&path, e))?;
-        }
-        Ok(())
     }
 }

@@ -18,6 +18,7 @@ pub enum Precision {
 
 impl Precision {
     /// Name in records: `f32` or `bf16`.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -206,8 +207,38 @@ impl TrainConfig {
     }
 
     /// Learning rate of `epoch` (from 1), before warm-up.
+    #[must_use]
     pub fn learning_rate(&self, epoch: usize) -> f64 {
         self.schedule
             .learning_rate(self.sgd.learning_rate, epoch - 1, self.epochs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_without_meaning_is_named_with_its_remedy() {
+        let wrong = |change: fn(&mut TrainConfig), field: &str| {
+            let mut config = TrainConfig::default();
+            change(&mut config);
+            let text = config.check().unwrap_err().to_string();
+            assert!(
+                text.contains(&format!("`{field}`")) && text.contains("choose"),
+                "{text}"
+            );
+        };
+        wrong(|c| c.epochs = 0, "epochs");
+        wrong(|c| c.batch_size = 1, "batch_size");
+        wrong(|c| c.warm_up_epochs = usize::MAX, "warm_up_epochs");
+        wrong(|c| c.sgd.learning_rate = f64::NAN, "sgd.learning_rate");
+        wrong(|c| c.sgd.momentum = 1.0, "sgd.momentum");
+        wrong(|c| c.clip_norm = Some(0.0), "clip_norm");
+        wrong(|c| c.divergence_limit = f64::NAN, "divergence_limit");
+        assert_eq!(
+            *TrainConfig::default().check().unwrap(),
+            TrainConfig::default()
+        );
     }
 }

@@ -137,6 +137,7 @@ pub(crate) fn check_set(set: &dyn TrainSet, plan: &Plan, training: bool) -> Resu
 }
 
 /// Order of the images in `epoch`, from the stream (seed, "shuffle", epoch).
+#[must_use]
 pub fn epoch_order(seed: u64, epoch: u64, n: usize) -> Vec<usize> {
     Stream::new(seed, "shuffle", epoch).permutation(n)
 }
@@ -254,6 +255,7 @@ impl<'a> Iterator for Batches<'a> {
 
 impl LoadedBatch<'_> {
     /// The images as a network takes them.
+    #[must_use]
     pub fn images(&self) -> Batch<'_, f32> {
         Batch::hwnc(self.indices.len(), self.side, self.channels, &self.values)
     }

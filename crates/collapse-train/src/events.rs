@@ -51,6 +51,7 @@ pub enum Event {
 
 impl Event {
     /// The epoch it belongs to.
+    #[must_use]
     pub fn epoch(&self) -> usize {
         match self {
             Self::Epoch(record) => record.epoch,
@@ -59,6 +60,7 @@ impl Event {
     }
 
     /// The same event with its time set to 0, for comparison.
+    #[must_use]
     pub fn without_time(mut self) -> Self {
         match &mut self {
             Self::Epoch(record) => record.time = 0.0,

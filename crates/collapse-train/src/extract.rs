@@ -116,8 +116,8 @@ fn head(model: &dyn Model) -> Result<Head> {
     let plan = model.plan();
     let (weight, bias) = plan.head_tensors();
     let temperature = plan.config().temperature;
-    let scaled = |index| -> Vec<f64> {
-        let values = model.parameters().get(index).iter();
+    let scaled = |tensor| -> Vec<f64> {
+        let values = model.parameters().get(tensor).iter();
         values.map(|&x| f64::from(x) / temperature).collect()
     };
     Ok(Head {
@@ -148,6 +148,7 @@ fn matrix(rows: usize, columns: usize, values: Vec<f64>) -> Result<Array2<f64>> 
 }
 
 /// Share of rows whose largest logit is the label's; `None` without labels.
+#[must_use]
 pub fn accuracy(set: &FeatureSet) -> Option<f64> {
     let (logits, labels) = (set.logits.as_ref()?, set.labels.as_ref()?);
     let hits = logits

@@ -42,6 +42,7 @@ impl StepResult {
 
 impl Learner {
     /// A network before its first step.
+    #[must_use]
     pub fn new(mut model: Box<dyn Model>, config: ValidTrainConfig) -> Self {
         model.seed_dropout(config.seed);
         Self {

@@ -1,11 +1,12 @@
-//! Networks by precision and device.
+//! Networks by precision and device, and the files their weights come from.
 
 use std::path::Path;
 
 use collapse_kernels::bf16;
+use collapse_models::weights;
 use collapse_models::{CandleNet, Device, Model, NetConfig, Network, Parameters};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, KIND, RunState};
 use crate::{Error, Precision, Result};
 
 /// A network of `precision` with the given parameters, on the CPU kernels.
@@ -52,4 +53,40 @@ pub fn load_model_on(
 pub fn model_from_checkpoint(path: &Path) -> Result<Box<dyn Model>> {
     let (state, parameters) = Checkpoint::read(path)?.into_weights();
     load_model(&state.net, state.train.precision, parameters)
+}
+
+/// A network's weights with what is known of their training.
+pub struct TrainedWeights {
+    /// The network.
+    pub net: NetConfig,
+    /// Its tensors; of a run that keeps an average of the weights, that.
+    pub parameters: Parameters<f32>,
+    /// Position and configuration of the run, where the file is a run's checkpoint.
+    pub state: Option<RunState>,
+}
+
+impl TrainedWeights {
+    /// Reads a run's checkpoint, which knows its network, or other weights, whose network is `net`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`]; for other weights as [`collapse_models::weights::load`].
+    pub fn read(path: &Path, net: impl FnOnce() -> NetConfig) -> Result<Self> {
+        let file = weights::open(path)?;
+        if let Some(sealed) = file.sealed().filter(|file| file.format().starts_with(KIND)) {
+            let (state, parameters) = Checkpoint::of(sealed)?.into_weights();
+            return Ok(Self {
+                net: state.net.clone(),
+                parameters,
+                state: Some(state),
+            });
+        }
+        let net = net();
+        let mut parameters = Parameters::initialise(&net, 0)?;
+        file.fill(&mut parameters)?;
+        Ok(Self {
+            net,
+            parameters,
+            state: None,
+        })
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::checkpoint::{EpochPart, RunState, Snapshot};
 use crate::events::EpochRecord;
 use crate::learner::{Learner, StepResult};
-use crate::trainer::{Observer, permitted};
+use crate::observer::{Observer, permitted};
 use crate::{Error, Result};
 
 /// All that changes while a run goes on.

@@ -34,6 +34,7 @@ impl Schedule {
     /// let rate = |epoch| Schedule::Sevenths.learning_rate(0.1, epoch, 350);
     /// assert_eq!([rate(149), rate(150)], [0.1, 0.1 * 0.1]);
     /// ```
+    #[must_use]
     pub fn learning_rate(&self, base: f64, epoch: usize, epochs: usize) -> f64 {
         match self {
             Self::Sevenths => steps(base, epoch, &sevenths(epochs), 0.1),
@@ -68,6 +69,7 @@ impl Schedule {
 }
 
 /// 3/7 and 5/7 of the epochs, rounded to the nearest.
+#[must_use]
 pub fn sevenths(epochs: usize) -> [usize; 2] {
     let part = |k: usize| (2 * k * epochs + 7) / 14;
     [part(3), part(5)]
@@ -83,8 +85,9 @@ fn steps(base: f64, epoch: usize, milestones: &[usize], factor: f64) -> f64 {
 
 /// Rate of one step with linear warm-up: over the first `warm_up` epochs the rate rises from
 /// one `1/(steps)`-th of itself to its full value, step by step.
+#[must_use]
 pub fn warm_up(rate: f64, step_in_run: u64, steps_per_epoch: u64, warm_up_epochs: usize) -> f64 {
-    let steps = warm_up_epochs as u64 * steps_per_epoch;
+    let steps = (warm_up_epochs as u64).saturating_mul(steps_per_epoch);
     if step_in_run >= steps {
         rate
     } else {
@@ -96,6 +99,7 @@ pub fn warm_up(rate: f64, step_in_run: u64, steps_per_epoch: u64, warm_up_epochs
 /// every eighth part more, and always `last`.
 ///
 /// Source: Papyan, Han, Donoho (2020), their list of epochs; epoch 0 is our addition.
+#[must_use]
 pub fn log_spaced_epochs(last: usize) -> Vec<usize> {
     const LISTED: [usize; 41] = [
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 20, 22, 24, 27, 29, 32, 35,

@@ -1,7 +1,7 @@
 //! The optimiser over all trainable tensors.
 
 use collapse_kernels::{Sgd as Step, sgd_step};
-use collapse_models::{Gradients, Model, Parameters, Plan};
+use collapse_models::{Gradients, Model, Parameters, Plan, TensorId};
 
 use crate::{Result, SgdConfig};
 
@@ -14,6 +14,7 @@ pub struct Sgd {
 
 impl Sgd {
     /// Zero momentum for the tensors of `plan`.
+    #[must_use]
     pub fn new(config: SgdConfig, plan: &Plan) -> Self {
         let momentum = plan
             .tensors()
@@ -35,6 +36,9 @@ impl Sgd {
     /// One step with the given rate.
     ///
     /// Source: PyTorch's `torch.optim.SGD`; weight decay on every parameter as in DDU.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`](crate::Error::Kernel) when the gradients are another network's.
     pub fn step(
         &mut self,
         model: &mut dyn Model,
@@ -48,12 +52,12 @@ impl Sgd {
             nesterov: self.config.nesterov,
         };
         let parameters = model.parameters_mut();
-        let trainable: Vec<usize> = parameters.trainable().collect();
-        for i in trainable {
+        let trainable: Vec<TensorId> = parameters.trainable().collect();
+        for id in trainable {
             sgd_step(
-                parameters.get_mut(i),
-                &mut self.momentum[i],
-                gradients.get(i),
+                parameters.get_mut(id),
+                &mut self.momentum[id],
+                gradients.get(id),
                 step,
             )?;
         }
@@ -67,15 +71,15 @@ pub(crate) fn update_average(
     parameters: &Parameters<f32>,
     decay: f64,
 ) {
-    for i in 0..parameters.len() {
-        let source = parameters.get(i);
-        if parameters.specs()[i].role.is_trainable() {
+    for id in parameters.ids() {
+        let source = parameters.get(id);
+        if parameters.spec(id).role.is_trainable() {
             let (keep, take) = (decay as f32, (1.0 - decay) as f32);
-            for (a, w) in average.get_mut(i).iter_mut().zip(source) {
+            for (a, w) in average.get_mut(id).iter_mut().zip(source) {
                 *a = keep * *a + take * w;
             }
         } else {
-            average.get_mut(i).copy_from_slice(source);
+            average.get_mut(id).copy_from_slice(source);
         }
     }
 }

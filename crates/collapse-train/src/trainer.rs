@@ -8,64 +8,16 @@ use std::time::Instant;
 
 use collapse_models::{Device, Model, NetConfig, Parameters};
 
-use crate::checkpoint::{Checkpoint, KeepConfig, RunState};
+use crate::checkpoint::{Checkpoint, RunState};
 use crate::config::ValidTrainConfig;
 use crate::data::{Batches, Draw, TrainSet, batch_bounds, check_set, epoch_order};
 use crate::events::{EpochRecord, Event, EventLog};
+use crate::keep::KeepConfig;
 use crate::learner::Learner;
+use crate::observer::{Observer, Step, permitted};
 use crate::run::{Guard, Run, checkpoint_path};
 use crate::schedule::{log_spaced_epochs, warm_up};
 use crate::{Error, Result, TrainConfig, load_model_on};
-
-/// What the evaluation hook may fail with.
-pub type HookError = Box<dyn std::error::Error + Send + Sync>;
-
-/// One finished step, for a progress display.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// Epoch, from 1.
-    pub epoch: usize,
-    /// Step within the epoch, from 1.
-    pub step: usize,
-    /// Steps of an epoch.
-    pub steps: usize,
-    /// The batch's loss.
-    pub loss: f64,
-}
-
-/// Watches a run; every method may be left out.
-pub trait Observer {
-    /// After every step.
-    fn step(&mut self, _step: &Step) {}
-
-    /// After every epoch.
-    fn epoch(&mut self, _record: &EpochRecord) {}
-
-    /// Before every write into the run's folder; an error stops the run with nothing written.
-    ///
-    /// # Errors
-    /// Whatever forbids to write.
-    fn before_write(&mut self) -> std::result::Result<(), HookError> {
-        Ok(())
-    }
-
-    /// At the log-spaced epochs (0 = untrained): measure the network, e.g. through
-    /// [`extract`](crate::extract). What is returned goes into the event log, so it must depend
-    /// on the network and the data alone.
-    ///
-    /// # Errors
-    /// Whatever keeps it from measuring; the run ends with it, or as interrupted where the stop flag is up.
-    fn evaluate(
-        &mut self,
-        _epoch: usize,
-        _model: &mut dyn Model,
-    ) -> Result<Option<serde_json::Value>, HookError> {
-        Ok(None)
-    }
-}
-
-/// Watches nothing.
-impl Observer for () {}
 
 /// A training run in a folder.
 ///
@@ -153,11 +105,13 @@ impl Trainer {
     }
 
     /// Where the checkpoint stands.
+    #[must_use]
     pub fn checkpoint(&self) -> PathBuf {
         checkpoint_path(&self.folder)
     }
 
     /// Where the event log stands.
+    #[must_use]
     pub fn events(&self) -> PathBuf {
         self.folder.join("events.jsonl")
     }
@@ -292,6 +246,7 @@ impl Trainer {
             Device::Cpu => collapse_kernels::kernel_path()?.name().to_owned(),
             other => other.to_string(),
         };
+        self.keep.check()?;
         let ours = RunState::new(&self.net, &self.config, &self.data_hash, &computed_by);
         check_set(set, &self.net.plan()?, true)?;
         let path = self.checkpoint();
@@ -333,9 +288,4 @@ impl Trainer {
         let model = load_model_on(self.device, &self.net, self.config.precision, parameters)?;
         Ok(Learner::new(model, self.config.clone()))
     }
-}
-
-/// Fails when the observer forbids to write.
-pub(crate) fn permitted(observer: &mut dyn Observer) -> Result<()> {
-    observer.before_write().map_err(Error::Forbidden)
 }

@@ -89,10 +89,7 @@ fn checkpoint(folder: &Path) -> PathBuf {
 }
 
 fn sealed(path: &Path) -> SealedFile {
-    match open(path).unwrap().sealed() {
-        Ok(file) => file,
-        Err(_) => panic!("a checkpoint is sealed"),
-    }
+    open(path).unwrap().into_sealed().unwrap()
 }
 
 /// The checkpoint with another state, and tensors changed by `change`, under a seal that fits.
@@ -191,32 +188,20 @@ fn other_formats_are_named() {
 
 #[test]
 fn lost_and_cut_event_logs_are_told() {
-    let cases: [(&str, fn(&[&str]) -> Vec<String>, &str); 4] = [
-        ("lost", |_| Vec::new(), "lacks epoch 1"),
-        (
-            "cut",
-            |lines| lines[..2].iter().map(|s| (*s).to_owned()).collect(),
-            "lacks epoch 2",
-        ),
-        (
-            "without its last",
-            |lines| lines[..3].iter().map(|s| (*s).to_owned()).collect(),
-            "evaluation after epoch 2",
-        ),
-        (
-            "without its first",
-            |lines| lines[1..].iter().map(|s| (*s).to_owned()).collect(),
-            "line 1",
-        ),
+    let cases = [
+        ("lost", 0..0, "lacks epoch 1"),
+        ("cut", 0..2, "lacks epoch 2"),
+        ("without its last", 0..3, "evaluation after epoch 2"),
+        ("without its first", 1..4, "line 1"),
     ];
-    for (what, change, reason) in cases {
+    for (what, kept, reason) in cases {
         let folder = killed();
         let log = folder.path().join("events.jsonl");
         let text = std::fs::read_to_string(&log).unwrap();
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         // Evaluation 0, epochs 1 and 2, evaluation 2.
         assert_eq!(lines.len(), 4);
-        std::fs::write(&log, change(&lines).concat()).unwrap();
+        std::fs::write(&log, lines[kept].concat()).unwrap();
         let error = trainer(folder.path())
             .run(&set(), &mut Measuring { steps: 99 })
             .err()

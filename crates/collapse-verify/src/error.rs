@@ -1,3 +1,5 @@
+//! The one error type of the crate.
+
 use std::path::PathBuf;
 
 /// The result of reading a folder of reference numbers.

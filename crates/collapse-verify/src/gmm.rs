@@ -1,9 +1,9 @@
 //! Densities against DDU's and against their evaluation in 60 digits.
 
-use collapse_density::{Jitter, LabelledGaussianMixture};
+use collapse_density::{Covariance, Jitter, LabelledGaussianMixture};
 use collapse_ood::detectors::GmmWithPriors;
 use collapse_ood::{Detector, Inputs, TrainInputs};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 
 use crate::error::Result;
@@ -28,26 +28,70 @@ fn tolerance(rank_deficient: bool, jitter: f64) -> Option<f64> {
     }
 }
 
-fn check_case(file: &File, case: &Value, report: &mut Report) -> Result<()> {
-    let name = file.text(case, "case")?;
-    let at = (file.name, name);
-    let refused = file.refused(name);
-    let n_classes = file.number(case, &["classes"])? as usize;
-    let features = file.matrix(&format!("{name}.features"))?;
-    let test = file.matrix(&format!("{name}.test"))?;
-    let labels: Vec<usize> = (0..features.nrows()).map(|row| row % n_classes).collect();
-    let fit = |jitter| {
-        let params = LabelledGaussianMixture::params(n_classes)
+/// One case: features, labels and what the references are called.
+struct Case<'a> {
+    file: &'a File,
+    name: &'a str,
+    n_classes: usize,
+    features: Array2<f64>,
+    test: Array2<f64>,
+    labels: Vec<usize>,
+}
+
+impl Case<'_> {
+    fn fit(&self, covariance: Covariance, jitter: Jitter) -> Result<LabelledGaussianMixture> {
+        let params = LabelledGaussianMixture::params(self.n_classes)
+            .covariance(covariance)
             .jitter(jitter)
             .check();
         params
-            .and_then(|params| params.fit_view(features.view(), &labels))
-            .map_err(|error| refused(&error))
-    };
-    let numbers = |matrix: ndarray::ArrayView2<f64>| matrix.iter().copied().collect::<Vec<f64>>();
+            .and_then(|params| params.fit_view(self.features.view(), &self.labels))
+            .map_err(|error| self.file.refused(self.name)(&error))
+    }
 
-    let chosen = fit(Jitter::Ladder)?;
-    let expected = file.number(case, &["chosen_jitter"])?;
+    /// Log-densities of the test rows in 60 digits, where the file has them for this jitter.
+    fn exact_densities(&self, jitter: f64) -> Result<Option<Vec<f64>>> {
+        let of_jitter = |tensor: &String| {
+            let text = tensor
+                .strip_prefix(self.name)
+                .and_then(|rest| rest.strip_prefix(".j"));
+            text.and_then(|rest| rest.strip_suffix(".logdensity_mp60"))
+                .and_then(|text| text.parse().ok())
+                == Some(jitter)
+        };
+        let tensor = self.file.tensor_names().into_iter().find(of_jitter);
+        tensor.map(|tensor| self.file.vector(&tensor)).transpose()
+    }
+}
+
+fn check_case(file: &File, value: &Value, report: &mut Report) -> Result<()> {
+    let name = file.text(value, "case")?;
+    let features = file.matrix(&format!("{name}.features"))?;
+    let n_classes = file.number(value, &["classes"])? as usize;
+    let case = Case {
+        file,
+        name,
+        n_classes,
+        labels: (0..features.nrows()).map(|row| row % n_classes).collect(),
+        features,
+        test: file.matrix(&format!("{name}.test"))?,
+    };
+    check_ladder(&case, value, report)?;
+    let deficient = file.number(value, &["chosen_jitter"])? > 0.0;
+    for entry in file.cases_of(value, "per_jitter")? {
+        check_jitter(&case, entry, deficient, report)?;
+        if deficient {
+            check_low_rank(&case, entry, report)?;
+        }
+    }
+    check_priors(&case, value, report)
+}
+
+/// The jitter that the ladder chooses, and the moments.
+fn check_ladder(case: &Case, value: &Value, report: &mut Report) -> Result<()> {
+    let at = (case.file.name, case.name);
+    let chosen = case.fit(Covariance::Full, Jitter::Ladder)?;
+    let expected = case.file.number(value, &["chosen_jitter"])?;
     match expected == 0.0 {
         true => report.record(at.0, at.1, "chosen jitter", chosen.jitter(), 0.0),
         false => {
@@ -55,119 +99,123 @@ fn check_case(file: &File, case: &Value, report: &mut Report) -> Result<()> {
             report.record(at.0, at.1, "chosen jitter, decades", decades, 2.0 + 1e-9);
         }
     }
-    let means = file.vector(&format!("{name}.means"))?;
+    let means = case.file.vector(&format!("{}.means", case.name))?;
     report.compare(
         at,
         "class means",
-        &numbers(chosen.class_means()),
+        &entries(chosen.class_means()),
         &means,
         1e-12,
     );
-    if let Ok(covariance) = file.vector(&format!("{name}.cov_class0"))
+    if let Ok(covariance) = case.file.vector(&format!("{}.cov_class0", case.name))
         && let Some(found) = chosen.covariance(0)
     {
-        report.compare(
-            at,
-            "covariance of class 0",
-            &numbers(found.view()),
-            &covariance,
-            1e-12,
-        );
+        let found = entries(found.view());
+        report.compare(at, "covariance of class 0", &found, &covariance, 1e-12);
     }
-    let covariances: Vec<Array2<f64>> = (0..n_classes)
-        .filter_map(|class| chosen.covariance(class))
-        .collect();
-    let traces: Vec<f64> = covariances.iter().map(|sigma| sigma.diag().sum()).collect();
+    let covariances = (0..case.n_classes).filter_map(|class| chosen.covariance(class));
+    let traces: Vec<f64> = covariances.map(|sigma| sigma.diag().sum()).collect();
+    let reference = case.file.numbers(value, &["cov_trace"])?;
+    report.compare(at, "covariance traces", &traces, &reference, 1e-11);
+    Ok(())
+}
+
+/// Densities and scores at one jitter.
+fn check_jitter(case: &Case, entry: &Value, deficient: bool, report: &mut Report) -> Result<()> {
+    let jitter = case.file.number(entry, &["jitter"])?;
+    let Some(tolerance) = tolerance(deficient, jitter) else {
+        return Ok(());
+    };
+    let model = case.fit(Covariance::Full, Jitter::Fixed(jitter))?;
+    compare_densities(case, entry, &model, "", tolerance, report)?;
+    // DDU stores log-densities in f32; the same rounding must give its score.
+    let score = model
+        .score_of_f32_densities(case.test.view())
+        .map_err(|error| case.file.refused(case.name)(&error))?;
     report.compare(
-        at,
-        "covariance traces",
-        &traces,
-        &file.numbers(case, &["cov_trace"])?,
-        1e-11,
+        (case.file.name, case.name),
+        &format!("score of f32 densities at jitter {jitter:e}"),
+        &score.to_vec(),
+        &case.file.numbers(entry, &["score_ddu_f32_storage"])?,
+        f64::max(2e-7, tolerance),
     );
+    Ok(())
+}
 
-    let names = file.tensor_names();
-    for entry in file.cases_of(case, "per_jitter")? {
-        let jitter = file.number(entry, &["jitter"])?;
-        let Some(tolerance) = tolerance(expected > 0.0, jitter) else {
-            continue;
-        };
-        let model = fit(Jitter::Fixed(jitter))?;
-        let quantity = |what: &str| format!("{what} at jitter {jitter:e}");
-        let density = model
-            .log_density(test.view())
-            .map_err(|error| refused(&error))?;
-        let score = model.score(test.view()).map_err(|error| refused(&error))?;
+/// With fewer samples than dimensions the low-rank form is right where a Cholesky factor of the same matrix has lost
+/// every digit: down to the jitter of 1e-21 that DDU's ladder stops at, where PyTorch is seven per cent off.
+fn check_low_rank(case: &Case, entry: &Value, report: &mut Report) -> Result<()> {
+    let ridge = case.file.number(entry, &["jitter"])?;
+    if case.exact_densities(ridge)?.is_none() {
+        return Ok(());
+    }
+    let form = Covariance::LowRank { rank: None, ridge };
+    let model = case.fit(form, Jitter::Ladder)?;
+    compare_densities(case, entry, &model, "low-rank ", 1e-10, report)
+}
 
-        let of_jitter = |tensor: &&String| {
-            let text = tensor
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix(".j"));
-            text.and_then(|rest| rest.strip_suffix(".logdensity_mp60"))
-                .and_then(|text| text.parse().ok())
-                == Some(jitter)
-        };
-        if let Some(tensor) = names.iter().find(of_jitter) {
-            let exact = file.vector(tensor)?;
-            report.compare(
-                at,
-                &quantity("log-density"),
-                &numbers(density.view()),
-                &exact,
-                tolerance,
-            );
-        }
-        let exact = file.numbers(entry, &["score_mp60"])?;
-        report.compare(at, &quantity("score"), &score.to_vec(), &exact, tolerance);
-        let exact = file.numbers(entry, &["logdet_mp60"])?;
+fn compare_densities(
+    case: &Case,
+    entry: &Value,
+    model: &LabelledGaussianMixture,
+    form: &str,
+    tolerance: f64,
+    report: &mut Report,
+) -> Result<()> {
+    let at = (case.file.name, case.name);
+    let jitter = case.file.number(entry, &["jitter"])?;
+    let quantity = |what: &str| format!("{form}{what} at jitter {jitter:e}");
+    let refused = case.file.refused(case.name);
+    let test = case.test.view();
+    if let Some(exact) = case.exact_densities(jitter)? {
+        let density = model.log_density(test).map_err(|error| refused(&error))?;
         report.compare(
             at,
-            &quantity("log-determinant"),
-            &model.log_determinants().to_vec(),
+            &quantity("log-density"),
+            &entries(density.view()),
             &exact,
             tolerance,
         );
-
-        // DDU stores log-densities in f32; the same rounding must give its score.
-        let score = model
-            .score_of_f32_densities(test.view())
-            .map_err(|error| refused(&error))?;
-        let reference = file.numbers(entry, &["score_ddu_f32_storage"])?;
-        report.compare(
-            at,
-            &quantity("score of f32 densities"),
-            &score.to_vec(),
-            &reference,
-            f64::max(2e-7, tolerance),
-        );
     }
-
-    if let Some(reference) = case
-        .get("pytorch_ood_gmm")
-        .and_then(|entry| entry.get("score"))
-    {
-        let reference: Vec<f64> = reference
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(number)
-            .map(|score| -score)
-            .collect();
-        // The detector reads features alone; the logits only tell the number of classes.
-        let train_logits = Array2::zeros((features.nrows(), n_classes));
-        let test_logits = Array2::zeros((test.nrows(), n_classes));
-        let score = Inputs::new(features.view(), train_logits.view(), false)
-            .and_then(|inputs| TrainInputs::new(inputs, &labels))
-            .and_then(|train| GmmWithPriors::fit(&train, 1e-6))
-            .and_then(|gmm| gmm.score(&Inputs::new(test.view(), test_logits.view(), false)?))
-            .map_err(|error| refused(&error))?;
-        report.compare(
-            at,
-            "score with priors (pytorch-ood)",
-            &score.to_vec(),
-            &reference,
-            2e-5,
-        );
-    }
+    let score = model.score(test).map_err(|error| refused(&error))?;
+    let exact = case.file.numbers(entry, &["score_mp60"])?;
+    report.compare(at, &quantity("score"), &score.to_vec(), &exact, tolerance);
+    let determinants = model.log_determinants().to_vec();
+    let exact = case.file.numbers(entry, &["logdet_mp60"])?;
+    report.compare(
+        at,
+        &quantity("log-determinant"),
+        &determinants,
+        &exact,
+        tolerance,
+    );
     Ok(())
+}
+
+/// The score with class priors of pytorch-ood.
+fn check_priors(case: &Case, value: &Value, report: &mut Report) -> Result<()> {
+    let scores = crate::folder::at(value, &["pytorch_ood_gmm", "score"]);
+    let Some(scores) = scores.and_then(Value::as_array) else {
+        return Ok(());
+    };
+    let scores = scores.iter().filter_map(number);
+    let reference: Vec<f64> = scores.map(|score| -score).collect();
+    let score = Inputs::of_features(case.features.view(), false)
+        .and_then(|inputs| TrainInputs::new(inputs, &case.labels))
+        .and_then(|train| GmmWithPriors::fit(&train, 1e-6))
+        .and_then(|gmm| gmm.score(&Inputs::of_features(case.test.view(), false)?))
+        .map_err(|error| case.file.refused(case.name)(&error))?;
+    let what = "score with priors (pytorch-ood)";
+    report.compare(
+        (case.file.name, case.name),
+        what,
+        &score.to_vec(),
+        &reference,
+        2e-5,
+    );
+    Ok(())
+}
+
+fn entries(matrix: ArrayView2<f64>) -> Vec<f64> {
+    matrix.iter().copied().collect()
 }

@@ -45,11 +45,28 @@ fn check_detection(file: &File, case: &Value, report: &mut Report) -> Result<()>
         file.vector(&format!("{name}.id"))?,
         file.vector(&format!("{name}.ood"))?,
     );
-    let refused = file.refused(name);
-    let ranking = Ranking::new(&id, &ood).map_err(|error| refused(&error))?;
+    let ranking = Ranking::new(&id, &ood).map_err(|error| file.refused(name)(&error))?;
+    for (quantity, path, found) in figures(&ranking) {
+        // pytorch-ood computes in f32.
+        let tolerance = match path[0] {
+            "pytorch_ood" => 2e-5,
+            _ => 1e-12,
+        };
+        if at(case, &path).is_some() {
+            let error = (found - file.number(case, &path)?).abs();
+            report.record(file.name, name, quantity, error, tolerance);
+        }
+    }
+    Ok(())
+}
+
+/// Name of a figure, path of its reference, value.
+type Figure = (&'static str, [&'static str; 2], f64);
+
+fn figures(ranking: &Ranking) -> [Figure; 17] {
     let figures = ranking.detection();
     let trapezoid = |positive| ranking.trapezoidal_aupr(positive);
-    let rows = [
+    [
         (
             "AUROC, scikit-learn",
             ["sklearn", "auroc_id_pos"],
@@ -123,25 +140,7 @@ fn check_detection(file: &File, case: &Value, report: &mut Report) -> Result<()>
             ["pytorch_ood", "FPR95TPR"],
             figures.fpr95_ood_positive,
         ),
-    ];
-    for (quantity, path, found) in rows {
-        // pytorch-ood computes in f32.
-        let tolerance = if path[0] == "pytorch_ood" {
-            2e-5
-        } else {
-            1e-12
-        };
-        if at(case, &path).is_some() {
-            report.record(
-                file.name,
-                name,
-                quantity,
-                (found - file.number(case, &path)?).abs(),
-                tolerance,
-            );
-        }
-    }
-    Ok(())
+    ]
 }
 
 fn check_calibration(file: &File, index: usize, case: &Value, report: &mut Report) -> Result<()> {
@@ -182,55 +181,65 @@ fn check_calibration(file: &File, index: usize, case: &Value, report: &mut Repor
             tolerance,
         );
     }
-    if let Some(optimum) = case.get("own_continuous_optimum") {
-        let temperature =
-            temperature_optimum(logits.view(), &labels).map_err(|error| refused(&error))?;
-        let reference = file.number(optimum, &["T"])?;
-        report.compare(
-            (file.name, &name),
-            "temperature of least NLL",
-            &[temperature],
-            &[reference],
-            1e-6,
-        );
-        let least = measure(temperature)?.nll;
-        report.compare(
-            (file.name, &name),
-            "least NLL",
-            &[least],
-            &[file.number(optimum, &["nll"])?],
-            1e-12,
-        );
-    }
-    let grid = case
-        .get("nll_grid")
-        .or_else(|| at(case, &["own_continuous_optimum", "nll_grid"]));
-    if let Some(points) = grid.and_then(Value::as_array) {
-        let (mut found, mut reference) = (Vec::new(), Vec::new());
-        for point in points.iter().filter_map(crate::folder::numbers) {
-            if let [temperature, expected] = point[..] {
-                found.push(
-                    scaled_nll(logits.view(), &labels, temperature)
-                        .map_err(|error| refused(&error))?,
-                );
-                reference.push(expected);
-            }
-        }
-        report.compare(
-            (file.name, &name),
-            "NLL over temperatures",
-            &found,
-            &reference,
-            1e-12,
-        );
-    }
+    check_optimum(file, &name, case, (logits.view(), &labels), report)?;
+    check_nll_grid(file, &name, case, (logits.view(), &labels), report)
+}
+
+/// The continuous optimum of the temperature.
+fn check_optimum(
+    file: &File,
+    name: &str,
+    case: &Value,
+    (logits, labels): (ArrayView2<f64>, &[usize]),
+    report: &mut Report,
+) -> Result<()> {
+    let Some(optimum) = case.get("own_continuous_optimum") else {
+        return Ok(());
+    };
+    let refused = file.refused(name);
+    let temperature = temperature_optimum(logits, labels).map_err(|error| refused(&error))?;
+    let least = calibration(logits, labels, temperature).map_err(|error| refused(&error))?;
+    let reference = |key| Ok::<_, crate::Error>([file.number(optimum, &[key])?]);
+    let at = (file.name, name);
+    report.compare(
+        at,
+        "temperature of least NLL",
+        &[temperature],
+        &reference("T")?,
+        1e-6,
+    );
+    report.compare(at, "least NLL", &[least.nll], &reference("nll")?, 1e-12);
     Ok(())
 }
 
-fn scaled_nll(
-    logits: ArrayView2<f64>,
-    labels: &[usize],
-    temperature: f64,
-) -> collapse_ood::Result<f64> {
-    nll((&logits / temperature).view(), labels)
+/// The NLL over a grid of temperatures.
+fn check_nll_grid(
+    file: &File,
+    name: &str,
+    case: &Value,
+    (logits, labels): (ArrayView2<f64>, &[usize]),
+    report: &mut Report,
+) -> Result<()> {
+    let grid = case
+        .get("nll_grid")
+        .or_else(|| at(case, &["own_continuous_optimum", "nll_grid"]));
+    let Some(points) = grid.and_then(Value::as_array) else {
+        return Ok(());
+    };
+    let (mut found, mut reference) = (Vec::new(), Vec::new());
+    for point in points.iter().filter_map(crate::folder::numbers) {
+        if let [temperature, expected] = point[..] {
+            let nll = nll((&logits / temperature).view(), labels);
+            found.push(nll.map_err(|error| file.refused(name)(&error))?);
+            reference.push(expected);
+        }
+    }
+    report.compare(
+        (file.name, name),
+        "NLL over temperatures",
+        &found,
+        &reference,
+        1e-12,
+    );
+    Ok(())
 }

@@ -1,9 +1,12 @@
 //! Networks against DDU's unchanged code: forward, backward, batch norm, spectral norm and three
 //! optimiser steps, in f64 on the portable path and in f32 on every path of this machine.
 
+mod numbers;
+mod tolerance;
+
 use collapse_kernels::{Element, Float, KernelPath, Sgd, sgd_step, with_kernel_path};
 use collapse_models::{
-    Batch, Gradients, HeadGradient, L2Mode, NetConfig, Network, Output, Parameters,
+    Batch, Gradients, HeadGradient, L2Mode, NetConfig, Network, Output, Parameters, TensorId,
 };
 use serde_json::Value;
 
@@ -11,6 +14,8 @@ use crate::error::Result;
 use crate::folder::{File, numbers};
 use crate::generator::{Fill, fill, labels};
 use crate::report::{Report, relative_error};
+use numbers::{cross_entropy, nested, norm, wide, worst};
+use tolerance::Tolerance;
 
 /// How much of a model file is checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,56 +25,6 @@ pub enum Extent {
     /// Also the optimiser's steps: minutes where [`Pass`](Self::Pass) takes seconds.
     #[default]
     Steps,
-}
-
-/// The tolerances of one precision and architecture.
-struct Tolerance {
-    double: bool,
-    deep: bool,
-}
-
-impl Tolerance {
-    fn pick(&self, double: f64, shallow: f64, deep: f64) -> f64 {
-        match (self.double, self.deep) {
-            (true, _) => double,
-            (false, false) => shallow,
-            (false, true) => deep,
-        }
-    }
-
-    /// Losses of the three steps; `None` where the trajectory is chaotic.
-    fn losses(&self, l2: bool, rate: f64) -> [Option<f64>; 3] {
-        if self.double {
-            let loss = if self.deep && !l2 && rate > 0.05 {
-                1e-8
-            } else {
-                1e-9
-            };
-            return [Some(loss); 3];
-        }
-        let small = rate < 0.05;
-        let [first, second, third] = match (self.deep, l2, small) {
-            (false, true, true) => [1e-6, 1e-6, 1e-6],
-            (false, true, false) => [1e-6, 5e-6, 5e-5],
-            (false, false, true) => [1e-6, 1e-4, 1e-3],
-            (false, false, false) => [1e-6, 3e-4, 1e-2],
-            (true, true, true) => [1e-6, 1e-4, 1e-3],
-            (true, true, false) => [1e-6, 5e-4, 5e-3],
-            (true, false, _) => return [Some(1e-5), None, None],
-        };
-        [Some(first), Some(second), Some(third)]
-    }
-
-    /// Norms of the parameters after the steps and logits after the last.
-    fn norms_and_logits(&self, l2: bool, rate: f64) -> (Option<f64>, Option<f64>) {
-        match (self.double, self.deep, l2, rate > 0.05) {
-            (true, true, false, true) => (Some(1e-7), Some(1e-6)),
-            (true, ..) => (Some(1e-9), Some(1e-9)),
-            (false, false, true, true) => (Some(2e-4), None),
-            (false, false, true, false) => (Some(1e-5), None),
-            _ => (None, None),
-        }
-    }
 }
 
 pub(crate) fn check(file: &File, extent: Extent, report: &mut Report) -> Result<()> {
@@ -341,15 +296,14 @@ impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
         let mut found = [const { Vec::new() }; 5];
         let mut reference = [const { Vec::new() }; 5];
         for row in rows {
-            let specs = self.network.plan().convs().iter();
-            let mut specs = specs.enumerate();
-            let Some((i, spec)) = specs.find(|(_, spec)| row[0] == spec.name.as_str()) else {
+            let mut specs = self.network.plan().conv_ids();
+            let Some((id, spec)) = specs.find(|(_, spec)| row[0] == spec.name.as_str()) else {
                 continue;
             };
             let Some(spectral) = spec.spectral else {
                 continue;
             };
-            let used = self.network.used_weights(i).unwrap_or_default();
+            let used = self.network.used_weights(id).unwrap_or_default();
             let (u, v) = (
                 wide(parameters.get(spectral.u)),
                 wide(parameters.get(spectral.v)),
@@ -498,7 +452,7 @@ impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
                 );
             }
             let parameters = self.network.parameters_mut();
-            let trainable: Vec<usize> = parameters.trainable().collect();
+            let trainable: Vec<TensorId> = parameters.trainable().collect();
             for &i in &trainable {
                 sgd_step(
                     parameters.get_mut(i),
@@ -531,51 +485,4 @@ impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
         }
         Ok(())
     }
-}
-
-/// Mean cross-entropy and its gradient, in the precision of the network with sums in f64.
-fn cross_entropy<P: Float>(logits: &[P], labels: &[usize]) -> (f64, Vec<P>) {
-    let n_classes = logits.len() / labels.len().max(1);
-    let n = labels.len() as f64;
-    let mut loss = 0.0;
-    let mut gradient = Vec::with_capacity(logits.len());
-    for (row, &label) in logits.chunks_exact(n_classes).zip(labels) {
-        let row = wide(row);
-        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let log_sum = row.iter().map(|x| (x - max).exp()).sum::<f64>().ln() + max;
-        loss += (log_sum - row[label]) / n;
-        for (k, x) in row.iter().enumerate() {
-            let target = if k == label { 1.0 } else { 0.0 };
-            gradient.push(P::from_f64(((x - log_sum).exp() - target) / n));
-        }
-    }
-    (loss, gradient)
-}
-
-fn wide<P: Float>(values: &[P]) -> Vec<f64> {
-    values.iter().map(|x| x.to_f64()).collect()
-}
-
-fn norm(values: &[f64]) -> f64 {
-    values.iter().map(|x| x * x).sum::<f64>().sqrt()
-}
-
-/// The larger error; NaN wins.
-fn worst(a: f64, b: f64) -> f64 {
-    if b.is_nan() { b } else { a.max(b) }
-}
-
-/// All numbers below a path of keys, depth first; empty when absent.
-fn nested(value: &Value, path: &[&str]) -> Vec<f64> {
-    fn all(value: &Value, out: &mut Vec<f64>) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| all(item, out)),
-            other => out.extend(crate::folder::number(other)),
-        }
-    }
-    let mut out = Vec::new();
-    if let Some(value) = crate::folder::at(value, path) {
-        all(value, &mut out);
-    }
-    out
 }

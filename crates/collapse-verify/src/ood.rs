@@ -55,15 +55,28 @@ pub(crate) fn check(file: &File, report: &mut Report) -> Result<()> {
         }),
     };
 
-    let empty = serde_json::Map::new();
-    let section = |key: &str| {
-        file.json
-            .get(key)
-            .and_then(Value::as_object)
-            .unwrap_or(&empty)
-    };
+    let ours = check_formulas(file, case, &bench, report)?;
+    check_libraries(file, case, &ours, report)
+}
+
+/// The entries of an object of the file, none where it is absent.
+fn section<'f>(file: &'f File, key: &str) -> impl Iterator<Item = (&'f String, &'f Value)> {
+    file.json
+        .get(key)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+}
+
+/// Every score against its formula in f64; our scores by key.
+fn check_formulas<'f>(
+    file: &'f File,
+    case: &str,
+    bench: &Bench,
+    report: &mut Report,
+) -> Result<BTreeMap<&'f str, Vec<f64>>> {
     let mut ours = BTreeMap::new();
-    for (key, reference) in section("own_f64") {
+    for (key, reference) in section(file, "own_f64") {
         let reference = numbers(reference).ok_or_else(|| file.missing("list of numbers", key))?;
         let quantity = format!("{key}, f64 formula");
         match bench.score(key) {
@@ -80,7 +93,17 @@ pub(crate) fn check(file: &File, report: &mut Report) -> Result<()> {
             ),
         }
     }
-    for (library, entry) in section("library_to_own") {
+    Ok(ours)
+}
+
+/// Our scores, in the sign of each library, against the library's.
+fn check_libraries(
+    file: &File,
+    case: &str,
+    ours: &BTreeMap<&str, Vec<f64>>,
+    report: &mut Report,
+) -> Result<()> {
+    for (library, entry) in section(file, "library_to_own") {
         let key = entry
             .get(0)
             .and_then(Value::as_str)
@@ -127,7 +150,7 @@ impl Bench<'_> {
         let divided = PooledCovariance::MaximumLikelihood;
         let scatter = PooledCovariance::Scatter { ridge: 1e-6 };
         match key {
-            "msp" => self.run(&MaxSoftmax),
+            "msp" => self.run(&MaxSoftmax).map(probabilities),
             "entropy" => self.run(&SoftmaxEntropy).map(negated),
             "energy" => self.run(&Energy),
             "maxlogit" => self.run(&MaxLogit),
@@ -232,6 +255,11 @@ impl Bench<'_> {
             })
             .collect()
     }
+}
+
+/// The references give the probability itself.
+fn probabilities(scores: Vec<f64>) -> Vec<f64> {
+    scores.into_iter().map(MaxSoftmax::probability).collect()
 }
 
 fn negated(scores: Vec<f64>) -> Vec<f64> {

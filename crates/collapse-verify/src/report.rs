@@ -1,3 +1,5 @@
+//! What was compared, and whether it agrees.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use collapse_data::registry;
 
+#[cfg(feature = "hub")]
+use crate::output::out;
+
 #[derive(clap::Args)]
 #[cfg_attr(
     not(feature = "hub"),
@@ -69,7 +72,7 @@ pub(super) fn fetch(args: &Args) -> Result<ExitCode> {
             })?;
             bar.finish_and_clear();
             for file in files {
-                crate::output::out!("{}", file.display())?;
+                out!("{}", file.display())?;
             }
         }
     }

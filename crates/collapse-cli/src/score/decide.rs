@@ -69,7 +69,7 @@ fn main_score(detectors: &SavedDetectors) -> String {
     let main = ScoreId::GMM_FEATURES;
     let mut held_out = detectors.held_out.iter();
     let first = held_out.next().map(|held| held.score.as_str());
-    let has_main = first == Some(main.as_str()) || held_out.any(|held| held.score == main.as_str());
+    let has_main = first == Some(main.as_str()) || held_out.any(|held| held.score == main);
     match first {
         Some(first) if !has_main => first.to_owned(),
         _ => main.as_str().to_owned(),

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
 use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{AnyDetector, Detector, Intervals, Settings, Skipped, detectors};
+use collapse_ood::{AnyDetector, Detector, Intervals, ScoreId, Settings, Skipped, detectors};
 
 use self::output::Report;
 use crate::CODE_VERSION;
@@ -199,18 +199,23 @@ fn load(args: &Args, path: &Path, splits: &CompleteSplits) -> Result<SavedDetect
     let mut detectors = SavedDetectors::read(path)?;
     let origin = path.display();
     detectors.check_fits(&origin.to_string(), splits.test())?;
-    if let Some(missing) = args
-        .detectors
-        .iter()
-        .find(|name| detectors.fitted.get(name).is_none())
-    {
+    if let Some(missing) = args.detectors.iter().find(|name| {
+        detectors
+            .fitted
+            .get(&ScoreId::from(name.as_str()))
+            .is_none()
+    }) {
         bail!("{origin} holds no detector {missing}; save it with --detector {missing}");
     }
     if !args.detectors.is_empty() {
         let asked = |name: &str| args.detectors.iter().any(|asked| asked == name);
         let fitted = &mut detectors.fitted;
-        fitted.detectors.retain(|detector| asked(detector.name()));
-        fitted.skipped.retain(|skipped| asked(&skipped.name));
+        fitted
+            .detectors
+            .retain(|detector| asked(detector.id().as_str()));
+        fitted
+            .skipped
+            .retain(|skipped| asked(skipped.name.as_str()));
     }
     Ok(detectors)
 }
@@ -227,8 +232,9 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
     let mut all = splits.train().into_iter().chain([splits.test()]);
     let logits = all.all(logits) && splits.ood().iter().all(logits);
     let lacking = |skipped: &&Skipped| {
-        let entry = detectors().iter().find(|entry| entry.name == skipped.name);
-        entry.is_some_and(|entry| (entry.needs_head && !head) || (entry.needs_logits && !logits))
+        let entry = detectors().iter().find(|entry| entry.id() == skipped.name);
+        entry
+            .is_some_and(|entry| (entry.needs_head() && !head) || (entry.needs_logits() && !logits))
     };
     let unscored = evaluation.unscored();
     let (without, unfitted): (Vec<&Skipped>, Vec<&Skipped>) =
@@ -277,8 +283,8 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
 /// What a reader of the table has to know to trust it.
 fn notes(splits: &CompleteSplits, evaluation: &Evaluation) -> Vec<String> {
     let mut notes = Vec::new();
-    for name in ["gmm_features", "gmm_logits"] {
-        let Some(AnyDetector::Gmm(gmm)) = evaluation.fitted.get(name) else {
+    for name in [ScoreId::GMM_FEATURES, ScoreId::GMM_LOGITS] {
+        let Some(AnyDetector::Gmm(gmm)) = evaluation.fitted.get(&name) else {
             continue;
         };
         let mixture = gmm.mixture();
@@ -300,6 +306,8 @@ fn notes(splits: &CompleteSplits, evaluation: &Evaluation) -> Vec<String> {
             ));
         }
     }
+    let remarks = evaluation.notes();
+    notes.extend(remarks.map(|note| format!("{}: {}", note.score, note.text)));
     let calibrated = evaluation.calibrated.as_ref();
     if let Some(reason) = calibrated.and_then(|found| found.temperature_undefined.as_ref())
         && let Some(validation) = splits.validation()

@@ -81,7 +81,7 @@ impl Report<'_> {
                 |found| format!("{:.2}–{:.2}", 100.0 * found.low, 100.0 * found.high),
             );
             vec![
-                text(&found.score),
+                text(found.score.as_str()),
                 text(&found.set),
                 percent(figures.auroc),
                 text(&interval),
@@ -140,7 +140,7 @@ impl Report<'_> {
         // One score named beforehand: the least of all would be chosen on the test set.
         let named = ScoreId::MAX_SOFTMAX;
         let areas = &self.evaluation.risk_coverage;
-        if let Some((score, area)) = areas.iter().find(|(score, _)| *score == named.as_str()) {
+        if let Some((score, area)) = areas.iter().find(|(score, _)| *score == named) {
             parts.push(format!(
                 "area under the risk–coverage curve {:.3} % by {score}",
                 100.0 * area
@@ -165,7 +165,7 @@ impl Report<'_> {
         ])?;
         for found in &self.evaluation.comparisons {
             csv.write_record([
-                &found.score,
+                found.score.as_str(),
                 &found.set,
                 &percent(found.detection.fpr95_ood_positive),
                 &percent(found.detection.auroc),
@@ -185,7 +185,7 @@ impl Report<'_> {
             for (score, values) in &set.scores {
                 for (sample, value) in values.iter().enumerate() {
                     let (sample, value) = (sample.to_string(), value.to_string());
-                    csv.write_record([set.set.as_str(), score, &sample, &value])?;
+                    csv.write_record([set.set.as_str(), score.as_str(), &sample, &value])?;
                 }
             }
         }
@@ -206,7 +206,11 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         level: args.level,
         calibrated: evaluation.calibrated.as_ref(),
         ood: &evaluation.comparisons,
-        risk_coverage: evaluation.risk_coverage.iter().copied().collect(),
+        risk_coverage: evaluation
+            .risk_coverage
+            .iter()
+            .map(|(score, area)| (score.as_str(), *area))
+            .collect(),
         geometry: evaluation.geometry.as_ref(),
         density_agreement: evaluation.agreement.as_ref(),
         skipped: &evaluation.skipped(),

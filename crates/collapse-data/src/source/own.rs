@@ -67,5 +67,8 @@ fn split(set: &ImageSet) -> Result<(ImageSet, ImageSet), Error> {
     }
     train.sort_unstable();
     test.sort_unstable();
-    Ok((set.select(&train)?, set.select(&test)?.as_part(Part::Test)))
+    Ok((
+        set.select(&train)?,
+        set.select(&test)?.into_part(Part::Test),
+    ))
 }

@@ -353,13 +353,29 @@ mod tests {
             .replace("id = \"base\"", "id = \"../base\"\nnet = \"resnet19\"")
             .replace("schedule = \"long\"", "schedule = \"longer\"")
             .replace("evaluate_at = [2]", "evaluate_at = [5]");
-        expect_test::expect![[r#""#]].assert_eq(&refused(&bad));
+        expect_test::expect![[r#"
+            manifest t.toml has 12 mistakes:
+              line 1: the manifest has no `batch`; add it
+              line 4: seeds = [1, 1]; list each seed once
+              line 5: width = "wide"; invalid type: string "wide", expected usize
+              line 6: the manifest has an unknown field `batches`; remove it or correct its name
+              line 8: momentum = 1.5; choose 0 up to, but not including, 1
+              line 11: data id "cifar11"; unknown data set "cifar11"; known are cifar10, cifar100, svhn, tiny-imagenet, mnist, fashion-mnist, textures, or give the path of a folder or file
+              line 12: ood contains "svhn"; name each set once, and not the in-distribution set
+              line 12: ood contains "a/b"; unknown data set "a/b"; known are cifar10, cifar100, svhn, tiny-imagenet, mnist, fashion-mnist, textures, or give the path of a folder or file, or of the generated controls uniform-noise, gaussian-noise, constant-colour, phase-scrambled, permuted-patches, jpeg-round-trip
+              line 19: group id "../base"; use lower-case letters, digits and `-`; it becomes a folder name
+              line 20: net = "resnet19"; the network's `net` is `resnet19`; known are resnet18, resnet34, resnet50, resnet101, wide-resnet28 and vgg16
+              line 23: schedule = "longer"; unknown variant `longer`, expected `short` or `long`
+              line 24: evaluate_at contains 5 in group "../base"; name epochs from 1 to the group's `epochs`"#]].assert_eq(&refused(&bad));
     }
 
     #[test]
     fn broken_toml_is_named_by_its_line() {
-        expect_test::expect![[r#""#]]
-            .assert_eq(&refused(&GOOD.replace("width = 8", "width = = 8")));
+        expect_test::expect![[r#"
+            manifest t.toml has 2 mistakes:
+              line 5: extra `=`, expected nothing; correct the TOML
+              line 5: unexpected key or value, expected newline, `#`; correct the TOML"#]]
+        .assert_eq(&refused(&GOOD.replace("width = 8", "width = = 8")));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct ClaimedRun {
     folder: PathBuf,
     manifest: RunManifest,
     lock: Lock,
+    holder: Holder,
     notes: Vec<String>,
 }
 
@@ -69,11 +70,12 @@ impl ClaimedRun {
             folder: folder.to_owned(),
             manifest: manifest.clone(),
             lock,
+            holder: Holder::here(),
             notes,
         };
         claimed.sweep();
-        // In place, since the lock is on this very file; nobody relies on it.
-        if let Ok(text) = serde_json::to_vec(&Holder::here()) {
+        // In place, since the lock is on this very file.
+        if let Ok(text) = serde_json::to_vec(&claimed.holder) {
             let _ = std::fs::write(folder.join(CLAIM), text);
         }
         Ok(Some(claimed))
@@ -93,10 +95,13 @@ impl ClaimedRun {
 
     /// Whether the folder is still the one that was taken; to be asked before every write into it.
     ///
+    /// Where the file system grants a lock twice, the claim names who took it last; the other stops here.
+    ///
     /// # Errors
-    /// [`Error::ClaimLost`] when it was removed, moved or replaced.
+    /// [`Error::ClaimLost`] when it was removed, moved or replaced, or is claimed by another.
     pub fn check(&self) -> Result<(), Error> {
-        if self.lock.still_in_place() {
+        let ours = || Holder::of(&self.folder).is_none_or(|holder| holder == self.holder);
+        if self.lock.still_in_place() && ours() {
             Ok(())
         } else {
             Err(Error::ClaimLost {
@@ -171,7 +176,7 @@ pub(crate) fn is_leftover(name: &OsStr) -> bool {
     name.starts_with(".collapse-") && name.ends_with(".tmp")
 }
 
-/// Who holds a claim: what its file says, for people; the lock decides.
+/// Who holds a claim, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Name of the machine.

@@ -2,10 +2,10 @@ use super::storage::{
     CandleElement, act, act_tensor, by_type, shape, stored, tensor_act, tensor_values, to_tensor,
 };
 use crate::Act;
-use crate::act::Shape;
 use crate::element::Float;
 use crate::norm::{Activation, BatchNorm, Residual, bn_act_forward};
 use crate::pooling::{global_avg_pool as pool, global_avg_pool_backward, pool_pad_backward};
+use crate::shape::Shape;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Tensor, bail};
 

@@ -1,7 +1,8 @@
 //! Between candle's storage and the kernels' tensors.
 
-use crate::act::{Act, Shape};
+use crate::act::Act;
 use crate::element::{Element, Float};
+use crate::shape::Shape;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 use half::bf16;
 

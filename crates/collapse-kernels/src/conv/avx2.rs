@@ -2,16 +2,26 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, pack_plain};
-use crate::act::LANES;
+use crate::path::KernelPath;
+use crate::shape::LANES;
 use std::arch::x86_64::*;
 
 /// Lanes of a register: half a panel. Blocks are six rows of whole panels or twelve of half ones, twelve accumulators of
 /// sixteen registers.
 const HALF: usize = 8;
 
-/// Only for paths whose instructions were detected.
+/// The path's kernels. A value proves that the machine has the instructions.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Panics
+    /// If the path does not include AVX2 and FMA.
+    pub(crate) fn on(path: KernelPath) -> Self {
+        path.assert_includes(KernelPath::Avx2);
+        Self(())
+    }
+}
 
 impl Microkernel for Avx2 {
     type E = f32;

@@ -6,9 +6,9 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, pack_plain};
-use crate::act::LANES;
 use crate::element::Element;
-use crate::path::{Level, multiversion};
+use crate::path::{KernelPath, Level, multiversion};
+use crate::shape::LANES;
 use half::bf16;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -19,6 +19,8 @@ const ROWS: usize = 8;
 pub(crate) trait Words: Copy + Send + Sync {
     type E: Element<Param = f32>;
     const GROUP: usize;
+    /// The least path with the instructions.
+    const LEAST: KernelPath;
 
     /// `sum + Σ a · b` in each of the sixteen lanes.
     ///
@@ -84,6 +86,7 @@ pub(crate) struct Pairs;
 impl Words for Singles {
     type E = f32;
     const GROUP: usize = 1;
+    const LEAST: KernelPath = KernelPath::Avx512;
 
     #[inline(always)]
     unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
@@ -114,6 +117,7 @@ impl Words for Singles {
 impl Words for Pairs {
     type E = bf16;
     const GROUP: usize = 2;
+    const LEAST: KernelPath = KernelPath::Avx512Bf16;
 
     #[inline(always)]
     unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
@@ -171,11 +175,14 @@ multiversion! {
     }
 }
 
+/// The path's kernels for words of a kind. A value proves that the machine has the instructions.
 pub(crate) struct Avx512<W>(PhantomData<W>);
 
-impl<W> Avx512<W> {
-    /// Only for paths whose instructions were detected.
-    pub(crate) const fn new() -> Self {
+impl<W: Words> Avx512<W> {
+    /// # Panics
+    /// If the path does not include what the words need.
+    pub(crate) fn on(path: KernelPath) -> Self {
+        path.assert_includes(W::LEAST);
         Self(PhantomData)
     }
 }

@@ -184,10 +184,10 @@ macro_rules! on_f32 {
         match $path {
             #[cfg(target_arch = "x86_64")]
             KernelPath::Avx512 | KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
-                $function(Avx512::<Singles>::new(), $($argument),*)
+                $function(Avx512::<Singles>::on($path), $($argument),*)
             }
             #[cfg(target_arch = "x86_64")]
-            KernelPath::Avx2 => $function(Avx2, $($argument),*),
+            KernelPath::Avx2 => $function(Avx2::on($path), $($argument),*),
             _ => $function(Portable::<f32>::new(Level::Base), $($argument),*),
         }
     };
@@ -297,7 +297,7 @@ impl ConvElement for bf16 {
         match path {
             #[cfg(target_arch = "x86_64")]
             KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
-                Bf16Packed::Pairs(memory(Avx512::<Pairs>::new(), conv, direction, tile))
+                Bf16Packed::Pairs(memory(Avx512::<Pairs>::on(path), conv, direction, tile))
             }
             _ => Bf16Packed::Wide(f32::memory(path, conv, direction, tile)),
         }
@@ -319,7 +319,7 @@ impl ConvElement for bf16 {
             }
             #[cfg(target_arch = "x86_64")]
             (Bf16Packed::Pairs(forward), Bf16Packed::Pairs(to_input)) => {
-                let (kernel, both) = (Avx512::<Pairs>::new(), [forward, to_input]);
+                let (kernel, both) = (Avx512::<Pairs>::on(path), [forward, to_input]);
                 pack_for(kernel, Paired, level, conv, oihw, scale, both);
             }
             #[cfg(target_arch = "x86_64")]
@@ -343,7 +343,7 @@ impl ConvElement for bf16 {
                     let kernel = Amx::<Hardware>::for_channels(source.shape().c);
                     gather(kernel, level, geometry, source, &weights.data, out, store)
                 } else {
-                    let kernel = Avx512::<Pairs>::new();
+                    let kernel = Avx512::<Pairs>::on(path);
                     multiply(kernel, level, geometry, source, weights, out, store)
                 }
             }
@@ -388,7 +388,7 @@ impl ConvElement for bf16 {
             }
             #[cfg(target_arch = "x86_64")]
             KernelPath::Avx512Bf16 | KernelPath::AmxBf16 => {
-                weight_gradient(Avx512::<Pairs>::new(), tile, conv, x, dy, scale, dw)
+                weight_gradient(Avx512::<Pairs>::on(path), tile, conv, x, dy, scale, dw)
             }
             _ => f32::weight_gradient(path, tile, conv, &x.convert(), &dy.convert(), scale, dw),
         }

@@ -1,7 +1,7 @@
 //! Which pixels and taps meet.
 
 use super::Conv;
-use crate::act::Shape;
+use crate::shape::Shape;
 
 /// Whether pixels are gathered for the output or, taps inverted, for the gradient to the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

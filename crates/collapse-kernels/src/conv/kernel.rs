@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::geometry::Tap;
-use crate::act::LANES;
 use crate::element::{Element, Float};
+use crate::shape::LANES;
 
 /// What becomes of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

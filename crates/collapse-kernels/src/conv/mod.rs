@@ -29,12 +29,13 @@ pub use algorithm::{
 pub(crate) use amx::hardware::{TileSession, tile_products};
 pub(crate) use element::{ConvElement, Packed};
 
-use crate::act::{Act, LANES, Shape};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::norm::ChannelStatistics;
 use crate::path::{KernelPath, kernel_path};
 use crate::pool::Buffer;
+use crate::shape::{LANES, Shape};
 use geometry::{Direction, Geometry};
 use kernel::Store;
 use pack::{PanelLayout, pack_panel};
@@ -304,8 +305,9 @@ pub fn conv_backward_weights<T: Element>(
         dw.fill(T::Param::ZERO);
     } else {
         let path = kernel_path()?;
-        let map = algorithm::map(x.shape());
-        let [_, tile] = convolution_algorithm()?.tiles(conv, map, T::preference(path));
+        let (algorithm, map) = (convolution_algorithm()?, algorithm::map(x.shape()));
+        let preference = T::preference(path);
+        let tile = algorithm::for_weights(algorithm, conv, map, preference, size_of::<T>());
         T::weight_gradient(path, tile, conv, x, dy, scale, dw);
     }
     Ok(())

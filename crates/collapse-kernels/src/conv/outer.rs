@@ -7,9 +7,10 @@
 use super::Conv;
 use super::geometry::{Geometry, MAX_TAPS};
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE};
-use crate::act::{Act, LANES};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::pool::Buffer;
+use crate::shape::LANES;
 use crate::shared::SharedMut;
 use rayon::prelude::*;
 
@@ -92,6 +93,7 @@ pub(crate) fn weight_gradient<K: Microkernel>(
     scatter(conv, &division, job_len, &partial, scale, dw);
 }
 
+/// Sums the units of a job into `acc`.
 fn sum_job<K: Microkernel>(
     kernel: K,
     conv: Conv,
@@ -104,112 +106,182 @@ fn sum_job<K: Microkernel>(
     let (split, group) = (job / division.groups, job % division.groups);
     let units =
         split * division.units / division.splits..(split + 1) * division.units / division.splits;
-    let first_panel = group * division.per_group;
-    let dy_panels = division.per_group.min(division.dy_panels - first_panel);
-    let (xs, ys) = (x.shape(), dy.shape());
-    let depth_limit = division.block.min(ys.n).next_multiple_of(K::DEPTH_STEP);
-    let x_row_len = division.x_panels * xs.w * depth_limit * LANES;
-    let mut x_rows = Buffer::<K::E>::dirty(x_row_len * conv.kernel);
-    let mut dy_row = Buffer::<K::E>::dirty(dy_panels * ys.w * depth_limit * LANES);
-    let mut held = [None; 3];
-    let mut held_block = usize::MAX;
+    let mut rows = PackedRows::new(kernel, conv, division, group, (x, dy));
     let _session = kernel.enter();
-
     for unit in units {
-        let (block, y) = (unit / ys.h, unit % ys.h);
-        let first_image = block * division.block;
-        let images = division.block.min(ys.n - first_image);
-        let depth = images.next_multiple_of(K::DEPTH_STEP);
-        if block != held_block {
-            held = [None; 3];
-            held_block = block;
-        }
-        kernel.pack_gradient(
-            &RowOfPixels {
-                data: &dy.data()[y * ys.w * dy.pixel_len()..],
-                pixels: ys.w,
-                pixel_stride: dy.pixel_len(),
-                image_stride: dy.c_stride(),
-                first_image,
-                images,
-                depth,
-                first_panel,
-                panels: dy_panels,
-            },
-            &mut dy_row,
-        );
+        let (block, y) = (unit / dy.shape().h, unit % dy.shape().h);
+        let images = rows.enter(block);
+        rows.pack_gradient(y, images);
         for ky in 0..conv.kernel {
-            let Some(iy) = (y * conv.stride + ky)
-                .checked_sub(conv.kernel / 2)
-                .filter(|&iy| iy < xs.h)
-            else {
+            let line = (y * conv.stride + ky).checked_sub(conv.kernel / 2);
+            let Some(line) = line.filter(|&line| line < x.shape().h) else {
                 continue;
             };
-            let slot = iy % conv.kernel;
-            let x_row = &mut x_rows[slot * x_row_len..][..x_row_len];
-            if held[slot] != Some(iy) {
-                kernel.pack_input(
-                    &RowOfPixels {
-                        data: &x.data()[iy * xs.w * x.pixel_len()..],
-                        pixels: xs.w,
-                        pixel_stride: x.pixel_len(),
-                        image_stride: x.c_stride(),
-                        first_image,
-                        images,
-                        depth,
-                        first_panel: 0,
-                        panels: division.x_panels,
-                    },
-                    x_row,
-                );
-                held[slot] = Some(iy);
-            }
+            rows.pack_input(line, images);
             for kx in 0..conv.kernel {
-                let columns = Geometry::valid_columns(conv, kx, xs.w, ys.w);
-                if columns.is_empty() {
-                    continue;
-                }
-                let ix = columns.start * conv.stride + kx - conv.kernel / 2;
-                let operands = Operands {
-                    x: &x_row[ix * depth * LANES..],
-                    x_panel: xs.w * depth * LANES,
-                    x_panels: division.x_panels,
-                    x_channels: conv.in_channels,
-                    x_step: conv.stride * depth * LANES,
-                    dy: &dy_row[columns.start * depth * LANES..],
-                    dy_panel: ys.w * depth * LANES,
-                    dy_panels,
-                    dy_channels: conv.out_channels - first_panel * LANES,
-                    dy_step: depth * LANES,
-                };
-                let acc = &mut acc
-                    [(ky * conv.kernel + kx) * division.x_panels * division.per_group * TILE..];
-                let acc_panel = division.per_group * TILE;
-                if conv.stride == 1 {
-                    // Neighbouring pixels of both maps are contiguous: cut the row where it suits the kernel.
-                    let length = columns.len() * depth;
-                    let chunk = (K::OUTER_DEPTH / K::DEPTH_STEP * K::DEPTH_STEP).min(length);
-                    for start in (0..length).step_by(chunk) {
-                        let offset = start * LANES;
-                        operands.multiply(
-                            kernel,
-                            (offset, offset),
-                            1,
-                            chunk.min(length - start),
-                            acc,
-                            acc_panel,
-                        );
-                    }
-                } else {
-                    let chunk = (K::OUTER_DEPTH / depth).clamp(1, columns.len());
-                    for start in (0..columns.len()).step_by(chunk) {
-                        let segments = chunk.min(columns.len() - start);
-                        let offsets = (start * operands.x_step, start * operands.dy_step);
-                        operands.multiply(kernel, offsets, segments, depth, acc, acc_panel);
-                    }
-                }
+                let tap = ky * conv.kernel + kx;
+                let tiles = division.x_panels * division.per_group * TILE;
+                rows.sum_tap(line, kx, images, &mut acc[tap * tiles..]);
             }
         }
+    }
+}
+
+/// Images taken together.
+#[derive(Clone, Copy)]
+struct Images {
+    first: usize,
+    count: usize,
+    /// Their number rounded up to what the kernel packs.
+    depth: usize,
+}
+
+/// The rows of both maps that a job works on, packed: one of the output gradient, and as many of the input as a filter sees, which roll
+/// along with the taps.
+struct PackedRows<'a, K: Microkernel> {
+    kernel: K,
+    conv: Conv,
+    division: &'a Division,
+    x: &'a Act<K::E>,
+    dy: &'a Act<K::E>,
+    first_panel: usize,
+    dy_panels: usize,
+    x_row_len: usize,
+    x_rows: Buffer<K::E>,
+    dy_row: Buffer<K::E>,
+    /// Which line of the input each packed row is, of which block of images.
+    held: [Option<usize>; 3],
+    held_block: Option<usize>,
+}
+
+impl<'a, K: Microkernel> PackedRows<'a, K> {
+    fn new(
+        kernel: K,
+        conv: Conv,
+        division: &'a Division,
+        group: usize,
+        (x, dy): (&'a Act<K::E>, &'a Act<K::E>),
+    ) -> Self {
+        let first_panel = group * division.per_group;
+        let dy_panels = division.per_group.min(division.dy_panels - first_panel);
+        let (xs, ys) = (x.shape(), dy.shape());
+        let depth = division.block.min(ys.n).next_multiple_of(K::DEPTH_STEP);
+        let x_row_len = division.x_panels * xs.w * depth * LANES;
+        Self {
+            kernel,
+            conv,
+            division,
+            x,
+            dy,
+            first_panel,
+            dy_panels,
+            x_row_len,
+            x_rows: Buffer::dirty(x_row_len * conv.kernel),
+            dy_row: Buffer::dirty(dy_panels * ys.w * depth * LANES),
+            held: [None; 3],
+            held_block: None,
+        }
+    }
+
+    /// Turns to a block of images.
+    fn enter(&mut self, block: usize) -> Images {
+        if self.held_block != Some(block) {
+            self.held = [None; 3];
+            self.held_block = Some(block);
+        }
+        let first = block * self.division.block;
+        let count = self.division.block.min(self.dy.shape().n - first);
+        Images {
+            first,
+            count,
+            depth: count.next_multiple_of(K::DEPTH_STEP),
+        }
+    }
+
+    fn pack_gradient(&mut self, line: usize, images: Images) {
+        let row = row_of_pixels(self.dy, line, images, (self.first_panel, self.dy_panels));
+        self.kernel.pack_gradient(&row, &mut self.dy_row);
+    }
+
+    /// Packs a line of the input unless it is there already.
+    fn pack_input(&mut self, line: usize, images: Images) {
+        let slot = line % self.conv.kernel;
+        if self.held[slot] == Some(line) {
+            return;
+        }
+        let row = row_of_pixels(self.x, line, images, (0, self.division.x_panels));
+        let packed = &mut self.x_rows[slot * self.x_row_len..][..self.x_row_len];
+        self.kernel.pack_input(&row, packed);
+        self.held[slot] = Some(line);
+    }
+
+    /// Adds the products of a line of the input, shifted by a tap, with the line of the gradient.
+    fn sum_tap(
+        &self,
+        line: usize,
+        kx: usize,
+        images: Images,
+        acc: &mut [<K::E as Element>::Param],
+    ) {
+        let (conv, division, depth) = (self.conv, self.division, images.depth);
+        let (x_width, dy_width) = (self.x.shape().w, self.dy.shape().w);
+        let columns = Geometry::valid_columns(conv, kx, x_width, dy_width);
+        if columns.is_empty() {
+            return;
+        }
+        let column = columns.start * conv.stride + kx - conv.kernel / 2;
+        let x_row = &self.x_rows[line % conv.kernel * self.x_row_len..][..self.x_row_len];
+        let operands = Operands {
+            x: &x_row[column * depth * LANES..],
+            x_panel: x_width * depth * LANES,
+            x_panels: division.x_panels,
+            x_channels: conv.in_channels,
+            x_step: conv.stride * depth * LANES,
+            dy: &self.dy_row[columns.start * depth * LANES..],
+            dy_panel: dy_width * depth * LANES,
+            dy_panels: self.dy_panels,
+            dy_channels: conv.out_channels - self.first_panel * LANES,
+            dy_step: depth * LANES,
+        };
+        let acc_panel = division.per_group * TILE;
+        if conv.stride == 1 {
+            // Neighbouring pixels of both maps are contiguous: cut the row where it suits the kernel.
+            let length = columns.len() * depth;
+            let chunk = (K::OUTER_DEPTH / K::DEPTH_STEP * K::DEPTH_STEP).min(length);
+            for start in (0..length).step_by(chunk) {
+                let offsets = (start * LANES, start * LANES);
+                let depth = chunk.min(length - start);
+                operands.multiply(self.kernel, offsets, 1, depth, acc, acc_panel);
+            }
+        } else {
+            let chunk = (K::OUTER_DEPTH / depth).clamp(1, columns.len());
+            for start in (0..columns.len()).step_by(chunk) {
+                let segments = chunk.min(columns.len() - start);
+                let offsets = (start * operands.x_step, start * operands.dy_step);
+                operands.multiply(self.kernel, offsets, segments, depth, acc, acc_panel);
+            }
+        }
+    }
+}
+
+/// Some panels of some images of a line of a map.
+fn row_of_pixels<E: Element>(
+    map: &Act<E>,
+    line: usize,
+    images: Images,
+    (first_panel, panels): (usize, usize),
+) -> RowOfPixels<'_, E> {
+    let pixels = map.shape().w;
+    RowOfPixels {
+        data: &map.data()[line * pixels * map.pixel_len()..],
+        pixels,
+        pixel_stride: map.pixel_len(),
+        image_stride: map.c_stride(),
+        first_image: images.first,
+        images: images.count,
+        depth: images.depth,
+        first_panel,
+        panels,
     }
 }
 

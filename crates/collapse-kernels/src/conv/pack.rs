@@ -7,9 +7,9 @@
 
 use super::Conv;
 use super::geometry::{Direction, MAX_TAPS};
-use crate::act::LANES;
 use crate::element::{Element, Float};
 use crate::path::{Level, multiversion};
+use crate::shape::LANES;
 use crate::shared::SharedMut;
 use half::bf16;
 use rayon::prelude::*;

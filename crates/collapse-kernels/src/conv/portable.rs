@@ -7,9 +7,9 @@
 use super::kernel::{
     Microkernel, OuterTile, RowOfPixels, TILE, Tile, finish, pack_plain, zero_sums,
 };
-use crate::act::LANES;
 use crate::element::Float;
 use crate::path::Level;
+use crate::shape::LANES;
 use std::marker::PhantomData;
 
 /// Rows in registers at once: sixteen 128-bit registers on the x86-64 baseline, thirty-two on AArch64.
@@ -26,10 +26,6 @@ impl<P> Portable<P> {
             level,
             element: PhantomData,
         }
-    }
-
-    pub(crate) fn level(self) -> Level {
-        self.level
     }
 }
 

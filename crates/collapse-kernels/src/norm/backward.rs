@@ -1,11 +1,12 @@
 //! Gradient through activation and training-mode batch norm.
 
 use super::{Activation, BatchNorm, Place, lanes};
-use crate::act::{Act, LANES};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::error::{Result, check_shape};
-use crate::path::{kernel_path, multiversion};
+use crate::path::{Level, kernel_path, multiversion};
 use crate::pool::Buffer;
+use crate::shape::LANES;
 use rayon::prelude::*;
 
 /// Gradients of [`bn_act_backward`].
@@ -27,6 +28,21 @@ struct Coefficients<P> {
     inverse_deviation: Vec<[P; LANES]>,
 }
 
+impl<P: Float> Coefficients<P> {
+    fn new(bn: &BatchNorm<P>) -> Self {
+        let channels = bn.mean.len();
+        let mut coefficients = Self {
+            mean: lanes(channels),
+            inverse_deviation: lanes(channels),
+        };
+        for c in 0..channels {
+            coefficients.mean[c / LANES][c % LANES] = bn.mean[c];
+            coefficients.inverse_deviation[c / LANES][c % LANES] = bn.inverse_deviation(c);
+        }
+        coefficients
+    }
+}
+
 /// `dy = y_scale · y + g_scale · g + shift`.
 struct Combination<P> {
     y_scale: Vec<[P; LANES]>,
@@ -35,6 +51,28 @@ struct Combination<P> {
 }
 
 impl<P: Float> Combination<P> {
+    /// For `count` values a channel.
+    fn new(bn: &BatchNorm<P>, sums: &Sums, count: usize) -> Self {
+        let channels = bn.mean.len();
+        let mut combination = Self {
+            y_scale: lanes(channels),
+            g_scale: lanes(channels),
+            shift: lanes(channels),
+        };
+        let count = count as f64;
+        for c in 0..channels {
+            let inverse = bn.inverse_deviation(c).to_f64();
+            let scale = bn.weight[c].to_f64() * inverse;
+            let along_y = -scale * inverse * sums.g_times_x[c] / count;
+            let shift = -along_y * bn.mean[c].to_f64() - scale * sums.g[c] / count;
+            let (block, lane) = (c / LANES, c % LANES);
+            combination.g_scale[block][lane] = P::from_f64(scale);
+            combination.y_scale[block][lane] = P::from_f64(along_y);
+            combination.shift[block][lane] = P::from_f64(shift);
+        }
+        combination
+    }
+
     #[inline(always)]
     fn lanes<T: Element<Param = P>>(
         &self,
@@ -80,24 +118,41 @@ pub fn bn_act_backward<T: Element>(
     check_shape("the output gradient", dout.shape(), shape)?;
     check_shape("the output", out.shape(), shape)?;
     let level = kernel_path()?.level();
-    let stride = y.c_stride().max(1);
-    let valid = y.valid_len();
-    let blocks = stride / LANES;
-    let mut coefficients = Coefficients {
-        mean: lanes(shape.c),
-        inverse_deviation: lanes(shape.c),
-    };
-    for c in 0..shape.c {
-        coefficients.mean[c / LANES][c % LANES] = bn.mean[c];
-        coefficients.inverse_deviation[c / LANES][c % LANES] = bn.inverse_deviation(c);
-    }
+    let sums = sum_gradient(level, &mut dout, out, y, bn, act);
+    let combination = Combination::new(bn, &sums, shape.pixels() * shape.n);
+    let (dy, g) = combine(level, dout, y, &combination, want_g);
+    let narrow = |sums: &[f64]| sums.iter().map(|&s| T::Param::from_f64(s)).collect();
+    Ok(BnBackward {
+        dy,
+        dweight: narrow(&sums.g_times_x),
+        dbias: narrow(&sums.g),
+        g,
+    })
+}
+
+/// Σ g and Σ g·x̂ of every channel.
+struct Sums {
+    g: Vec<f64>,
+    g_times_x: Vec<f64>,
+}
+
+/// Turns the gradient behind the activation into the one before it and sums it, pixels in order.
+fn sum_gradient<T: Element>(
+    level: Level,
+    g: &mut Act<T>,
+    out: &Act<T>,
+    y: &Act<T>,
+    bn: &BatchNorm<T::Param>,
+    act: Activation,
+) -> Sums {
+    let (shape, stride, valid) = (y.shape(), y.c_stride().max(1), y.valid_len());
+    let coefficients = Coefficients::new(bn);
     let slope = match act {
         Activation::Identity => None,
         Activation::LeakyRelu(_) => Some(act.slope::<T::Param>()),
     };
-
     let mut sums = Buffer::<T::Param>::dirty(shape.pixels() * stride * 2);
-    dout.par_pixels_mut()
+    g.par_pixels_mut()
         .zip(sums.par_chunks_exact_mut(stride * 2))
         .enumerate()
         .for_each(|(p, (g, sums))| {
@@ -118,54 +173,39 @@ pub fn bn_act_backward<T: Element>(
             .zip(row)
             .for_each(|(t, v)| *t += v.to_f64());
     }
-    let (sum_g, sum_gx) = totals.split_at(stride);
-
-    let count = (shape.pixels() * shape.n) as f64;
-    let mut combination = Combination {
-        y_scale: lanes(shape.c),
-        g_scale: lanes(shape.c),
-        shift: lanes(shape.c),
-    };
-    for c in 0..shape.c {
-        let inverse = bn.inverse_deviation(c).to_f64();
-        let scale = bn.weight[c].to_f64() * inverse;
-        let along_y = -scale * inverse * sum_gx[c] / count;
-        combination.g_scale[c / LANES][c % LANES] = T::Param::from_f64(scale);
-        combination.y_scale[c / LANES][c % LANES] = T::Param::from_f64(along_y);
-        combination.shift[c / LANES][c % LANES] =
-            T::Param::from_f64(-along_y * bn.mean[c].to_f64() - scale * sum_g[c] / count);
+    let (g, g_times_x) = totals.split_at(stride);
+    Sums {
+        g: g[..shape.c].to_vec(),
+        g_times_x: g_times_x[..shape.c].to_vec(),
     }
-    debug_assert_eq!(combination.shift.len(), blocks);
-    let (dy, g) = if want_g {
-        let mut dy = Act::dirty(shape);
-        dy.par_pixels_mut().enumerate().for_each(|(p, dy)| {
-            combine_pixel(
-                level,
-                &dout.pixel(p)[..valid],
-                &y.pixel(p)[..valid],
-                &combination,
-                &mut dy[..valid],
-            );
+}
+
+/// dy, and the gradient before the activation if it was wanted; else its memory becomes dy's.
+fn combine<T: Element>(
+    level: Level,
+    mut g: Act<T>,
+    y: &Act<T>,
+    combination: &Combination<T::Param>,
+    want_g: bool,
+) -> (Act<T>, Option<Act<T>>) {
+    let valid = y.valid_len();
+    if !want_g {
+        g.par_pixels_mut().enumerate().for_each(|(p, g)| {
+            combine_in_place(level, &mut g[..valid], &y.pixel(p)[..valid], combination);
         });
-        (dy, Some(dout))
-    } else {
-        dout.par_pixels_mut().enumerate().for_each(|(p, g)| {
-            combine_in_place(level, &mut g[..valid], &y.pixel(p)[..valid], &combination);
-        });
-        (dout, None)
-    };
-    let narrow = |sums: &[f64]| {
-        sums[..shape.c]
-            .iter()
-            .map(|&s| T::Param::from_f64(s))
-            .collect()
-    };
-    Ok(BnBackward {
-        dy,
-        dweight: narrow(sum_gx),
-        dbias: narrow(sum_g),
-        g,
-    })
+        return (g, None);
+    }
+    let mut dy = Act::dirty(y.shape());
+    dy.par_pixels_mut().enumerate().for_each(|(p, dy)| {
+        combine_pixel(
+            level,
+            &g.pixel(p)[..valid],
+            &y.pixel(p)[..valid],
+            combination,
+            &mut dy[..valid],
+        );
+    });
+    (dy, Some(g))
 }
 
 multiversion! {

@@ -1,10 +1,11 @@
 //! `out = act(bn(y) + residual)` in one pass.
 
 use super::{Activation, Affine, BatchNorm, Place};
-use crate::act::{Act, LANES, Shape};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::error::{Error, Result, check_shape};
 use crate::path::{kernel_path, multiversion};
+use crate::shape::{LANES, Shape};
 use rayon::prelude::*;
 
 /// What is added before the activation.

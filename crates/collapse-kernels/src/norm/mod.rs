@@ -8,11 +8,13 @@ pub use backward::{BnBackward, bn_act_backward};
 pub(crate) use forward::Shortcut;
 pub use forward::{Residual, bn_act_forward};
 pub use moments::{ChannelStatistics, channel_statistics};
-pub(crate) use moments::{Moments, MomentsView, PixelMoments, channel_statistics_on};
+pub(crate) use moments::{
+    Moments, MomentsView, PixelMoments, PixelMomentsView, channel_statistics_on,
+};
 
-use crate::act::LANES;
 use crate::element::Float;
 use crate::error::{Result, check_len};
+use crate::shape::LANES;
 
 /// What follows the normalisation.
 #[derive(Debug, Clone, Copy, PartialEq)]

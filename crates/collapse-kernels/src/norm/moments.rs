@@ -1,11 +1,12 @@
 //! Mean and variance of every channel.
 #![allow(unsafe_code)]
 
-use crate::act::{Act, LANES, Shape};
+use crate::act::Act;
 use crate::element::{Element, Float};
 use crate::error::Result;
 use crate::path::{Level, kernel_path, multiversion};
 use crate::pool::Buffer;
+use crate::shape::{LANES, Shape};
 use crate::shared::SharedMut;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -12,10 +12,14 @@ use collapse_kernels::{Conv, Element, Shape};
 /// each at most five roundings of values and of coefficients.
 const TRANSFORM_ROUNDINGS: usize = 60;
 
+/// One line of an algorithm: y = Aᵀ [(G g) ⊙ (Bᵀ d)].
 pub struct Algorithm {
     /// Outputs of a tile in each dimension.
     pub m: usize,
-    /// α × α, α × 3, α × m.
+    /// Inputs from a tile to the next, and before its first output's own.
+    step: usize,
+    margin: usize,
+    /// α × inputs, α × 3, α × m.
     bt: Vec<Vec<f64>>,
     g: Vec<Vec<f64>>,
     a: Vec<Vec<f64>>,
@@ -36,10 +40,10 @@ fn product_of_roots(points: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 impl Algorithm {
-    /// F(m, 3) with m + 1 finite points and ∞ (Cook and Toom).
-    pub fn new(points: &[f64]) -> Self {
+    /// F(m, taps) with finite points and ∞ (Cook and Toom).
+    fn new(points: &[f64], taps: usize) -> Self {
         let alpha = points.len() + 1;
-        let m = alpha - 2;
+        let m = alpha + 1 - taps;
         let powers = |p: f64, n: usize| -> Vec<f64> { (0..n).map(|k| p.powi(k as i32)).collect() };
         let last = |n: usize| -> Vec<f64> { (0..n).map(|k| f64::from(k + 1 == n)).collect() };
         let (mut bt, mut g, mut a) = (vec![], vec![], vec![]);
@@ -55,22 +59,87 @@ impl Algorithm {
             let mut row = product_of_roots(others());
             row.resize(alpha, 0.0);
             bt.push(row);
-            g.push(powers(p, 3).into_iter().map(|v| v / norm).collect());
+            g.push(powers(p, taps).into_iter().map(|v| v / norm).collect());
             a.push(powers(p, m));
         }
         bt.push(product_of_roots(points.iter().copied()));
-        g.push(last(3));
+        g.push(last(taps));
         a.push(last(m));
-        Self { m, bt, g, a }
+        Self {
+            m,
+            step: m,
+            margin: 1,
+            bt,
+            g,
+            a,
+        }
     }
 
     pub fn two() -> Self {
-        Self::new(&[0.0, 1.0, -1.0])
+        Self::new(&[0.0, 1.0, -1.0], 3)
     }
 
     pub fn four() -> Self {
         let p = 2.0 / 3.0;
-        Self::new(&[0.0, p, -p, 1.0 / p, -1.0 / p])
+        Self::new(&[0.0, p, -p, 1.0 / p, -1.0 / p], 3)
+    }
+
+    /// Stride 2, forward: F(4, 2) of the odd inputs with the outer taps, and the even inputs times the middle tap.
+    pub fn strided() -> Self {
+        let odd = Self::new(&[0.5, -0.5, 1.5, -1.5], 2);
+        let unit = |n: usize, k: usize| -> Vec<f64> { (0..n).map(|j| f64::from(j == k)).collect() };
+        let mut all = Self {
+            m: 4,
+            step: 8,
+            margin: 1,
+            bt: vec![],
+            g: vec![],
+            a: vec![],
+        };
+        for ((bt, g), a) in odd.bt.iter().zip(&odd.g).zip(&odd.a) {
+            all.bt.push(
+                (0..9)
+                    .map(|j| if j % 2 == 0 { bt[j / 2] } else { 0.0 })
+                    .collect(),
+            );
+            all.g.push(vec![g[0], 0.0, g[1]]);
+            all.a.push(a.clone());
+        }
+        for k in 0..4 {
+            all.bt.push(unit(9, 2 * k + 1));
+            all.g.push(unit(3, 1));
+            all.a.push(unit(4, k));
+        }
+        all
+    }
+
+    /// Stride 2, to the input.
+    pub fn unstrided() -> Self {
+        let odd = Self::new(&[0.5, -0.5, 1.5, -1.5], 2);
+        let unit = |n: usize, k: usize| -> Vec<f64> { (0..n).map(|j| f64::from(j == k)).collect() };
+        let mut all = Self {
+            m: 8,
+            step: 4,
+            margin: 0,
+            bt: vec![],
+            g: vec![],
+            a: vec![],
+        };
+        for ((bt, g), a) in odd.bt.iter().zip(&odd.g).zip(&odd.a) {
+            all.bt.push(bt.clone());
+            all.g.push(vec![g[0], 0.0, g[1]]);
+            all.a.push(
+                (0..8)
+                    .map(|j| if j % 2 == 1 { a[j / 2] } else { 0.0 })
+                    .collect(),
+            );
+        }
+        for k in 0..4 {
+            all.bt.push(unit(5, k));
+            all.g.push(unit(3, 1));
+            all.a.push(unit(8, 2 * k));
+        }
+        all
     }
 
     fn absolute(&self) -> Self {
@@ -80,10 +149,10 @@ impl Algorithm {
                 .collect()
         };
         Self {
-            m: self.m,
             bt: abs(&self.bt),
             g: abs(&self.g),
             a: abs(&self.a),
+            ..*self
         }
     }
 
@@ -129,7 +198,7 @@ fn window(map: &[f64], (h, w): (usize, usize), (y, x): (isize, isize), n: usize)
         .collect()
 }
 
-/// One direction of a convolution 3×3 with stride 1, in torch's order.
+/// A convolution of 3×3, in torch's order.
 pub struct Problem<'a> {
     pub conv: Conv,
     pub input: Shape,
@@ -160,8 +229,14 @@ impl Problem<'_> {
             (self.x, i, o)
         };
         let value = |v: f64| if exact { v } else { v.abs() };
-        let (h, w, n) = (self.input.h, self.input.w, self.input.n);
-        let alpha = l.m + 2;
+        let output = self.conv.output_shape(self.input);
+        let (from_map, to_map) = if to_input {
+            (output, self.input)
+        } else {
+            (self.input, output)
+        };
+        let (h, w, n) = (to_map.h, to_map.w, to_map.n);
+        let (alpha, inputs) = (l.bt.len(), l.bt[0].len());
         let filter = |s: usize, t: usize| -> Vec<Vec<f64>> {
             let (row, column) = if to_input { (s, t) } else { (t, s) };
             let taps = &self.w[(row * i + column) * 9..][..9];
@@ -175,11 +250,16 @@ impl Problem<'_> {
         let mut out = vec![0.0; n * to * h * w];
         for image in 0..n {
             for (ty, tx) in tiles(h, w, l.m) {
-                let inputs: Vec<Vec<Vec<f64>>> = (0..from)
+                let corner = |t: usize| (t / l.m * l.step) as isize - l.margin as isize;
+                let transforms: Vec<Vec<Vec<f64>>> = (0..from)
                     .map(|s| {
-                        let plane = Self::planes(source, self.input, from, image, s);
-                        let mut d =
-                            window(plane, (h, w), (ty as isize - 1, tx as isize - 1), alpha);
+                        let plane = Self::planes(source, from_map, from, image, s);
+                        let mut d = window(
+                            plane,
+                            (from_map.h, from_map.w),
+                            (corner(ty), corner(tx)),
+                            inputs,
+                        );
                         d.iter_mut().flatten().for_each(|v| *v = value(*v));
                         Algorithm::square(&l.bt, &d)
                     })
@@ -187,7 +267,7 @@ impl Problem<'_> {
                 for t in 0..to {
                     let mut sum = vec![vec![0.0; alpha]; alpha];
                     for s in 0..from {
-                        add_product(&mut sum, &filters[s * to + t], &inputs[s]);
+                        add_product(&mut sum, &filters[s * to + t], &transforms[s]);
                     }
                     let y = Algorithm::square(&transposed(&l.a), &sum);
                     for a in 0..l.m.min(h - ty) {
@@ -212,32 +292,29 @@ impl Problem<'_> {
         };
         let value = |v: f64| if exact { v } else { v.abs() };
         let (i, o) = (self.conv.in_channels, self.conv.out_channels);
-        let (h, w, n) = (self.input.h, self.input.w, self.input.n);
-        let alpha = l.m + 2;
+        let output = self.conv.output_shape(self.input);
+        let alpha = l.bt.len();
         let mut sums = vec![vec![vec![0.0; alpha]; alpha]; i * o];
-        for image in 0..n {
-            for (ty, tx) in tiles(h, w, l.m) {
+        for image in 0..output.n {
+            for (ty, tx) in tiles(output.h, output.w, l.m) {
                 let transform = |values: &[f64],
-                                 channels: usize,
+                                 shape: Shape,
                                  c: usize,
                                  matrix: &[Vec<f64>],
-                                 margin: isize,
-                                 size: usize| {
-                    let plane = Self::planes(values, self.input, channels, image, c);
-                    let mut d = window(
-                        plane,
-                        (h, w),
-                        (ty as isize - margin, tx as isize - margin),
-                        size,
-                    );
+                                 corner: [isize; 2]| {
+                    let plane = Self::planes(values, shape, shape.c, image, c);
+                    let size = matrix[0].len();
+                    let mut d = window(plane, (shape.h, shape.w), (corner[0], corner[1]), size);
                     d.iter_mut().flatten().for_each(|v| *v = value(*v));
                     Algorithm::square(matrix, &d)
                 };
+                let corner = [ty, tx].map(|t| (t / l.m * l.step) as isize - l.margin as isize);
                 let v: Vec<_> = (0..i)
-                    .map(|c| transform(self.x, i, c, &l.bt, 1, alpha))
+                    .map(|c| transform(self.x, self.input, c, &l.bt, corner))
                     .collect();
+                let corner = [ty as isize, tx as isize];
                 let y: Vec<_> = (0..o)
-                    .map(|c| transform(self.dy, o, c, &l.a, 0, l.m))
+                    .map(|c| transform(self.dy, output, c, &l.a, corner))
                     .collect();
                 for k in 0..o {
                     for c in 0..i {

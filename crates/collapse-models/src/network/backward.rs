@@ -7,7 +7,7 @@ use collapse_kernels::{
 
 use super::forward::{BlockTape, Tape, UnitTape};
 use super::{Network, Statistics};
-use crate::plan::{Block, Shortcut, Unit};
+use crate::plan::{Block, ConvId, NormId, Shortcut, Unit};
 use crate::{Error, Gradients, Result};
 
 /// Gradient of the loss at the head; what is absent counts as zero.
@@ -23,6 +23,7 @@ pub struct HeadGradient<P> {
 
 impl<P> HeadGradient<P> {
     /// The usual case: a loss of the logits alone.
+    #[must_use]
     pub fn of_logits(logits: Vec<P>) -> Self {
         Self {
             logits: Some(logits),
@@ -56,6 +57,9 @@ impl<T: Element> Network<T> {
     /// Gradients of every trainable tensor; activations are freed as they are passed.
     ///
     /// The parameters must be those of the forward that made the tape.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when a part of `gradient` has another shape than the head's.
     pub fn backward(
         &self,
         tape: Tape<T>,
@@ -202,7 +206,7 @@ impl<T: Element> Network<T> {
     /// `want_g` also the gradient before the activation.
     pub(super) fn norm_backward(
         &self,
-        norm: usize,
+        norm: NormId,
         (y, out): (&Act<T>, &Act<T>),
         statistics: &Statistics<T::Param>,
         d_out: Act<T>,
@@ -219,7 +223,7 @@ impl<T: Element> Network<T> {
 
     pub(super) fn weight_backward(
         &self,
-        conv: usize,
+        conv: ConvId,
         input: &Act<T>,
         d_y: &Act<T>,
         gradients: &mut Gradients<T::Param>,
@@ -233,7 +237,7 @@ impl<T: Element> Network<T> {
 
     pub(super) fn data_backward(
         &self,
-        conv: usize,
+        conv: ConvId,
         d_y: &Act<T>,
         input: Shape,
         accumulate: Option<Act<T>>,

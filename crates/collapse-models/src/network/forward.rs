@@ -6,15 +6,10 @@ use collapse_kernels::{
 };
 
 use super::pre_activation::PreTape;
+use super::statistics::Statistics;
 use super::{BATCH_NORM_EPSILON, Batch, Network, Output, Packed};
-use crate::plan::{BatchNormSpec, Block, Shortcut, Unit};
+use crate::plan::{BatchNormSpec, Block, NormId, Shortcut, Unit};
 use crate::{Parameters, Result};
-
-/// Mean and biased variance of a convolution's output over the batch, per channel.
-pub(super) struct Statistics<P> {
-    pub(super) mean: Vec<P>,
-    pub(super) variance: Vec<P>,
-}
 
 /// What the backward of one unit needs.
 pub(super) struct UnitTape<T: Element> {
@@ -80,6 +75,10 @@ pub(super) fn batch_norm<'a, P: Float>(
 
 impl<T: Element> Network<T> {
     /// Evaluation: running statistics, frozen spectral vectors, nothing kept.
+    ///
+    /// # Errors
+    /// [`Error::Batch`](crate::Error::Batch) when the images are of another shape,
+    /// [`Error::Kernel`](crate::Error::Kernel) when a buffer is.
     pub fn forward_eval(&mut self, images: &Batch<'_, T::Param>) -> Result<Output<T::Param>> {
         let mut x = self.images(images)?;
         self.prepare(Packed::Eval)?;
@@ -104,7 +103,7 @@ impl<T: Element> Network<T> {
     }
 
     /// The running statistics of a batch norm.
-    pub(super) fn running(&self, norm: usize) -> Statistics<T::Param> {
+    pub(super) fn running(&self, norm: NormId) -> Statistics<T::Param> {
         let spec = &self.plan.norms[norm];
         Statistics {
             mean: self.parameters.get(spec.mean).to_vec(),
@@ -115,7 +114,7 @@ impl<T: Element> Network<T> {
     /// Batch norm and activation.
     pub(super) fn activate(
         &self,
-        norm: usize,
+        norm: NormId,
         x: &Act<T>,
         statistics: &Statistics<T::Param>,
     ) -> Result<Act<T>> {
@@ -167,6 +166,9 @@ impl<T: Element> Network<T> {
     }
 
     /// Training: batch statistics, one power iteration, running statistics updated.
+    ///
+    /// # Errors
+    /// As [`forward_eval`](Self::forward_eval).
     pub fn forward_train(
         &mut self,
         images: &Batch<'_, T::Param>,
@@ -213,7 +215,7 @@ impl<T: Element> Network<T> {
     /// Lets the statistics of a batch enter the running ones.
     pub(super) fn track(
         &mut self,
-        norm: usize,
+        norm: NormId,
         statistics: ChannelStatistics<T::Param>,
     ) -> Statistics<T::Param> {
         let count = statistics.count as f64;
@@ -303,7 +305,7 @@ impl<T: Element> Network<T> {
 
     pub(super) fn batch_norm<'a>(
         &'a self,
-        norm: usize,
+        norm: NormId,
         statistics: &'a Statistics<T::Param>,
     ) -> BatchNorm<'a, T::Param> {
         batch_norm(

@@ -5,15 +5,16 @@ mod forward;
 mod head;
 mod pre_activation;
 mod spectral;
+mod statistics;
 
 use collapse_kernels::{Act, ConvWeights, Element, Shape};
 
 use crate::{Error, NetConfig, Parameters, Plan, Result};
 
 pub use backward::HeadGradient;
-use forward::Statistics;
 pub use forward::Tape;
 use spectral::Scaling;
+use statistics::Statistics;
 
 /// ε of every batch norm. Source: PyTorch's default.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -34,7 +35,7 @@ pub struct Batch<'a, P> {
     pub shape: Shape,
     /// Order of the values.
     pub layout: ImageLayout,
-    /// The values.
+    /// The values, [H, W, N, C] or [N, C, H, W] as `layout` says.
     pub values: &'a [P],
 }
 
@@ -77,6 +78,7 @@ pub struct Output<P> {
 
 impl<P> Output<P> {
     /// What the head saw: ẑ where it normalises, z otherwise.
+    #[must_use]
     pub fn head_input(&self) -> &[P] {
         self.normalized.as_deref().unwrap_or(&self.features)
     }
@@ -114,11 +116,18 @@ pub struct Network<T: Element> {
 
 impl<T: Element> Network<T> {
     /// A freshly initialised network; see [`Parameters::initialise`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration has no meaning.
     pub fn new(config: &NetConfig, seed: u64) -> Result<Self> {
         Self::from_parameters(config, Parameters::initialise(config, seed)?)
     }
 
     /// A network with given parameters; their names and shapes must be the configuration's.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration has no meaning, [`Error::UnknownTensor`] when the parameters are
+    /// another network's.
     pub fn from_parameters(config: &NetConfig, parameters: Parameters<T::Param>) -> Result<Self> {
         let plan = config.plan()?;
         parameters.check(&plan)?;
@@ -138,16 +147,19 @@ impl<T: Element> Network<T> {
     }
 
     /// The configuration.
+    #[must_use]
     pub fn config(&self) -> &NetConfig {
         self.plan.config()
     }
 
     /// The layout.
+    #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// All tensors.
+    #[must_use]
     pub fn parameters(&self) -> &Parameters<T::Param> {
         &self.parameters
     }
@@ -159,6 +171,7 @@ impl<T: Element> Network<T> {
     }
 
     /// Gives the parameters back.
+    #[must_use]
     pub fn into_parameters(self) -> Parameters<T::Param> {
         self.parameters
     }

@@ -8,9 +8,9 @@ use collapse_kernels::{
 };
 
 use super::Network;
-use super::forward::Statistics;
+use super::statistics::Statistics;
 use crate::dropout::Dropout;
-use crate::plan::{Shortcut, Unit};
+use crate::plan::{NormId, Shortcut, Unit};
 use crate::{Gradients, Result};
 
 /// What the backward of one block needs, beside its input.
@@ -106,7 +106,7 @@ impl<T: Element> Network<T> {
     }
 
     /// The mask behind a batch norm in the forward that made its number of batches what it is.
-    fn dropout(&self, norm: usize) -> Option<Dropout> {
+    fn dropout(&self, norm: NormId) -> Option<Dropout> {
         let rate = self.plan.config.dropout;
         let tracked = self.parameters.get(self.plan.norms[norm].tracked)[0].to_f64() as u64;
         (rate > 0.0).then(|| Dropout::new(self.dropout_seed, norm, tracked, rate))

@@ -12,7 +12,7 @@ use collapse_kernels::{
 use rayon::prelude::*;
 
 use super::{Network, Packed};
-use crate::{ConvSpec, Parameters, Result, SpectralSpec};
+use crate::{ConvId, ConvSpec, Parameters, Result, SpectralSpec};
 
 const NORM_EPSILON: f64 = 1e-12;
 const CONV_EPSILON: f64 = 1e-5;
@@ -64,12 +64,15 @@ impl<T: Element> Network<T> {
 
     /// What precedes a training forward: power iterations, then packing of the weights.
     /// [`forward_train`](Self::forward_train) calls it; it is public to be timed.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`](crate::Error::Kernel) when a parameter has another length than planned.
     pub fn prepare_train(&mut self) -> Result<()> {
         self.prepare(Packed::Train)
     }
 
     /// Turns the gradient of W_used, scaled already as the weights are, into that of W, in place.
-    pub(super) fn spectral_backward(&self, conv: usize, gradient: &mut [T::Param]) -> Result<()> {
+    pub(super) fn spectral_backward(&self, conv: ConvId, gradient: &mut [T::Param]) -> Result<()> {
         let spec = &self.plan.convs[conv];
         let Some(spectral) = spec.spectral.filter(|_| self.scalings[conv].bound) else {
             return Ok(());
@@ -101,10 +104,14 @@ impl<T: Element> Network<T> {
         Ok(())
     }
 
-    /// The weights a convolution really uses, s · W, at the last forward.
-    pub fn used_weights(&self, conv: usize) -> Option<Vec<T::Param>> {
-        let scale = T::Param::from_f64(self.scalings.get(conv)?.scale);
-        let weights = self.parameters.get(self.plan.convs.get(conv)?.weight);
+    /// The weights [output, input, kernel, kernel] that a convolution really uses, s · W, at the last forward; `None`
+    /// before the first.
+    #[must_use]
+    pub fn used_weights(&self, conv: ConvId) -> Option<Vec<T::Param>> {
+        let scale = T::Param::from_f64(self.scalings.get(conv.index())?.scale);
+        let weights = self
+            .parameters
+            .get(self.plan.convs.get(conv.index())?.weight);
         Some(weights.iter().map(|&w| w * scale).collect())
     }
 }

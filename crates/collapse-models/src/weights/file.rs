@@ -37,14 +37,14 @@ enum Content {
 pub fn open(path: &Path) -> Result<WeightFile> {
     let bytes = contents(path)?;
     let content = if Archive::is_one(&bytes) {
-        Content::Torch(Archive::read(bytes).map_err(|reason| refuse(path, reason))?)
+        Content::Torch(Archive::read(bytes).map_err(|reason| Error::file(path, reason))?)
     } else if is_safetensors(&bytes) {
         match SealedFile::recognise(path, bytes)? {
             Ok(file) => Content::Sealed(file),
             Err(bytes) => Content::Safetensors(bytes),
         }
     } else {
-        return Err(refuse(
+        return Err(Error::file(
             path,
             format!(
                 "it is {}; weights are read from safetensors files and from `torch.save(net.state_dict(), path)`",
@@ -75,14 +75,21 @@ pub fn load<P: Float>(path: &Path, parameters: &mut Parameters<P>) -> Result<()>
 }
 
 impl WeightFile {
-    /// The file as one of this project's, or itself when it is none.
-    ///
-    /// # Errors
-    /// The file itself, as `Err`, when it is another's.
-    pub fn sealed(self) -> std::result::Result<SealedFile, Self> {
+    /// The file as one of this project's; `None` when it is another's.
+    #[must_use]
+    pub fn sealed(&self) -> Option<&SealedFile> {
+        match &self.content {
+            Content::Sealed(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// As [`sealed`](Self::sealed), for good.
+    #[must_use]
+    pub fn into_sealed(self) -> Option<SealedFile> {
         match self.content {
-            Content::Sealed(file) => Ok(file),
-            content => Err(Self { content, ..self }),
+            Content::Sealed(file) => Some(file),
+            _ => None,
         }
     }
 
@@ -100,15 +107,14 @@ impl WeightFile {
     /// # Errors
     /// As [`tensors`](Self::tensors) and [`Parameters::fill`].
     pub fn fill<P: Float>(&self, parameters: &mut Parameters<P>) -> Result<()> {
-        let tensors =
-            self.fitting(|name| parameters.index_of(&parameters.name_here(name)).is_ok())?;
+        let tensors = self.fitting(|name| parameters.id_of(&parameters.name_here(name)).is_ok())?;
         parameters.fill(&tensors)
     }
 
     fn fitting(&self, fits: impl Fn(&str) -> bool) -> Result<NamedTensors> {
         match &self.content {
             Content::Sealed(file) if file.format() == FORMAT => self.safetensors(&file.tensors()?),
-            Content::Sealed(file) => Err(refuse(
+            Content::Sealed(file) => Err(Error::file(
                 &self.path,
                 format!(
                     "it is a file of format `{}`, not of weights (`{FORMAT}`)",
@@ -117,17 +123,17 @@ impl WeightFile {
             )),
             Content::Safetensors(bytes) => {
                 let file = SafeTensors::deserialize(bytes).map_err(|e| {
-                    refuse(&self.path, format!("not a valid safetensors file ({e})"))
+                    Error::file(&self.path, format!("not a valid safetensors file ({e})"))
                 })?;
                 if file.tensor("features").is_ok() {
                     let reason = "it is a feature file (it has a tensor `features`), not a network's weights";
-                    return Err(refuse(&self.path, reason));
+                    return Err(Error::file(&self.path, reason));
                 }
                 self.safetensors(&file)
             }
             Content::Torch(archive) => archive
                 .tensors(fits)
-                .map_err(|reason| refuse(&self.path, reason)),
+                .map_err(|reason| Error::file(&self.path, reason)),
         }
     }
 
@@ -138,22 +144,13 @@ impl WeightFile {
                     "tensor `{name}` has type {:?}; store f16, bf16, f32, f64 or integers",
                     view.dtype()
                 );
-                refuse(&self.path, reason)
+                Error::file(&self.path, reason)
             })?;
             let numbers = view.data().chunks_exact(element.size());
             let values = numbers.map(|bytes| element.value(bytes, ByteOrder::Little));
             Ok((name, (view.shape().to_vec(), values.collect())))
         });
         tensors.collect()
-    }
-}
-
-impl From<SealedFile> for WeightFile {
-    fn from(file: SealedFile) -> Self {
-        Self {
-            path: file.path().to_owned(),
-            content: Content::Sealed(file),
-        }
     }
 }
 
@@ -196,26 +193,20 @@ pub fn export<P: Float>(path: &Path, parameters: &Parameters<P>) -> Result<()> {
 
 /// The bytes of a regular file; what has no end (a pipe, a device) is not read.
 fn contents(path: &Path) -> Result<Vec<u8>> {
-    let unreadable = |error: std::io::Error| refuse(path, format!("it cannot be read: {error}"));
+    let unreadable =
+        |error: std::io::Error| Error::file(path, format!("it cannot be read: {error}"));
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(refuse(path, "it is not a regular file"));
+        return Err(Error::file(path, "it is not a regular file"));
     }
     if metadata.len() > LARGEST {
         let reason = format!(
             "it has {} bytes; no network here is larger than {LARGEST}",
             metadata.len()
         );
-        return Err(refuse(path, reason));
+        return Err(Error::file(path, reason));
     }
     fs::read(path).map_err(unreadable)
-}
-
-pub(super) fn refuse(path: &Path, message: impl Into<String>) -> Error {
-    Error::File {
-        path: path.to_owned(),
-        message: message.into(),
-    }
 }
 
 /// Eight bytes of length, then a JSON object.

@@ -17,8 +17,11 @@ pub use file::{WeightFile, export, load, open, read};
 pub use names::canonical_name;
 pub use sealed::{RawTensor, SealedFile, write_sealed};
 
-/// Tensors by name, row-major in f64, as they stand in a file.
-pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
+/// Shape and values of a tensor, row-major in f64.
+pub type ShapedValues = (Vec<usize>, Vec<f64>);
+
+/// Tensors by name, as they stand in a file.
+pub type NamedTensors = BTreeMap<String, ShapedValues>;
 
 /// What did not fit when weights were filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,7 +82,7 @@ impl<P: Float> Parameters<P> {
     /// name, else by [`canonical_name`] with this network's name of the head.
     pub(crate) fn name_here(&self, name: &str) -> String {
         let own = names::unwrapped(name);
-        if self.index_of(own).is_ok() {
+        if self.id_of(own).is_ok() {
             return own.to_owned();
         }
         let canonical = canonical_name(name);
@@ -102,7 +105,7 @@ impl<P: Float> Parameters<P> {
     /// value is no number or beyond `P`. Nothing has changed then.
     pub fn fill(&mut self, tensors: &NamedTensors) -> Result<()> {
         let mut mismatch = Mismatch::default();
-        let mut by_name: BTreeMap<String, (&String, &(Vec<usize>, Vec<f64>))> = BTreeMap::new();
+        let mut by_name: BTreeMap<String, (&String, &ShapedValues)> = BTreeMap::new();
         for (name, tensor) in tensors {
             if names::unwrapped(name) == names::AVERAGED {
                 continue;
@@ -117,7 +120,8 @@ impl<P: Float> Parameters<P> {
             }
         }
         let mut filled = self.clone();
-        for (i, spec) in self.specs().iter().enumerate() {
+        for id in self.ids() {
+            let spec = self.spec(id);
             let optional = matches!(spec.role, Role::BatchesTracked | Role::SpectralSigma);
             match by_name.remove(&spec.name) {
                 None if optional => {}
@@ -126,7 +130,7 @@ impl<P: Float> Parameters<P> {
                     let same = *shape == spec.shape
                         || (spec.len() == 1 && shape.iter().product::<usize>() == 1);
                     if same && values.len() == spec.len() {
-                        for (slot, &value) in filled.get_mut(i).iter_mut().zip(values) {
+                        for (slot, &value) in filled.get_mut(id).iter_mut().zip(values) {
                             *slot = P::from_f64(value);
                         }
                     } else {

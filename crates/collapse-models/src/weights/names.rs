@@ -40,6 +40,7 @@ pub(super) fn unwrapped(name: &str) -> &str {
 ///     "layer2.0.shortcut.0.weight"
 /// );
 /// ```
+#[must_use]
 pub fn canonical_name(name: &str) -> String {
     let mut name = unwrapped(name)
         .replace(".downsample.", ".shortcut.")

@@ -11,8 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::file::refuse;
-use crate::Result;
+use crate::{Error, Result};
 
 const KEY: &str = "collapse";
 
@@ -40,25 +39,25 @@ struct Sealed<'a, T> {
 /// `about` must serialise to a JSON object with a field `format`.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) when `about` has no such form, [`Error::Storage`](crate::Error::Storage) when
+/// [`Error::File`] when `about` has no such form, [`Error::Storage`] when
 /// the file cannot be written.
 pub fn write_sealed<T: Serialize>(path: &Path, about: &T, tensors: &[RawTensor<'_>]) -> Result<()> {
     let sealed = Sealed {
         seal: Seal::BLANK,
         about,
     };
-    let text = serde_json::to_string(&sealed).map_err(|e| refuse(path, e.to_string()))?;
+    let text = serde_json::to_string(&sealed).map_err(|e| Error::file(path, e.to_string()))?;
     let views: Vec<(&str, TensorView<'_>)> = tensors
         .iter()
         .map(|tensor| {
             TensorView::new(tensor.dtype, tensor.shape.to_vec(), &tensor.bytes)
                 .map(|view| (tensor.name.as_str(), view))
-                .map_err(|e| refuse(path, e.to_string()))
+                .map_err(|e| Error::file(path, e.to_string()))
         })
         .collect::<Result<_>>()?;
     let metadata = [(KEY.to_owned(), text)].into_iter().collect();
     let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|error| refuse(path, error.to_string()))?;
+        .map_err(|error| Error::file(path, error.to_string()))?;
     Ok(replace(path, &seal(bytes)?)?)
 }
 
@@ -73,32 +72,32 @@ impl SealedFile {
     /// Takes the content of a safetensors file; gives it back when it is none of this project's.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) when it is one, but not as it was written.
+    /// [`Error::File`] when it is one, but not as it was written.
     pub(super) fn recognise(
         path: &Path,
         bytes: Vec<u8>,
     ) -> Result<std::result::Result<Self, Vec<u8>>> {
         let checked = check(&bytes);
         if checked.is_damaged() {
-            return Err(refuse(path, DAMAGED));
+            return Err(Error::file(path, DAMAGED));
         }
         let (_, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| refuse(path, format!("not a valid safetensors file ({e})")))?;
+            .map_err(|e| Error::file(path, format!("not a valid safetensors file ({e})")))?;
         let text = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
         let Some(text) = text else {
             return Ok(Err(bytes));
         };
         let about: serde_json::Value =
-            serde_json::from_str(text).map_err(|_| refuse(path, DAMAGED))?;
+            serde_json::from_str(text).map_err(|_| Error::file(path, DAMAGED))?;
         // The first format of checkpoints had no seal; its random streams were others, too.
         if about["format"] == "collapse.checkpoint/1" && about.get("seal").is_none() {
-            return Err(refuse(
+            return Err(Error::file(
                 path,
                 "it is of format `collapse.checkpoint/1`, which this version no longer reads; train anew",
             ));
         }
         if !checked.is_sound() {
-            return Err(refuse(path, DAMAGED));
+            return Err(Error::file(path, DAMAGED));
         }
         Ok(Ok(Self {
             path: path.to_owned(),
@@ -108,11 +107,13 @@ impl SealedFile {
     }
 
     /// The file.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// What the file says it is, e.g. `collapse.weights/1`.
+    #[must_use]
     pub fn format(&self) -> &str {
         self.about["format"].as_str().unwrap_or_default()
     }
@@ -120,18 +121,18 @@ impl SealedFile {
     /// What was written beside the tensors.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) when it has another form.
+    /// [`Error::File`] when it has another form.
     pub fn about<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.about).map_err(|e| refuse(&self.path, e.to_string()))
+        T::deserialize(&self.about).map_err(|e| Error::file(&self.path, e.to_string()))
     }
 
     /// The tensors.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) when they are not laid out as the format wants.
+    /// [`Error::File`] when they are not laid out as the format wants.
     pub fn tensors(&self) -> Result<SafeTensors<'_>> {
         SafeTensors::deserialize(&self.bytes)
-            .map_err(|e| refuse(&self.path, format!("not a valid safetensors file ({e})")))
+            .map_err(|e| Error::file(&self.path, format!("not a valid safetensors file ({e})")))
     }
 }
 

@@ -1,4 +1,7 @@
+//! ASH and SCALE: energy after shaping the activations.
+
 use collapse_numeric::log_sum_exp;
+use collapse_results::ScoreId;
 use ndarray::{Array1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +40,7 @@ impl Ash {
     /// # Errors
     /// [`Error::NeedsHead`], [`Error::Setting`].
     pub fn fit(train: &TrainInputs, variant: AshVariant, percentile: f64) -> Result<Self> {
-        let head = train.head("ash")?.clone();
+        let head = train.head()?.clone();
         let detector = Self {
             head,
             variant,
@@ -78,7 +81,7 @@ impl Ash {
         let of_kept: f64 = largest.iter().map(|&index| row[index]).sum();
         let factor = || match of_kept == 0.0 {
             true => Err(Error::undefined(
-                "ash",
+                "the score",
                 format!("the kept activations of row {row_index} sum to zero"),
             )),
             false => Ok((all / of_kept).exp()),
@@ -104,11 +107,11 @@ impl Ash {
 }
 
 impl Detector for Ash {
-    fn name(&self) -> &'static str {
-        match self.variant {
+    fn id(&self) -> ScoreId {
+        ScoreId::new(match self.variant {
             AshVariant::ScaleAll => "scale",
             _ => "ash",
-        }
+        })
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {

@@ -1,4 +1,7 @@
+//! Log-sum-exp of the logits.
+
 use collapse_numeric::log_sum_exp;
+use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +16,13 @@ use crate::inputs::Inputs;
 pub struct Energy;
 
 impl Detector for Energy {
-    fn name(&self) -> &'static str {
-        "energy"
+    fn id(&self) -> ScoreId {
+        ScoreId::ENERGY
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         Ok(inputs
-            .logits_for(self.name())?
+            .logits_for()?
             .rows()
             .into_iter()
             .map(log_sum_exp)

@@ -1,4 +1,7 @@
+//! Distances to the decision boundaries.
+
 use collapse_numeric::{argmax, mean, norm};
+use collapse_results::ScoreId;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +38,7 @@ impl Fdbd {
     /// # Errors
     /// [`Error::NeedsHead`]; [`Error::Undefined`] when two rows of the head are equal.
     pub fn fit(train: &TrainInputs, scale: FdbdScale) -> Result<Self> {
-        let weight = &train.head("fdbd")?.weight;
+        let weight = &train.head()?.weight;
         let c = weight.nrows();
         let separation = Array2::from_shape_fn((c, c), |(a, b)| {
             norm((&weight.row(a) - &weight.row(b)).view())
@@ -47,7 +50,7 @@ impl Fdbd {
             let reason = format!(
                 "classes {a} and {b} have the same weights, so no boundary lies between them"
             );
-            return Err(Error::undefined("fdbd", reason));
+            return Err(Error::undefined("the score", reason));
         }
         let center = mean(train.inputs().head_features())?;
         Ok(Self {
@@ -59,12 +62,12 @@ impl Fdbd {
 }
 
 impl Detector for Fdbd {
-    fn name(&self) -> &'static str {
-        "fdbd"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("fdbd")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits_for("fdbd")?);
+        let (features, logits) = (inputs.head_features(), inputs.logits_for()?);
         check_columns(features, self.center.len())?;
         let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
@@ -80,7 +83,7 @@ impl Detector for Fdbd {
                 FdbdScale::FeatureNorm => norm(feature),
                 FdbdScale::MeanDistanceToMean => from_mean() * (logits.len() - 1) as f64,
             };
-            ratio("fdbd", inputs.row_number(row), total, scale)
+            ratio(inputs.row_number(row), total, scale)
         })
         .collect()
     }

@@ -1,4 +1,7 @@
+//! Norm of the raw features.
+
 use collapse_numeric::norm;
+use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +16,8 @@ use crate::inputs::Inputs;
 pub struct FeatureNorm;
 
 impl Detector for FeatureNorm {
-    fn name(&self) -> &'static str {
-        "feature_norm"
+    fn id(&self) -> ScoreId {
+        ScoreId::FEATURE_NORM
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {

@@ -1,5 +1,8 @@
-use collapse_numeric::softmax;
-use ndarray::Array1;
+//! GEN: a generalised entropy of the softmax.
+
+use collapse_numeric::Softmax;
+use collapse_results::ScoreId;
+use ndarray::{Array1, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
@@ -54,26 +57,28 @@ impl Gen {
 }
 
 impl Detector for Gen {
-    fn name(&self) -> &'static str {
-        "gen"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("gen")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let score = |row| {
-            let mut p = softmax(row);
-            p.sort_unstable_by(|a, b| b.total_cmp(a));
-            p.truncate(self.largest);
-            let term = |p: &f64| {
-                let p = p.clamp(self.clamp, 1.0 - self.clamp);
-                p.powf(self.gamma) * (1.0 - p).powf(self.gamma)
+        let score = |row: ArrayView1<f64>| {
+            let softmax = Softmax::of(row, 1.0);
+            let pair = |(class, logit): (usize, &f64)| match class == softmax.top() {
+                // Only the largest p can be so near 1 that 1 − p would lose its digits.
+                true => (softmax.confidence(), softmax.doubt()),
+                false => {
+                    let p = softmax.probability(*logit);
+                    (p, 1.0 - p)
+                }
             };
-            -p.iter().map(term).sum::<f64>()
+            let mut pairs: Vec<(f64, f64)> = row.iter().enumerate().map(pair).collect();
+            pairs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+            pairs.truncate(self.largest);
+            let clamp = |p: f64| p.clamp(self.clamp, 1.0 - self.clamp);
+            let term = |&(p, rest): &(f64, f64)| (clamp(p) * clamp(rest)).powf(self.gamma);
+            -pairs.iter().map(term).sum::<f64>()
         };
-        Ok(inputs
-            .logits_for(self.name())?
-            .rows()
-            .into_iter()
-            .map(score)
-            .collect())
+        Ok(inputs.logits_for()?.rows().into_iter().map(score).collect())
     }
 }

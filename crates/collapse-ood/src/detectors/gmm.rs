@@ -1,10 +1,13 @@
+//! Class-wise Gaussians: the score of DDU, and one with priors.
+
 use collapse_density::{Covariance, Jitter, LabelledGaussianMixture, TiedGaussian};
-use collapse_numeric::{covariance, log_sum_exp};
+use collapse_numeric::{covariance, log_sum_exp, mean, rows_by_class};
+use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inputs::{Inputs, TrainInputs};
 
 /// Where the Gaussians live.
@@ -17,17 +20,17 @@ pub enum GmmSpace {
 }
 
 impl GmmSpace {
-    fn name(self) -> &'static str {
+    fn id(self) -> ScoreId {
         match self {
-            Self::Features => "gmm_features",
-            Self::Logits => "gmm_logits",
+            Self::Features => ScoreId::GMM_FEATURES,
+            Self::Logits => ScoreId::GMM_LOGITS,
         }
     }
 
     fn of<'a>(self, inputs: &'a Inputs) -> Result<ArrayView2<'a, f64>> {
         match self {
             Self::Features => Ok(inputs.head_features()),
-            Self::Logits => inputs.logits_for(self.name()),
+            Self::Logits => inputs.logits_for(),
         }
     }
 }
@@ -42,26 +45,26 @@ pub struct Gmm {
 }
 
 impl Gmm {
-    /// Fits one Gaussian a class.
+    /// Fits one Gaussian to every class that occurs among the labels.
     ///
     /// # Errors
-    /// [`Error::Density`] names class, samples, dimension and remedy; [`Error::NeedsLogits`].
+    /// [`Error::Density`](crate::Error::Density) names class, samples, dimension and remedy;
+    /// [`Error::NeedsLogits`](crate::Error::NeedsLogits).
     pub fn fit(
         train: &TrainInputs,
         space: GmmSpace,
         covariance: Covariance,
         jitter: Jitter,
     ) -> Result<Self> {
-        let params = LabelledGaussianMixture::params(train.n_classes())
+        let params = LabelledGaussianMixture::params(train.classes().len())
             .covariance(covariance)
-            .jitter(jitter);
+            .jitter(jitter)
+            .check()?;
         let features = space.of(train.inputs())?;
-        let mixture = params
-            .check()
-            .and_then(|params| params.fit_view(features, train.labels()));
+        let mixture = params.fit_view(features, train.class_indices());
         Ok(Self {
             space,
-            mixture: mixture.map_err(Error::density(space.name()))?,
+            mixture: mixture.map_err(|error| error.with_labels(train.classes()))?,
         })
     }
 
@@ -73,14 +76,12 @@ impl Gmm {
 }
 
 impl Detector for Gmm {
-    fn name(&self) -> &'static str {
-        self.space.name()
+    fn id(&self) -> ScoreId {
+        self.space.id()
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        self.mixture
-            .score(self.space.of(inputs)?)
-            .map_err(Error::density(self.name()))
+        Ok(self.mixture.score(self.space.of(inputs)?)?)
     }
 }
 
@@ -94,31 +95,23 @@ pub struct GmmWithPriors {
 }
 
 impl GmmWithPriors {
-    /// Fits one Gaussian a class, with `ridge` ≥ 0 on the diagonals.
+    /// Fits one Gaussian to every class that occurs among the labels, with `ridge` ≥ 0 on the diagonals.
     ///
     /// # Errors
-    /// [`Error::Density`]; [`Error::Undefined`] for a class without samples.
+    /// [`Error::Density`](crate::Error::Density).
     pub fn fit(train: &TrainInputs, ridge: f64) -> Result<Self> {
-        let error = Error::density("gmm_priors");
         let features = train.inputs().head_features();
         let (n, d) = features.dim();
         let mut detector = Self {
             classes: Vec::new(),
             log_weights: Vec::new(),
         };
-        for class in 0..train.n_classes() {
-            let rows: Vec<usize> = (0..n).filter(|&row| train.labels()[row] == class).collect();
+        for rows in rows_by_class(train.class_indices(), n, train.classes().len())? {
             let members = features.select(Axis(0), &rows);
-            let Some(mean) = members.mean_axis(Axis(0)) else {
-                return Err(Error::undefined(
-                    "gmm_priors",
-                    format!("class {class} has no training samples"),
-                ));
-            };
+            let mean = mean(members.view())?;
             let mut sigma = covariance(members.view(), mean.view(), rows.len() as f64)?;
             sigma.diag_mut().mapv_inplace(|variance| variance + ridge);
-            let gaussian =
-                TiedGaussian::new(mean.insert_axis(Axis(0)), sigma.view()).map_err(&error)?;
+            let gaussian = TiedGaussian::new(mean.insert_axis(Axis(0)), sigma.view())?;
             let constant =
                 d as f64 * std::f64::consts::TAU.ln() + gaussian.cholesky().log_determinant();
             detector
@@ -131,8 +124,8 @@ impl GmmWithPriors {
 }
 
 impl Detector for GmmWithPriors {
-    fn name(&self) -> &'static str {
-        "gmm_priors"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("gmm_priors")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
@@ -144,9 +137,7 @@ impl Detector for GmmWithPriors {
             .zip(&self.log_weights)
             .zip(terms.columns_mut())
         {
-            let squared = gaussian
-                .squared_distances(features)
-                .map_err(Error::density(self.name()))?;
+            let squared = gaussian.squared_distances(features)?;
             term.assign(&squared.column(0).mapv(|squared| weight - 0.5 * squared));
         }
         Ok(terms.rows().into_iter().map(log_sum_exp).collect())

@@ -1,10 +1,13 @@
+//! The Mahalanobis family: one covariance for all classes.
+
 use collapse_density::{Divisor, TiedGaussian};
-use collapse_numeric::{covariance, mean};
+use collapse_numeric::{covariance, mean, rows_by_class};
+use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inputs::{Inputs, TrainInputs};
 
 /// What the distances are measured in.
@@ -33,13 +36,13 @@ pub struct MahalanobisOptions {
 }
 
 impl MahalanobisOptions {
-    fn name(self) -> &'static str {
-        match (self.relative, self.normalize) {
+    fn id(self) -> ScoreId {
+        ScoreId::new(match (self.relative, self.normalize) {
             (false, false) => "mahalanobis",
             (true, false) => "relative_mahalanobis",
             (false, true) => "mahalanobis_pp",
             (true, true) => "relative_mahalanobis_pp",
-        }
+        })
     }
 
     fn features<'a>(self, inputs: &'a Inputs) -> ArrayView2<'a, f64> {
@@ -64,23 +67,25 @@ pub struct Mahalanobis {
 }
 
 impl Mahalanobis {
-    /// Fits class means and covariance.
+    /// Fits the means of the classes that occur among the labels, and the covariance.
     ///
     /// # Errors
-    /// [`Error::Density`], also for a class without samples.
+    /// [`Error::Density`](crate::Error::Density).
     pub fn fit(train: &TrainInputs, options: MahalanobisOptions) -> Result<Self> {
-        let error = Error::density(options.name());
         let features = options.features(train.inputs());
         let everything = vec![0; features.nrows()];
         let gaussian = |labels: &[usize], n_classes| match options.covariance {
-            PooledCovariance::MaximumLikelihood => {
-                TiedGaussian::fit(features, labels, n_classes, Divisor::Samples).map_err(&error)
-            }
+            PooledCovariance::MaximumLikelihood => Ok(TiedGaussian::fit(
+                features,
+                labels,
+                n_classes,
+                Divisor::Samples,
+            )?),
             PooledCovariance::Scatter { ridge } => {
                 scatter_gaussian(features, labels, n_classes, ridge)
             }
         };
-        let classes = gaussian(train.labels(), train.n_classes())?;
+        let classes = gaussian(train.class_indices(), train.classes().len())?;
         let background = if options.relative {
             Some(gaussian(&everything, 1)?)
         } else {
@@ -100,34 +105,32 @@ fn scatter_gaussian(
     n_classes: usize,
     ridge: f64,
 ) -> Result<TiedGaussian> {
-    let error = Error::density("mahalanobis");
     let d = features.ncols();
     let mut means = Array2::zeros((n_classes, d));
     let mut scatter = Array2::zeros((d, d));
-    for class in 0..n_classes {
-        let rows: Vec<usize> = (0..labels.len())
-            .filter(|&row| labels[row] == class)
-            .collect();
-        let members = features.select(Axis(0), &rows);
+    for (class, rows) in rows_by_class(labels, labels.len(), n_classes)?
+        .iter()
+        .enumerate()
+    {
+        let members = features.select(Axis(0), rows);
         let center = mean(members.view())?;
         scatter += &covariance(members.view(), center.view(), 1.0)?;
         means.row_mut(class).assign(&center);
     }
     scatter.diag_mut().mapv_inplace(|value| value + ridge);
-    TiedGaussian::new(means, scatter.view()).map_err(&error)
+    Ok(TiedGaussian::new(means, scatter.view())?)
 }
 
 impl Detector for Mahalanobis {
-    fn name(&self) -> &'static str {
-        self.options.name()
+    fn id(&self) -> ScoreId {
+        self.options.id()
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let error = Error::density(self.name());
         let features = self.options.features(inputs);
         let nearest = |row: ArrayView1<f64>| row.iter().copied().fold(f64::INFINITY, f64::min);
         let mut score: Array1<f64> = {
-            let squared = self.classes.squared_distances(features).map_err(&error)?;
+            let squared = self.classes.squared_distances(features)?;
             squared
                 .rows()
                 .into_iter()
@@ -135,12 +138,7 @@ impl Detector for Mahalanobis {
                 .collect()
         };
         match &self.background {
-            Some(background) => {
-                score += &background
-                    .squared_distances(features)
-                    .map_err(&error)?
-                    .column(0)
-            }
+            Some(background) => score += &background.squared_distances(features)?.column(0),
             None if self.options.covariance != PooledCovariance::MaximumLikelihood => score *= 0.5,
             None => {}
         }

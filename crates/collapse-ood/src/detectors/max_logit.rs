@@ -1,4 +1,7 @@
+//! Largest logit.
+
 use collapse_numeric::argmax;
+use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +16,13 @@ use crate::inputs::Inputs;
 pub struct MaxLogit;
 
 impl Detector for MaxLogit {
-    fn name(&self) -> &'static str {
-        "max_logit"
+    fn id(&self) -> ScoreId {
+        ScoreId::MAX_LOGIT
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         Ok(inputs
-            .logits_for(self.name())?
+            .logits_for()?
             .rows()
             .into_iter()
             .map(|row| row[argmax(row)])

@@ -1,4 +1,7 @@
+//! Nearness of the feature to the weight of its predicted class.
+
 use collapse_numeric::{argmax, mean, norm};
+use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
@@ -25,26 +28,25 @@ impl Nci {
         let center = mean(train.inputs().head_features())?;
         Ok(Self {
             center,
-            head: train.head("nci")?.clone(),
+            head: train.head()?.clone(),
             alpha,
         })
     }
 }
 
 impl Detector for Nci {
-    fn name(&self) -> &'static str {
-        "nci"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("nci")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits_for("nci")?);
+        let (features, logits) = (inputs.head_features(), inputs.logits_for()?);
         check_columns(features, self.center.len())?;
         let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
             let centered = &feature - &self.center;
             let weight = self.head.weight.row(argmax(logits));
             let cosine = ratio(
-                "nci",
                 inputs.row_number(row),
                 weight.dot(&centered),
                 norm(centered.view()),

@@ -1,4 +1,7 @@
+//! Share of the feature in the principal subspace.
+
 use collapse_numeric::{argmax, covariance, matmul_nt, mean, norm, symmetric_eigen};
+use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
@@ -114,16 +117,14 @@ impl Neco {
             .into_iter()
             .zip(features.rows())
             .enumerate();
-        rows.map(|(row, (inside, whole))| {
-            ratio("neco", inputs.row_number(row), norm(inside), norm(whole))
-        })
-        .collect()
+        rows.map(|(row, (inside, whole))| ratio(inputs.row_number(row), norm(inside), norm(whole)))
+            .collect()
     }
 }
 
 impl Detector for Neco {
-    fn name(&self) -> &'static str {
-        "neco"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("neco")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
@@ -138,7 +139,7 @@ impl Detector for Neco {
         };
         if self.times_max_logit {
             score *= &inputs
-                .logits_for(self.name())?
+                .logits_for()?
                 .rows()
                 .into_iter()
                 .map(|row| row[argmax(row)])

@@ -1,79 +1,53 @@
-use collapse_numeric::{log_sum_exp, matmul_nt};
-use ndarray::{Array1, Array2, Axis};
+//! Energy guided by similarity to the nearest training features.
+
+use collapse_numeric::log_sum_exp;
+use collapse_results::ScoreId;
+use ndarray::{Array1, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inputs::{Inputs, TrainInputs, check_columns};
+use crate::neighbours::{Neighbours, check_count};
 
-/// Rows scored at a time: their products with the bank stay in memory together.
-const BLOCK_ROWS: usize = 128;
-
-/// energy(z) · mean of the k largest ẑ · (energy_i ẑ_i) over the training samples.
+/// energy(z) · mean of the k largest energy_i · ẑ · ẑ_i over the training samples.
 ///
 /// Source: Park, Jung and Teoh, *Nearest Neighbor Guidance for Out-of-Distribution Detection* (2023).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NnGuide {
-    bank: Array2<f64>,
+    bank: Neighbours,
     neighbours: usize,
 }
 
 impl NnGuide {
-    /// Stores the energy-weighted normalised training features; `neighbours` in 1..=N.
+    /// Stores the normalised training features and their energies; `neighbours` in 1..=N.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::NeedsLogits`].
+    /// [`Error::Setting`](crate::Error::Setting), [`Error::NeedsLogits`](crate::Error::NeedsLogits).
     pub fn fit(train: &TrainInputs, neighbours: usize) -> Result<Self> {
-        let mut bank = train.inputs().normalized().to_owned();
-        if neighbours == 0 || neighbours > bank.nrows() {
-            let expected = format!(
-                "between 1 and {}, the number of training samples",
-                bank.nrows()
-            );
-            return Err(Error::Setting {
-                name: "nnguide neighbours",
-                value: neighbours.to_string(),
-                expected,
-            });
-        }
-        for (mut row, logits) in bank
-            .rows_mut()
-            .into_iter()
-            .zip(train.inputs().logits_for("nnguide")?.rows())
-        {
-            row *= log_sum_exp(logits);
-        }
-        Ok(Self { bank, neighbours })
+        check_count("nnguide neighbours", neighbours, train.labels().len())?;
+        let logits = train.inputs().logits_for()?;
+        let energies = logits.rows().into_iter().map(log_sum_exp).collect();
+        let bank = train.inputs().to_normalized();
+        Ok(Self {
+            bank: Neighbours::by_product(bank, train.class_indices(), energies),
+            neighbours,
+        })
     }
 }
 
 impl Detector for NnGuide {
-    fn name(&self) -> &'static str {
-        "nnguide"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("nnguide")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let logits = inputs.logits_for()?;
         let features = inputs.normalized();
-        check_columns(features, self.bank.ncols())?;
-        let mut guidance = Vec::with_capacity(features.nrows());
-        for block in features.axis_chunks_iter(Axis(0), BLOCK_ROWS) {
-            let mut products = matmul_nt(block, self.bank.view())?;
-            for mut row in products.rows_mut() {
-                let Some(row) = row.as_slice_mut() else {
-                    continue;
-                };
-                row.select_nth_unstable_by(self.neighbours - 1, |a, b| b.total_cmp(a));
-                let largest = &mut row[..self.neighbours];
-                largest.sort_unstable_by(|a, b| b.total_cmp(a));
-                guidance.push(largest.iter().sum::<f64>() / self.neighbours as f64);
-            }
-        }
-        let logits = inputs.logits_for(self.name())?;
-        let energies = logits.rows().into_iter().map(log_sum_exp);
-        Ok(guidance
-            .iter()
-            .zip(energies)
-            .map(|(guidance, energy)| guidance * energy)
-            .collect())
+        check_columns(features, self.bank.n_features())?;
+        let best = self.bank.best(features, self.neighbours)?;
+        let guidance = best.sum_axis(Axis(1)) / self.neighbours as f64;
+        let energies: Array1<f64> = logits.rows().into_iter().map(log_sum_exp).collect();
+        Ok(guidance * energies)
     }
 }

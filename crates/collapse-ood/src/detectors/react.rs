@@ -1,4 +1,7 @@
+//! Energy after clipping the activations.
+
 use collapse_numeric::log_sum_exp;
+use collapse_results::ScoreId;
 use ndarray::{Array1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +24,7 @@ impl React {
     /// # Errors
     /// [`Error::NeedsHead`], [`Error::Setting`].
     pub fn fit(train: &TrainInputs, percentile: f64) -> Result<Self> {
-        let head = train.head("react")?.clone();
+        let head = train.head()?.clone();
         Ok(Self {
             head,
             threshold: percentile_of(train.inputs().head_features(), percentile)?,
@@ -36,8 +39,8 @@ impl React {
 }
 
 impl Detector for React {
-    fn name(&self) -> &'static str {
-        "react"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("react")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {

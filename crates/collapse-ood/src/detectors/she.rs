@@ -1,4 +1,7 @@
+//! Inner product with the pattern of the predicted class.
+
 use collapse_numeric::argmax;
+use collapse_results::ScoreId;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +28,7 @@ impl She {
         let features = train.inputs().head_features();
         let mut patterns = Array2::zeros((train.n_classes(), features.ncols()));
         let mut counts = vec![0usize; train.n_classes()];
-        let logits = train.inputs().logits_for("she")?;
+        let logits = train.inputs().logits_for()?;
         let rows = features.rows().into_iter().zip(logits.rows());
         for ((feature, logits), &label) in rows.zip(train.labels()) {
             if argmax(logits) == label {
@@ -42,12 +45,12 @@ impl She {
 }
 
 impl Detector for She {
-    fn name(&self) -> &'static str {
-        "she"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("she")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits_for("she")?);
+        let (features, logits) = (inputs.head_features(), inputs.logits_for()?);
         check_columns(features, self.patterns.ncols())?;
         let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
         rows.map(|(row, (feature, logits))| {
@@ -59,7 +62,7 @@ impl Detector for She {
                         "row {} is predicted as class {class}, of which no training sample is classified correctly",
                         inputs.row_number(row)
                     );
-                    Err(Error::undefined("she", reason))
+                    Err(Error::undefined("the score", reason))
                 }
             }
         })

@@ -1,4 +1,7 @@
-use collapse_numeric::log_sum_exp;
+//! Entropy of the softmax.
+
+use collapse_numeric::Softmax;
+use collapse_results::ScoreId;
 use ndarray::{Array1, ArrayView1};
 use serde::{Deserialize, Serialize};
 
@@ -8,34 +11,29 @@ use crate::inputs::Inputs;
 
 /// Σ_c p_c ln p_c, the negative softmax entropy in nats, in −ln C..=0.
 ///
+/// Summed as −Σ_c p_c · (−ln p_c), terms of one sign and full relative precision, so that samples with p near 1 do not tie before
+/// their entropy leaves the range of f64, at margins near 700.
+///
 /// Source: DDU, `metrics/uncertainty_confidence.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SoftmaxEntropy;
 
 impl Detector for SoftmaxEntropy {
-    fn name(&self) -> &'static str {
-        "softmax_entropy"
+    fn id(&self) -> ScoreId {
+        ScoreId::SOFTMAX_ENTROPY
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let negative_entropy = |row: ArrayView1<f64>| {
-            let normaliser = log_sum_exp(row);
-            let term = |logit: &f64| {
-                let log_p = logit - normaliser;
+            let softmax = Softmax::of(row, 1.0);
+            let term = |logit: &f64| match softmax.probability(*logit) {
                 // p ln p tends to zero with p.
-                if log_p == f64::NEG_INFINITY {
-                    0.0
-                } else {
-                    log_p.exp() * log_p
-                }
+                0.0 => 0.0,
+                p => p * softmax.loss(*logit),
             };
-            row.iter().map(term).sum()
+            -row.iter().map(term).sum::<f64>()
         };
-        Ok(inputs
-            .logits_for(self.name())?
-            .rows()
-            .into_iter()
-            .map(negative_entropy)
-            .collect())
+        let logits = inputs.logits_for()?;
+        Ok(logits.rows().into_iter().map(negative_entropy).collect())
     }
 }

@@ -1,4 +1,7 @@
+//! The residual outside the principal subspace, and energy with it as a virtual logit.
+
 use collapse_numeric::{argmax, covariance, log_sum_exp, matmul_nt, norm, symmetric_eigen};
+use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +26,7 @@ impl Residual {
     /// # Errors
     /// [`Error::NeedsHead`], [`Error::Setting`], [`Error::Density`].
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
-        let head = train.head("vim")?;
+        let head = train.head()?;
         let features = train.inputs().head_features();
         let (n, d) = features.dim();
         let kept = dimension.unwrap_or(match d {
@@ -57,8 +60,8 @@ impl Residual {
 }
 
 impl Detector for Residual {
-    fn name(&self) -> &'static str {
-        "residual"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("residual")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
@@ -97,11 +100,11 @@ impl Vim {
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
         let residual = Residual::fit(train, dimension)?;
         let norms = residual.norms(train.inputs().head_features())?;
-        let logits = train.inputs().logits_for("vim")?;
+        let logits = train.inputs().logits_for()?;
         let top: f64 = logits.axis_iter(Axis(0)).map(|row| row[argmax(row)]).sum();
         if norms.sum() == 0.0 {
             let reason = "the training features have no part outside the principal subspace; lower its dimension";
-            return Err(Error::undefined("vim", reason));
+            return Err(Error::undefined("the score", reason));
         }
         Ok(Self {
             alpha: top / norms.sum(),
@@ -117,13 +120,13 @@ impl Vim {
 }
 
 impl Detector for Vim {
-    fn name(&self) -> &'static str {
-        "vim"
+    fn id(&self) -> ScoreId {
+        ScoreId::new("vim")
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let energy: Array1<f64> = inputs
-            .logits_for(self.name())?
+            .logits_for()?
             .rows()
             .into_iter()
             .map(log_sum_exp)

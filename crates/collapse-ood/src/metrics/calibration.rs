@@ -1,6 +1,6 @@
 //! Do confidences mean what they say?
 
-use collapse_numeric::{argmax, check_finite, log_sum_exp, log_sum_exp_at, rows_by_class};
+use collapse_numeric::{Softmax, argmax, check_finite, check_labels};
 use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -42,21 +42,20 @@ pub fn calibration(
         });
     }
     let n = labels.len() as f64;
-    let (mut nll, mut correct) = (0.0, 0usize);
-    let mut confidences = Vec::with_capacity(labels.len());
-    let mut hits = Vec::with_capacity(labels.len());
+    let (mut nll, mut confidence, mut correct) = (0.0, 0.0, 0usize);
+    let mut bins = Bins::new(BINS);
     for (row, &label) in logits.rows().into_iter().zip(labels) {
-        let normaliser = log_sum_exp_at(row, temperature);
-        let best = argmax(row);
-        nll += normaliser - row[label] / temperature;
-        confidences.push((row[best] / temperature - normaliser).exp());
-        hits.push(best == label);
-        correct += usize::from(best == label);
+        let softmax = Softmax::of(row, temperature);
+        let hit = softmax.top() == label;
+        nll += softmax.loss(row[label]);
+        confidence += softmax.confidence();
+        bins.add(softmax.confidence(), softmax.doubt(), hit);
+        correct += usize::from(hit);
     }
     Ok(Calibration {
         accuracy: correct as f64 / n,
-        mean_confidence: confidences.iter().sum::<f64>() / n,
-        ece: expected_calibration_error(&confidences, &hits, BINS)?,
+        mean_confidence: confidence / n,
+        ece: bins.expected_error(),
         nll: nll / n,
     })
 }
@@ -87,7 +86,7 @@ pub fn accuracy(logits: ArrayView2<f64>, labels: &[usize]) -> Result<f64> {
 /// As [`calibration`].
 pub fn nll(logits: ArrayView2<f64>, labels: &[usize]) -> Result<f64> {
     check(logits, labels)?;
-    let loss = |(row, &label): (ArrayView1<f64>, &usize)| log_sum_exp(row) - row[label];
+    let loss = |(row, &label): (ArrayView1<f64>, &usize)| Softmax::of(row, 1.0).loss(row[label]);
     Ok(logits.rows().into_iter().zip(labels).map(loss).sum::<f64>() / labels.len() as f64)
 }
 
@@ -123,7 +122,7 @@ pub fn expected_calibration_error(
             expected: "at least 1".into(),
         });
     }
-    let mut bins = vec![(0usize, 0usize, 0.0); n_bins];
+    let mut bins = Bins::new(n_bins);
     for (&confidence, &hit) in confidences.iter().zip(correct) {
         // Rounding may carry a softmax a few units past 1.
         if !(0.0..=1.0 + 1e-12).contains(&confidence) {
@@ -134,20 +133,37 @@ pub fn expected_calibration_error(
                 expected,
             });
         }
-        let bin = ((n_bins as f64 * confidence - 1.0).ceil().max(0.0) as usize).min(n_bins - 1);
-        let (count, hits, sum) = &mut bins[bin];
-        *count += 1;
-        *hits += usize::from(hit);
-        *sum += confidence;
+        bins.add(confidence, 1.0 - confidence, hit);
     }
-    let error = |&(count, hits, sum): &(usize, usize, f64)| match count {
-        0 => 0.0,
-        _ => {
-            let n = count as f64;
-            n / confidences.len() as f64 * (hits as f64 / n - sum / n).abs()
+    Ok(bins.expected_error())
+}
+
+/// Gaps between being right and being sure, by confidence.
+struct Bins {
+    /// `Σ (hit − confidence)` per bin.
+    gaps: Vec<f64>,
+    count: usize,
+}
+
+impl Bins {
+    fn new(n_bins: usize) -> Self {
+        Self {
+            gaps: vec![0.0; n_bins],
+            count: 0,
         }
-    };
-    Ok(bins.iter().map(error).sum())
+    }
+
+    /// `doubt` is one minus the confidence; where it is known more precisely than that, so is the error.
+    fn add(&mut self, confidence: f64, doubt: f64, hit: bool) {
+        let n = self.gaps.len();
+        let bin = ((n as f64 * confidence - 1.0).ceil().max(0.0) as usize).min(n - 1);
+        self.gaps[bin] += if hit { doubt } else { -confidence };
+        self.count += 1;
+    }
+
+    fn expected_error(&self) -> f64 {
+        self.gaps.iter().map(|gap| gap.abs()).sum::<f64>() / self.count as f64
+    }
 }
 
 /// The best temperatures of DDU's grid.
@@ -264,7 +280,7 @@ fn check(logits: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
             format!("the logits are [{n}, {n_classes}]"),
         ));
     }
-    rows_by_class(labels, n, n_classes)?;
+    check_labels(labels, n, n_classes)?;
     check_finite("logits", logits)?;
     Ok(())
 }

@@ -1,17 +1,10 @@
+//! Detection figures of one ranking.
+
 use rayon::join;
 use serde::{Deserialize, Serialize};
 
-use super::ranking::{Ranking, area, fpr_at, least_error, precision_recall};
+use super::ranking::{Positive, Ranking, area, fpr_at, least_error, precision_recall};
 use crate::error::{Error, Result};
-
-/// Which set counts as the positive class of a precision, recall or true-positive rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Positive {
-    /// In-distribution samples are positive; a high score predicts them.
-    Id,
-    /// Out-of-distribution samples are positive; a low score predicts them.
-    Ood,
-}
 
 /// The detection figures of one score on one pair of sets, each in 0..=1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

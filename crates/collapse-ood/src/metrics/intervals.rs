@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::detection::{Detection, Positive};
-use super::ranking::{Ranking, Ties, area, fpr_at, least_error, precision_recall};
+use super::detection::Detection;
+use super::ranking::{Positive, Ranking, Ties, area, fpr_at, least_error, precision_recall};
 use crate::error::{Error, Result};
 
 /// A confidence interval.

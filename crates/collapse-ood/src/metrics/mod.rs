@@ -15,8 +15,8 @@ pub use calibration::{
     Calibration, TemperatureGrid, accuracy, calibration, correct, expected_calibration_error, nll,
     temperature_grid, temperature_optimum,
 };
-pub use detection::{Detection, Positive, auroc, detection};
+pub use detection::{Detection, auroc, detection};
 pub use intervals::{Bootstrap, BootstrapIntervals, Interval, delong_interval, delong_variance};
-pub use ranking::Ranking;
+pub use ranking::{Positive, Ranking};
 pub use selective::aurc;
 pub use threshold::{Threshold, share_interval};

@@ -1,9 +1,18 @@
 //! Scores of the two sets in order, and everything that follows from the order alone.
 
 use rayon::join;
+use serde::{Deserialize, Serialize};
 
-use super::detection::Positive;
 use crate::error::{Error, Result};
+
+/// Which set counts as the positive class of a precision, recall or true-positive rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Positive {
+    /// In-distribution samples are positive; a high score predicts them.
+    Id,
+    /// Out-of-distribution samples are positive; a low score predicts them.
+    Ood,
+}
 
 /// A number of tied scores: how many in-distribution, how many out-of-distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

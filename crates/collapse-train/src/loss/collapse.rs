@@ -61,6 +61,7 @@ impl CollapseWeights {
 /// over pairs of |cos + 1/(K − 1)|; both over all classes for the head's W, whose rows of the
 /// present classes enter the self-duality. Terms that need two classes are zero for a batch
 /// with one. Our choice throughout: `docs/method.md` section 6 names the terms.
+#[must_use]
 pub fn collapse_loss(view: &HeadView<'_>, weights: &CollapseWeights) -> LossValue {
     let n = view.labels.len();
     let d = view.weight.len() / view.n_classes;

@@ -10,6 +10,7 @@
 /// assert!((loss - 2.0f64.ln()).abs() < 1e-15);
 /// assert_eq!(gradient, [0.5, -0.5]);
 /// ```
+#[must_use]
 pub fn cross_entropy(
     logits: &[f32],
     labels: &[usize],

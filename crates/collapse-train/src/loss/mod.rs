@@ -81,6 +81,7 @@ impl LossConfig {
     }
 
     /// Loss and gradient of one batch.
+    #[must_use]
     pub fn evaluate(&self, view: &HeadView<'_>) -> LossValue {
         match self {
             Self::CrossEntropy { label_smoothing } => {

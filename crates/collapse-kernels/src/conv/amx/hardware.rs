@@ -5,9 +5,9 @@
 #![allow(unsafe_code)]
 
 use super::{OPERAND, Strip, TILE, Tiles};
-use crate::act::LANES;
 use crate::conv::avx512::{Pairs, Words};
 use crate::path::Level;
+use crate::shape::LANES;
 use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::*;

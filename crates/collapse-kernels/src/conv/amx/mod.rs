@@ -11,8 +11,8 @@ mod model;
 
 use super::avx512::pack_pairs;
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile};
-use crate::act::LANES;
 use crate::path::Level;
+use crate::shape::LANES;
 use half::bf16;
 use std::marker::PhantomData;
 
@@ -250,7 +250,7 @@ mod tests {
     use super::hardware::Hardware;
     use super::model::Model;
     use super::*;
-    use crate::act::{Act, Shape};
+    use crate::act::Act;
     use crate::conv::Conv;
     use crate::conv::gather::gather;
     use crate::conv::geometry::{Direction, Geometry};
@@ -260,6 +260,7 @@ mod tests {
     use crate::conv::portable::Portable;
     use crate::element::Element;
     use crate::path::KernelPath;
+    use crate::shape::Shape;
     use bytemuck::Zeroable;
     use std::marker::PhantomData;
 

@@ -2,10 +2,10 @@
 #![allow(unsafe_code)]
 
 use super::{OPERAND, Strip, TILE, Tiles};
-use crate::act::LANES;
 use crate::conv::kernel::finish;
 use crate::element::Element;
 use crate::path::Level;
+use crate::shape::LANES;
 use half::bf16;
 use std::cell::Cell;
 

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Kernel, Outer, Product, Work, outer, product};
-use crate::act::LANES;
 use crate::conv::avx512::{Avx512, Pairs, Singles};
+use crate::shape::LANES;
 use half::bf16;
 use std::arch::x86_64::*;
 

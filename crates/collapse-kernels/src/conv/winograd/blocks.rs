@@ -3,7 +3,7 @@
 //! A *row* of the products is a tile of an image.
 
 use super::kernel::BLOCK_ROWS;
-use crate::act::Shape;
+use crate::shape::Shape;
 use std::ops::Range;
 
 /// Squares of `side` × `side` pixels that cover a map; the last ones may reach beyond it.

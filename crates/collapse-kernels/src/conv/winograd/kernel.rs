@@ -1,8 +1,8 @@
 //! What the Winograd drivers ask of a path, and the two register-level products written once for all of them.
 #![allow(unsafe_code)]
 
-use crate::act::LANES;
 use crate::element::Element;
+use crate::shape::LANES;
 
 /// Rows of a block of the left operand: as many as a product takes at once on the widest path.
 pub(super) const BLOCK_ROWS: usize = 8;

@@ -1,4 +1,5 @@
-//! Winograd convolutions, 3×3 with stride 1, in all three directions: 36 products where direct kernels need 144, or 16 for 36.
+//! Winograd convolutions, 3×3, in all three directions: 36 products where direct kernels need 144, or 16 for 36; with stride 2, 81 for
+//! 144.
 //!
 //! A pixel's images × channels are contiguous, so a transform is additions of vectors of channels: no shuffle, no copy, and the zero
 //! padding is a vector of zeros. Source of the algorithm: Lavin and Gray (CVPR 2016); of the points, [`points`].
@@ -13,6 +14,7 @@ mod gradient;
 mod kernel;
 mod points;
 mod portable;
+mod strided;
 mod tile;
 mod transform;
 
@@ -27,6 +29,7 @@ use crate::element::Element;
 use crate::norm::ChannelStatistics;
 use kernel::Param;
 use points::{F2, F4};
+use strided::{Strided, Unstrided};
 use transform::{Layout, Transformed, Transforming};
 
 /// Outputs of a tile in each dimension.
@@ -36,6 +39,8 @@ pub enum Tile {
     Two,
     /// F(4×4, 3×3): 36 products for 144.
     Four,
+    /// 4×4 outputs with stride 2: 81 products for 144.
+    Strided,
 }
 
 impl Tile {
@@ -43,13 +48,17 @@ impl Tile {
     pub(crate) fn side(self) -> usize {
         match self {
             Self::Two => 2,
-            Self::Four => 4,
+            Self::Four | Self::Strided => 4,
         }
     }
 
     /// Products of a tile.
     pub(crate) fn points(self) -> usize {
-        (self.side() + 2).pow(2)
+        match self {
+            Self::Two => 16,
+            Self::Four => 36,
+            Self::Strided => 81,
+        }
     }
 
     /// Elements of transformed weights.
@@ -77,6 +86,10 @@ pub(crate) fn transforming<'a, K: Kernel + 'a>(
         Tile::Four => Box::new(Transforming::<K, F4, 6, 6, 4>::new(
             kernel, conv, direction, data,
         )),
+        // The same filters in both directions.
+        Tile::Strided => Box::new(Transforming::<K, Strided, 9, 9, 4>::new(
+            kernel, conv, direction, data,
+        )),
     }
 }
 
@@ -94,6 +107,14 @@ pub(crate) fn multiply<K: Kernel>(
     match tile {
         Tile::Two => forward::multiply::<K, F2, 4, 4, 2>(kernel, source, &weights, out, store),
         Tile::Four => forward::multiply::<K, F4, 6, 6, 4>(kernel, source, &weights, out, store),
+        Tile::Strided => match direction {
+            Direction::Forward => {
+                forward::multiply::<K, Strided, 9, 9, 4>(kernel, source, &weights, out, store)
+            }
+            Direction::ToInput => {
+                forward::multiply::<K, Unstrided, 5, 9, 8>(kernel, source, &weights, out, store)
+            }
+        },
     }
 }
 
@@ -113,6 +134,9 @@ pub(crate) fn weight_gradient<K: Kernel>(
         }
         Tile::Four => {
             gradient::weight_gradient::<K, F4, 6, 6, 4>(kernel, conv, x, dy, scale, dw);
+        }
+        Tile::Strided => {
+            gradient::weight_gradient::<K, Strided, 9, 9, 4>(kernel, conv, x, dy, scale, dw);
         }
     }
 }

@@ -27,6 +27,12 @@ pub(crate) trait Algorithm<const I: usize, const A: usize, const M: usize>:
     type Filter: Linear<3, A>;
     /// Aᵀ
     type Output: Linear<A, M>;
+}
+
+/// What the gradient to the weights needs beside Bᵀ.
+pub(crate) trait Adjoint<const I: usize, const A: usize, const M: usize>:
+    Algorithm<I, A, M>
+{
     /// A
     type Spread: Linear<M, A>;
     /// Gᵀ
@@ -43,6 +49,9 @@ impl Algorithm<4, 4, 2> for F2 {
     type Input = Self;
     type Filter = Self;
     type Output = Self;
+}
+
+impl Adjoint<4, 4, 2> for F2 {
     type Spread = F2Spread;
     type Collect = F2Collect;
 }
@@ -141,6 +150,9 @@ impl Algorithm<6, 6, 4> for F4 {
     type Input = Self;
     type Filter = Self;
     type Output = Self;
+}
+
+impl Adjoint<6, 6, 4> for F4 {
     type Spread = F4Spread;
     type Collect = F4Collect;
 }

@@ -1,12 +1,11 @@
 //! Winograd convolutions in plain Rust: the twin the others are tested against, and the path of other architectures and of f64.
 //!
-//! Compiled for the vector instructions of the path as well, as the direct kernel is.
+//! Compiled for the baseline of the target alone: f64 takes it only to be checked.
 #![allow(unsafe_code)]
 
 use super::kernel::{Kernel, Outer, Product, Work, outer, product};
 use crate::conv::portable::Portable;
 use crate::element::Float;
-use crate::path::Level;
 
 /// Lanes of a vector.
 const WIDTH: usize = 8;
@@ -20,25 +19,7 @@ impl<P: Float> Kernel for Portable<P> {
 
     #[inline]
     fn run<T: Work<Self>>(self, work: T) {
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2<P: Float, T: Work<Portable<P>>>(kernel: Portable<P>, work: T) {
-            work.run(kernel);
-        }
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-        fn avx512<P: Float, T: Work<Portable<P>>>(kernel: Portable<P>, work: T) {
-            work.run(kernel);
-        }
-        match self.level() {
-            Level::Base => work.run(self),
-            // SAFETY: a level above the baseline exists only where its instructions were detected.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { avx2(self, work) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { avx512(self, work) },
-        }
+        work.run(self);
     }
     #[inline(always)]
     fn zero(self) -> [P; WIDTH] {

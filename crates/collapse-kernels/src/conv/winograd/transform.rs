@@ -3,11 +3,11 @@
 
 use super::kernel::{Kernel, Work};
 use super::points::{Algorithm, Linear};
-use crate::act::LANES;
 use crate::conv::Conv;
 use crate::conv::geometry::Direction;
 use crate::conv::pack::{Sink, Squares};
 use crate::element::Element;
+use crate::shape::LANES;
 use crate::shared::SharedMut;
 use std::marker::PhantomData;
 

@@ -459,7 +459,7 @@ mod tests {
             (b"X\xff\xff\xff\xffa", "cut off"),
             (b"h\x07.", "reference to nothing"),
             (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "cut off"),
-            (b"]N0\x85.", "stack is empty"),
+            (b"N0\x85.", "stack is empty"),
             (b"\x7f.", "0x7f"),
         ] {
             let text = Pickle::read(bytes).unwrap_err();

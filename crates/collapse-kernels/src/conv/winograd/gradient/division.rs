@@ -2,8 +2,9 @@
 
 use super::super::blocks::{Blocks, Tiling, padded};
 use super::super::kernel::{BLOCK_ROWS, Kernel, Param};
-use crate::act::{Act, LANES};
+use crate::act::Act;
 use crate::conv::Conv;
+use crate::shape::LANES;
 
 /// Input channels whose sums a task keeps in its second-level cache.
 pub(super) const PART: usize = 64;

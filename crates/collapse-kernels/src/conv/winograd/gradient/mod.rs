@@ -10,7 +10,7 @@ mod rows;
 
 use super::blocks::Block;
 use super::kernel::{Kernel, Param};
-use super::points::Algorithm;
+use super::points::Adjoint;
 use crate::act::Act;
 use crate::conv::Conv;
 use crate::pool::Buffer;
@@ -30,7 +30,7 @@ pub(super) fn weight_gradient<K, T, const I: usize, const A: usize, const M: usi
     dw: &mut [Param<K>],
 ) where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     let division = Division::new::<K, A, M>(conv, dy);
     let rows = Rows::<K, T, I, A, M> {
@@ -58,7 +58,7 @@ fn by_rows<K, T, const I: usize, const A: usize, const M: usize>(
     target: &Target<'_, Param<K>>,
 ) where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     let division = rows.division;
     let set_len = division.jobs() * division.len;
@@ -102,7 +102,7 @@ fn by_channels<K, T, const I: usize, const A: usize, const M: usize>(
     target: &Target<'_, Param<K>>,
 ) where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     let division = rows.division;
     let stretches = division.blocks.len();
@@ -158,7 +158,7 @@ fn transform_together<K, T, const I: usize, const A: usize, const M: usize>(
     y: &mut [K::E],
 ) where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     let pieces = block.images.div_ceil(ROWS_PER_TASK);
     {

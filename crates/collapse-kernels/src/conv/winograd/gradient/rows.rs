@@ -3,13 +3,14 @@
 
 use super::super::blocks::Block;
 use super::super::kernel::{BLOCK_ROWS, Kernel, Outer, Param, Work, line};
-use super::super::points::{Algorithm, Linear};
+use super::super::points::{Adjoint, Linear};
 use super::super::tile::{self, Window};
 use super::Target;
 use super::division::{Division, PART};
-use crate::act::{Act, LANES};
+use crate::act::Act;
 use crate::conv::outer::write_weights;
 use crate::element::Float;
+use crate::shape::LANES;
 use crate::shared::SharedMut;
 use std::marker::PhantomData;
 
@@ -33,7 +34,7 @@ fn line_start<K: Kernel>(line_index: usize, panels: usize) -> usize {
 impl<K, T, const I: usize, const A: usize, const M: usize> Rows<'_, K, T, I, A, M>
 where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     /// V and Y of some images, numbered within the block, of a tile.
     ///
@@ -243,7 +244,7 @@ pub(super) struct OwnRows<'a, K: Kernel, T, const I: usize, const A: usize, cons
 impl<K, T, const I: usize, const A: usize, const M: usize> Work<K> for OwnRows<'_, K, T, I, A, M>
 where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     #[inline(always)]
     fn run(self, kernel: K) {
@@ -291,7 +292,7 @@ impl<K, T, const I: usize, const A: usize, const M: usize> Work<K>
     for Transforming<'_, K, T, I, A, M>
 where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     #[inline(always)]
     fn run(self, kernel: K) {
@@ -316,7 +317,7 @@ impl<K, T, const I: usize, const A: usize, const M: usize> Work<K>
     for OwnChannels<'_, K, T, I, A, M>
 where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     #[inline(always)]
     fn run(self, kernel: K) {
@@ -341,7 +342,7 @@ struct Collecting<'a, K: Kernel, T, const I: usize, const A: usize, const M: usi
 impl<K, T, const I: usize, const A: usize, const M: usize> Work<K> for Collecting<'_, K, T, I, A, M>
 where
     K: Kernel,
-    T: Algorithm<I, A, M>,
+    T: Adjoint<I, A, M>,
 {
     #[inline(always)]
     fn run(self, kernel: K) {

@@ -5,18 +5,21 @@
 //! and weights files are those of [`Network`](crate::Network). On CPUs it is many times slower
 //! than the kernels. On CUDA and Metal it is compiled but has not been run by its authors.
 
+mod operations;
+
 use candle_core::{DType, Device, Module, Tensor, Var, WithDType};
-use candle_nn::{Linear, VarBuilder, ops};
-use collapse_kernels::{Activation, Float, Shape};
+use candle_nn::{Linear, VarBuilder};
+use collapse_kernels::{Float, Shape};
+
+use operations::{NORM_EPSILON, activate, host, max_pool, pool_pad, unit_length};
 
 use crate::dropout::Dropout;
-use crate::plan::{Block, Shortcut, Unit};
+use crate::plan::{Block, ConvId, NormId, Shortcut, TensorId, Unit};
 use crate::{
     BATCH_NORM_EPSILON, Batch, Error, Gradients, ImageLayout, LossFn, Model, NetConfig, Output,
     Parameters, Plan, Result, SpectralSpec,
 };
 
-const NORM_EPSILON: f64 = 1e-12;
 const CONV_EPSILON: f64 = 1e-5;
 
 /// A network on a candle device, in `f32` or `f64`.
@@ -63,11 +66,15 @@ struct Pass {
     tensors: Vec<Tensor>,
     training: bool,
     /// Buffers to be stored when the pass is over: index and new value.
-    updates: Vec<(usize, Tensor)>,
+    updates: Vec<(TensorId, Tensor)>,
 }
 
 impl<P: Float + WithDType> CandleNet<P> {
     /// A network with given parameters on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration has no meaning, [`Error::UnknownTensor`] when the parameters are
+    /// another network's.
     pub fn new(config: &NetConfig, parameters: Parameters<P>, device: Device) -> Result<Self> {
         let plan = config.plan()?;
         parameters.check(&plan)?;
@@ -80,7 +87,10 @@ impl<P: Float + WithDType> CandleNet<P> {
     }
 
     /// A network on the builder's device with the builder's tensors, under the names of
-    /// [`Plan::tensors`]; fails when one is missing or of another shape.
+    /// [`Plan::tensors`].
+    ///
+    /// # Errors
+    /// [`Error::Candle`] when one is missing or of another shape, [`Error::Config`] as [`new`](Self::new).
     pub fn from_var_builder(config: &NetConfig, builder: VarBuilder<'_>) -> Result<Self> {
         let plan = config.plan()?;
         let mut parameters = Parameters::zeros(&plan);
@@ -97,6 +107,7 @@ impl<P: Float + WithDType> CandleNet<P> {
     }
 
     /// All tensors.
+    #[must_use]
     pub fn parameters(&self) -> &Parameters<P> {
         &self.parameters
     }
@@ -107,6 +118,9 @@ impl<P: Float + WithDType> CandleNet<P> {
     }
 
     /// Evaluation: running statistics, frozen spectral vectors.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when the images are of another shape, [`Error::Candle`] when the device fails.
     pub fn forward_eval(&mut self, images: &Batch<'_, P>) -> Result<Output<P>> {
         let mut pass = self.upload(false)?;
         let (features, normalized, logits) = self.pass(&mut pass, self.images(images)?)?;
@@ -115,6 +129,9 @@ impl<P: Float + WithDType> CandleNet<P> {
     }
 
     /// One training forward and backward; `loss` is called once in between.
+    ///
+    /// # Errors
+    /// As [`forward_eval`](Self::forward_eval); [`Error::Length`] when `loss` gives a gradient of another shape.
     pub fn train_pass(
         &mut self,
         images: &Batch<'_, P>,
@@ -145,11 +162,11 @@ impl<P: Float + WithDType> CandleNet<P> {
         }
         let store = scalar.backward()?;
         let mut gradients = Gradients::zeros(&self.plan);
-        for (i, spec) in self.plan.tensors.iter().enumerate() {
+        for (id, spec) in self.plan.tensor_ids() {
             if spec.role.is_trainable()
-                && let Some(gradient) = store.get(&tensors[i])
+                && let Some(gradient) = store.get(&tensors[id])
             {
-                gradients.values[i] = host(gradient)?;
+                gradients.values[id] = host(gradient)?;
             }
         }
         Ok(gradients)
@@ -283,7 +300,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         })
     }
 
-    fn dropout(&self, norm: usize, x: &Tensor) -> Result<Tensor> {
+    fn dropout(&self, norm: NormId, x: &Tensor) -> Result<Tensor> {
         let rate = self.plan.config.dropout;
         if rate == 0.0 {
             return Ok(x.clone());
@@ -297,7 +314,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         Ok((x * Tensor::from_vec(mask, (n, c, h, w), &self.device)?)?)
     }
 
-    fn convolution(&self, pass: &mut Pass, conv: usize, x: &Tensor) -> Result<Tensor> {
+    fn convolution(&self, pass: &mut Pass, conv: ConvId, x: &Tensor) -> Result<Tensor> {
         let spec = &self.plan.convs[conv];
         let weight = match spec.spectral {
             Some(spectral) => self.normalized_weight(pass, conv, &spectral)?,
@@ -306,7 +323,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         Ok(x.conv2d(&weight, spec.conv.kernel / 2, spec.conv.stride, 1, 1)?)
     }
 
-    fn batch_norm(&self, pass: &mut Pass, norm: usize, y: &Tensor) -> Result<Tensor> {
+    fn batch_norm(&self, pass: &mut Pass, norm: NormId, y: &Tensor) -> Result<Tensor> {
         let norm = &self.plan.norms[norm];
         let shape = (1, norm.channels, 1, 1);
         let (mean, variance) = if pass.training {
@@ -344,7 +361,7 @@ impl<P: Float + WithDType> CandleNet<P> {
     fn normalized_weight(
         &self,
         pass: &mut Pass,
-        conv: usize,
+        conv: ConvId,
         spectral: &SpectralSpec,
     ) -> Result<Tensor> {
         let spec = &self.plan.convs[conv];
@@ -397,57 +414,6 @@ impl<P: Float + WithDType> CandleNet<P> {
         let epsilon = if matrix { 0.0 } else { CONV_EPSILON };
         Ok(weight.broadcast_div(&(factor + epsilon)?)?)
     }
-}
-
-fn unit_length(x: &Tensor) -> Result<Tensor> {
-    let norm = x.sqr()?.sum_all()?.sqrt()?;
-    let floor = (norm.ones_like()? * NORM_EPSILON)?;
-    Ok(x.broadcast_div(&norm.maximum(&floor)?)?)
-}
-
-fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::LeakyRelu(0.0) => x.relu()?,
-        Activation::LeakyRelu(slope) => ops::leaky_relu(x, slope)?,
-        _ => x.clone(),
-    })
-}
-
-/// Average pool (subsampling where the side is odd), then zero channels.
-fn pool_pad(x: &Tensor, stride: usize, channels: usize) -> Result<Tensor> {
-    let side = x.dim(2)?;
-    let pooled = if stride == 1 {
-        x.clone()
-    } else if side % stride == 0 {
-        x.avg_pool2d(stride)?
-    } else {
-        let kept: Vec<u32> = (0..side as u32).step_by(stride).collect();
-        let kept = Tensor::from_vec(kept.clone(), kept.len(), x.device())?;
-        x.index_select(&kept, 2)?.index_select(&kept, 3)?
-    };
-    let missing = channels - x.dim(1)?;
-    Ok(if missing == 0 {
-        pooled
-    } else {
-        pooled.pad_with_zeros(1, 0, missing)?
-    })
-}
-
-/// 2×2 maxima. candle's own `max_pool2d` divides its gradient by the window's size.
-fn max_pool(x: &Tensor) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let (h, w) = (h / 2, w / 2);
-    Ok(x.narrow(2, 0, 2 * h)?
-        .narrow(3, 0, 2 * w)?
-        .contiguous()?
-        .reshape((n * c, h, 2, w, 2))?
-        .max(4)?
-        .max(2)?
-        .reshape((n, c, h, w))?)
-}
-
-fn host<P: WithDType>(tensor: &Tensor) -> Result<Vec<P>> {
-    Ok(tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }
 
 fn output<P: Float + WithDType>(

@@ -1,0 +1,78 @@
+//! A fitted detector of any kind.
+
+use std::sync::Arc;
+
+use collapse_results::ScoreId;
+use ndarray::Array1;
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::detectors::{
+    Ash, Em, Energy, Fdbd, FeatureNorm, Gen, Gmm, Knn, Mahalanobis, MaxLogit, MaxSoftmax, Nci,
+    Neco, NnGuide, React, Residual, She, SoftmaxEntropy, Vim,
+};
+use crate::error::Result;
+use crate::inputs::Inputs;
+
+macro_rules! any_detector {
+    ($($variant:ident),* $(,)?) => {
+        /// A fitted detector of any kind, to be stored and loaded with serde.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum AnyDetector {
+            $(
+                #[doc = concat!("[`", stringify!($variant), "`](crate::detectors::", stringify!($variant), ").")]
+                $variant($variant),
+            )*
+            /// A detector of one's own, which serde refuses to store: only its author knows how to load it.
+            #[serde(skip)]
+            Own(Arc<dyn Detector>),
+        }
+
+        $(
+            impl From<$variant> for AnyDetector {
+                fn from(detector: $variant) -> Self {
+                    Self::$variant(detector)
+                }
+            }
+        )*
+
+        impl Detector for AnyDetector {
+            fn id(&self) -> ScoreId {
+                match self {
+                    $(Self::$variant(detector) => detector.id(),)*
+                    Self::Own(detector) => detector.id(),
+                }
+            }
+
+            fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+                match self {
+                    $(Self::$variant(detector) => detector.compute(inputs),)*
+                    Self::Own(detector) => detector.compute(inputs),
+                }
+            }
+        }
+    };
+}
+
+any_detector!(
+    MaxSoftmax,
+    SoftmaxEntropy,
+    Energy,
+    MaxLogit,
+    FeatureNorm,
+    Gmm,
+    Em,
+    Mahalanobis,
+    Knn,
+    Vim,
+    Residual,
+    Neco,
+    Nci,
+    Fdbd,
+    Gen,
+    React,
+    Ash,
+    She,
+    NnGuide,
+);

@@ -1,0 +1,170 @@
+//! Exact nearest neighbours at the speed of whole numbers, for kNN and NNGuide.
+//!
+//! Rows and queries are rounded to 16-bit whole numbers about the mean of each group of rows (the class), so that the rounding is
+//! small beside the spread of the group, also where classes collapse. The rounding of every inner product is bounded by Cauchy and
+//! Schwarz from what the rounding took of both vectors; each row whose bound lets it be among the k best is then measured in f64 from
+//! the rows themselves. So the result is that of f64, and the [k]-th best needs no luck.
+//!
+//! [k]: Neighbours::best
+
+mod bank;
+mod kernel;
+mod rounded;
+mod search;
+
+use std::sync::OnceLock;
+
+use collapse_numeric::{dot, sum_by_lanes};
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use bank::{Goal, Group};
+
+/// Fails unless `neighbours` is in `1..=n` for `n` training samples.
+///
+/// # Errors
+/// [`Error::Setting`] with the setting's name.
+pub(crate) fn check_count(name: &'static str, neighbours: usize, n: usize) -> Result<()> {
+    if (1..=n).contains(&neighbours) {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name,
+        value: neighbours.to_string(),
+        expected: format!("between 1 and {n}, the number of training samples"),
+    })
+}
+
+/// Queries of one parallel task.
+const QUERY_ROWS: usize = 96;
+
+/// Rows to be searched.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Neighbours {
+    /// `[N, D]`.
+    rows: Array2<f64>,
+    /// Group of each row, `[N]`.
+    groups: Vec<usize>,
+    /// Factors of the products, `[N]`; `None` where distances are sought.
+    factors: Option<Vec<f64>>,
+    #[serde(skip)]
+    packed: Packed,
+}
+
+/// Made from the rows when first asked for.
+#[derive(Default)]
+struct Packed(OnceLock<Vec<Group>>);
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Packed")
+    }
+}
+
+impl Clone for Packed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Neighbours {
+    /// Rows `[N, D]`, the nearest of which are sought; `groups` `[N]` says which lie together.
+    pub(crate) fn by_distance(rows: Array2<f64>, groups: &[usize]) -> Self {
+        Self {
+            rows,
+            groups: groups.to_vec(),
+            factors: None,
+            packed: Packed::default(),
+        }
+    }
+
+    /// Rows `[N, D]`, of which those of the largest factor · product are sought.
+    pub(crate) fn by_product(rows: Array2<f64>, groups: &[usize], factors: Vec<f64>) -> Self {
+        Self {
+            factors: Some(factors),
+            ..Self::by_distance(rows, groups)
+        }
+    }
+
+    /// Number of columns D.
+    pub(crate) fn n_features(&self) -> usize {
+        self.rows.ncols()
+    }
+
+    /// The `k` best of every query `[Q, D]`, `1 ≤ k ≤ N`: squared distances, ascending, or products, descending; `[Q, k]`.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] for a bank from a file whose parts do not fit together.
+    pub(crate) fn best(&self, queries: ArrayView2<f64>, k: usize) -> Result<Array2<f64>> {
+        let goal = self
+            .factors
+            .as_deref()
+            .map_or(Goal::Distance, Goal::Product);
+        let groups = self.groups(&goal)?;
+        let mut out = Array2::zeros((queries.nrows(), k));
+        out.axis_chunks_iter_mut(Axis(0), QUERY_ROWS)
+            .into_par_iter()
+            .zip(queries.axis_chunks_iter(Axis(0), QUERY_ROWS))
+            .for_each(|(mut out, queries)| {
+                let queries = queries.as_standard_layout();
+                let found = search::candidates(groups, &goal, queries.view(), k);
+                let rows = out.rows_mut().into_iter().zip(queries.rows());
+                for ((mut out, query), numbers) in rows.zip(found) {
+                    let query = query.as_slice().unwrap_or(&[]);
+                    let mut exact: Vec<f64> = numbers
+                        .iter()
+                        .map(|row| self.measure(query, *row as usize))
+                        .collect();
+                    match self.factors {
+                        None => exact.sort_unstable_by(f64::total_cmp),
+                        Some(_) => exact.sort_unstable_by(|a, b| b.total_cmp(a)),
+                    }
+                    out.iter_mut()
+                        .zip(exact)
+                        .for_each(|(out, value)| *out = value);
+                }
+            });
+        Ok(out)
+    }
+
+    fn measure(&self, query: &[f64], row: usize) -> f64 {
+        let own = self.rows.row(row);
+        let own = own.to_slice().unwrap_or(&[]);
+        match &self.factors {
+            None => sum_by_lanes(query, own, |a, b| (a - b) * (a - b)),
+            Some(factors) => factors[row] * dot(query, own),
+        }
+    }
+
+    fn groups(&self, goal: &Goal) -> Result<&[Group]> {
+        if let Some(groups) = self.packed.0.get() {
+            return Ok(groups);
+        }
+        let n = self.rows.nrows();
+        let fits = self.rows.is_standard_layout()
+            && self.groups.len() == n
+            && self
+                .factors
+                .as_ref()
+                .is_none_or(|factors| factors.len() == n);
+        if !fits {
+            return Err(Error::Stored {
+                what: "the rows, their groups and their factors",
+            });
+        }
+        let n_groups = self
+            .groups
+            .iter()
+            .max()
+            .map_or(0, |last| last.saturating_add(1));
+        if n_groups > n {
+            return Err(Error::Stored {
+                what: "the groups of the rows",
+            });
+        }
+        let groups = bank::pack(self.rows.view(), &self.groups, n_groups, goal)?;
+        Ok(self.packed.0.get_or_init(|| groups))
+    }
+}

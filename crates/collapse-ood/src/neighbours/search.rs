@@ -1,0 +1,165 @@
+//! The search of one block of queries.
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use super::bank::{Goal, Group, Panel};
+use super::kernel::{Products, QUERIES, QueryPairs, ROWS, pair, products};
+use super::rounded::Rounded;
+
+/// Roundings of f64 in a value and its bound, generously counted, for `D` terms a sum.
+const SLACK: f64 = 16.0 * f64::EPSILON;
+
+/// The rows that can be among the `k` best of every query `[Q, D]`, by their numbers: all that are, and few others.
+pub(super) fn candidates(
+    groups: &[Group],
+    goal: &Goal,
+    queries: ArrayView2<f64>,
+    k: usize,
+) -> Vec<Vec<u32>> {
+    let mut found: Vec<Candidates> = queries
+        .rows()
+        .into_iter()
+        .map(|_| Candidates::new(k))
+        .collect();
+    for group in groups {
+        let tiles: Vec<Tile> = (0..queries.nrows())
+            .step_by(QUERIES)
+            .map(|first| Tile::new(group, goal, queries, first))
+            .collect();
+        for panel in &group.panels {
+            for (tile, found) in tiles.iter().zip(found.chunks_mut(QUERIES)) {
+                tile.offer(panel, found);
+            }
+        }
+    }
+    found.into_iter().map(Candidates::finish).collect()
+}
+
+/// A few queries about the centre of a group, `t = q − centre`.
+struct Tile {
+    pairs: Vec<QueryPairs>,
+    parts: Vec<Query>,
+}
+
+struct Query {
+    scale: f64,
+    length: f64,
+    error: f64,
+    base: f64,
+    base_size: f64,
+    /// Relative rounding of sums of D terms.
+    slack: f64,
+}
+
+impl Tile {
+    fn new(group: &Group, goal: &Goal, queries: ArrayView2<f64>, first: usize) -> Self {
+        let d = queries.ncols();
+        let mut pairs = vec![[0; QUERIES]; d.div_ceil(2)];
+        let last = queries.nrows().min(first + QUERIES);
+        let part = |number: usize| {
+            let query: ArrayView1<f64> = queries.row(number);
+            let t = Rounded::new((&query - &group.center).view());
+            for (pairs, whole) in pairs.iter_mut().zip(t.whole.as_chunks::<2>().0) {
+                pairs[number - first] = pair(whole[0], whole[1]);
+            }
+            let (base, base_size) = goal.base(query, &group.center, &t);
+            Query {
+                base,
+                base_size,
+                scale: t.scale,
+                length: t.length,
+                error: t.error,
+                slack: SLACK + d as f64 * f64::EPSILON,
+            }
+        };
+        let parts = (first..last).map(part).collect();
+        Self { pairs, parts }
+    }
+
+    fn offer(&self, panel: &Panel, found: &mut [Candidates]) {
+        let products: Products = products(&panel.pairs, &self.pairs);
+        for ((query, products), found) in self.parts.iter().zip(&products).zip(found) {
+            let (value, bound) = query.values(panel, products);
+            // Without an early exit the loop is one of vectors.
+            let mut any = false;
+            for row in 0..ROWS {
+                any |= value[row] + bound[row] >= found.threshold;
+            }
+            if any {
+                found.offer(&panel.numbers, &value, &bound);
+            }
+        }
+    }
+}
+
+impl Query {
+    /// The value of every row and how far it may be off: `|t·r − t̂·r̂| ≤ ‖t − t̂‖ ‖r‖ + ‖t̂‖ ‖r − r̂‖`.
+    fn values(&self, panel: &Panel, products: &[i32; ROWS]) -> ([f64; ROWS], [f64; ROWS]) {
+        let (mut value, mut bound) = ([0.0; ROWS], [0.0; ROWS]);
+        let rounded_length = self.length + self.error;
+        for row in 0..ROWS {
+            let product = f64::from(products[row]) * (self.scale * panel.scale[row]);
+            let weight = panel.weight[row];
+            value[row] = weight * (self.base + (product + panel.offset[row]));
+            let rounding = self.error * panel.length[row] + rounded_length * panel.error[row];
+            let size = self.base_size + panel.offset_size[row] + self.length * panel.length[row];
+            bound[row] =
+                weight.abs() * (rounding * (1.0 + SLACK) + self.slack * size) + f64::MIN_POSITIVE;
+        }
+        (value, bound)
+    }
+}
+
+/// The rows that may be among the `k` best of one query.
+struct Candidates {
+    k: usize,
+    /// Nothing below can be among the k best.
+    threshold: f64,
+    /// Candidates that make another selection worth its time.
+    limit: usize,
+    /// The least and the largest that the value can be, and the row.
+    kept: Vec<(f64, f64, u32)>,
+}
+
+impl Candidates {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            threshold: f64::NEG_INFINITY,
+            limit: 4 * k,
+            kept: Vec::new(),
+        }
+    }
+
+    fn offer(&mut self, numbers: &[u32], value: &[f64; ROWS], bound: &[f64; ROWS]) {
+        for ((number, value), bound) in numbers.iter().zip(value).zip(bound) {
+            if value + bound >= self.threshold {
+                self.kept.push((value - bound, value + bound, *number));
+            }
+        }
+        if self.kept.len() >= self.limit {
+            self.tighten();
+            // Many near-equal rows stay; do not go through them again and again.
+            self.limit = (4 * self.k).max(2 * self.kept.len());
+        }
+    }
+
+    fn tighten(&mut self) {
+        if self.kept.len() < self.k {
+            return;
+        }
+        let by_least = |a: &(f64, f64, u32), b: &(f64, f64, u32)| b.0.total_cmp(&a.0);
+        let (_, kth, _) = self.kept.select_nth_unstable_by(self.k - 1, by_least);
+        let threshold = kth.0;
+        self.threshold = threshold;
+        self.kept.retain(|candidate| candidate.1 >= threshold);
+    }
+
+    fn finish(mut self) -> Vec<u32> {
+        self.tighten();
+        let mut numbers: Vec<u32> = self.kept.into_iter().map(|(_, _, number)| number).collect();
+        // Rows are then read in their order, and the order of equals is fixed.
+        numbers.sort_unstable();
+        numbers
+    }
+}

@@ -1,0 +1,120 @@
+//! The table of detectors: name, needs and how each is fitted.
+
+use collapse_results::ScoreId;
+
+use crate::any::AnyDetector;
+use crate::detectors::{
+    Ash, AshVariant, Em, Energy, Fdbd, FdbdScale, FeatureNorm, Gen, Gmm, GmmSpace, Knn,
+    Mahalanobis, MahalanobisOptions, MaxLogit, MaxSoftmax, Nci, Neco, NnGuide, React, Residual,
+    She, SoftmaxEntropy, Vim,
+};
+use crate::error::Result;
+use crate::inputs::TrainInputs;
+use crate::settings::Settings;
+
+/// What a detector computes with beside features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Features,
+    Logits,
+    Head,
+    HeadAndLogits,
+}
+
+/// One line of the table of detectors.
+#[derive(Debug)]
+pub struct Entry {
+    name: &'static str,
+    needs: Needs,
+    fit: fn(&TrainInputs, &Settings) -> Result<AnyDetector>,
+}
+
+impl Entry {
+    /// The name in tables and files.
+    #[must_use]
+    pub fn id(&self) -> ScoreId {
+        ScoreId::new(self.name)
+    }
+
+    /// Whether the last linear layer is needed.
+    #[must_use]
+    pub fn needs_head(&self) -> bool {
+        matches!(self.needs, Needs::Head | Needs::HeadAndLogits)
+    }
+
+    /// Whether logits are needed.
+    #[must_use]
+    pub fn needs_logits(&self) -> bool {
+        matches!(self.needs, Needs::Logits | Needs::HeadAndLogits)
+    }
+
+    /// Fits the detector.
+    ///
+    /// # Errors
+    /// [`Error::NeedsHead`](crate::Error::NeedsHead), [`Error::NeedsLogits`](crate::Error::NeedsLogits) and whatever the
+    /// detector's own `fit` says.
+    pub fn fit(&self, train: &TrainInputs, settings: &Settings) -> Result<AnyDetector> {
+        (self.fit)(train, settings)
+    }
+}
+
+/// Every detector, in the order of the tables.
+#[must_use]
+pub fn detectors() -> &'static [Entry] {
+    ALL
+}
+
+macro_rules! table {
+    ($($name:literal, $needs:ident, |$train:pat_param, $settings:pat_param| $fit:expr;)*) => {
+        &[$(Entry {
+            name: $name,
+            needs: Needs::$needs,
+            fit: |$train, $settings| Ok(AnyDetector::from($fit)),
+        }),*]
+    };
+}
+
+const ALL: &[Entry] = table! {
+    "max_softmax", Logits, |_, _| MaxSoftmax;
+    "softmax_entropy", Logits, |_, _| SoftmaxEntropy;
+    "energy", Logits, |_, _| Energy;
+    "max_logit", Logits, |_, _| MaxLogit;
+    "feature_norm", Features, |_, _| FeatureNorm;
+    "gmm_features", Features, |train, settings| gmm(train, GmmSpace::Features, settings)?;
+    "gmm_logits", Logits, |train, settings| gmm(train, GmmSpace::Logits, settings)?;
+    "gmm_em", Features, |train, settings| Em::fit(train, settings.em_components)?;
+    "mahalanobis", Features, |train, _| mahalanobis(train, false, false)?;
+    "relative_mahalanobis", Features, |train, _| mahalanobis(train, true, false)?;
+    "mahalanobis_pp", Features, |train, _| mahalanobis(train, false, true)?;
+    "relative_mahalanobis_pp", Features, |train, _| mahalanobis(train, true, true)?;
+    "knn", Features, |train, settings| Knn::fit(train, at_most(settings.knn_neighbours, train))?;
+    "vim", HeadAndLogits, |train, settings| Vim::fit(train, settings.vim_dimension)?;
+    "residual", Head, |train, settings| Residual::fit(train, settings.vim_dimension)?;
+    "neco", Features, |train, settings| Neco::fit(train, settings.neco_components)?;
+    "nci", HeadAndLogits, |train, settings| Nci::fit(train, settings.nci_alpha)?;
+    "fdbd", HeadAndLogits, |train, _| Fdbd::fit(train, FdbdScale::DistanceToMean)?;
+    "gen", Logits, |_, settings| Gen::new(settings.gen_gamma, settings.gen_largest)?;
+    "react", Head, |train, settings| React::fit(train, settings.react_percentile)?;
+    "ash", Head, |train, settings| Ash::fit(train, settings.ash_variant, settings.ash_percentile)?;
+    "scale", Head, |train, settings| Ash::fit(train, AshVariant::ScaleAll, settings.scale_percentile)?;
+    "she", Logits, |train, _| She::fit(train)?;
+    "nnguide", Logits, |train, settings| NnGuide::fit(train, at_most(settings.nnguide_neighbours, train))?;
+};
+
+fn mahalanobis(train: &TrainInputs, relative: bool, normalize: bool) -> Result<Mahalanobis> {
+    let options = MahalanobisOptions {
+        relative,
+        normalize,
+        ..MahalanobisOptions::default()
+    };
+    Mahalanobis::fit(train, options)
+}
+
+fn gmm(train: &TrainInputs, space: GmmSpace, settings: &Settings) -> Result<Gmm> {
+    Gmm::fit(train, space, settings.gmm_covariance, settings.gmm_jitter)
+}
+
+/// No more neighbours than training samples.
+fn at_most(neighbours: usize, train: &TrainInputs) -> usize {
+    neighbours.min(train.labels().len())
+}
