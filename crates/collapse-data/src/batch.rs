@@ -14,7 +14,7 @@ use crate::{Error, ImageSet, ImageShape};
 pub enum Constants {
     /// Mean and standard deviation of all training images.
     Measured,
-    /// Mean .4914 .4822 .4465, standard deviation .2023 .1994 .2010. Source: METHOD section 2 (DDU); the
+    /// Mean .4914 .4822 .4465, standard deviation .2023 .1994 .2010. Source: `docs/method.md` section 2 (DDU); the
     /// deviations are smaller than CIFAR-10's true ones, .2470 .2435 .2616.
     Ddu,
 }
@@ -303,7 +303,7 @@ pub struct Augmentation {
 }
 
 impl Default for Augmentation {
-    /// Padding 4 and flip. Source: METHOD section 4 (DDU's CIFAR transforms).
+    /// Padding 4 and flip. Source: `docs/method.md` section 4 (DDU's CIFAR transforms).
     fn default() -> Self {
         Self {
             padding: 4,

@@ -68,7 +68,7 @@ pub struct BenchmarkOptions {
 }
 
 impl Default for BenchmarkOptions {
-    /// CIFAR-10 against SVHN, CIFAR-100 and Tiny ImageNet. Source: METHOD section 2.
+    /// CIFAR-10 against SVHN, CIFAR-100 and Tiny ImageNet. Source: `docs/method.md` section 2.
     fn default() -> Self {
         Self {
             id: IdSet::Published("cifar10".to_string()),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::defined::Defined;
 use crate::ids::{ScoreId, SetId};
 
-/// Neural-collapse measures of one feature set (METHOD: NC1 to NC4); all tend to 0 under collapse.
+/// Neural-collapse measures of one feature set (NC1 to NC4, `docs/method.md` section 6); all tend to 0 under collapse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Geometry {
     /// tr(Σ_W Σ_B⁺).

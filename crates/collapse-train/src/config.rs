@@ -53,7 +53,7 @@ impl Default for SgdConfig {
     }
 }
 
-/// Configuration of a training run; the defaults are METHOD's.
+/// Configuration of a training run; the defaults are those of `docs/method.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {

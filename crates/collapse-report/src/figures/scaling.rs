@@ -1,8 +1,9 @@
 //! Time of a training step against width, batch, threads and depth.
 
 use super::Figure;
+use super::layout::Grid;
 use super::scale::{Kind, Scale};
-use super::svg::{COLORS, Canvas, Panel, WIDTH};
+use super::svg::{COLORS, Canvas, WIDTH};
 use crate::scaling::{Scaling, StepTime};
 
 /// A panel: its title, the label of its axis, what runs along it, and the lines in it.
@@ -42,45 +43,33 @@ fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     found
 }
 
-/// Points by network and number of threads: what has a colour of its own.
-struct Series<'a> {
+/// The lines of a scaling file: one for each network and number of threads.
+struct Lines<'a> {
     points: &'a [StepTime],
+    centre: &'a StepTime,
     threads: Vec<usize>,
     nets: Vec<&'a str>,
 }
 
-impl<'a> Series<'a> {
-    fn of(points: &'a [StepTime]) -> Self {
-        Self {
+impl<'a> Lines<'a> {
+    /// `None` without points.
+    fn of(points: &'a [StepTime]) -> Option<Self> {
+        Some(Self {
             points,
+            centre: centre(points)?,
             threads: distinct(points.iter().map(|p| p.threads)),
             nets: distinct(points.iter().map(|p| p.net.as_str())),
-        }
+        })
     }
 
-    fn index(&self, net: &str, threads: usize) -> usize {
-        let place = |found: Option<usize>| found.unwrap_or(0);
-        place(self.nets.iter().position(|other| *other == net)) * self.threads.len()
-            + place(self.threads.iter().position(|other| *other == threads))
+    fn series(&self, net: &str, threads: usize) -> usize {
+        let net = self.nets.iter().position(|other| *other == net);
+        let threads = self.threads.iter().position(|other| *other == threads);
+        net.unwrap_or(0) * self.threads.len() + threads.unwrap_or(0)
     }
 
-    fn legend(&self) -> Vec<(usize, String)> {
-        let measured = |net: &str, t: usize| {
-            let mut points = self.points.iter();
-            points.any(|p| p.net == net && p.threads == t)
-        };
-        let mut legend = Vec::new();
-        for net in &self.nets {
-            for &t in self.threads.iter().filter(|&&t| measured(net, t)) {
-                let unit = if t == 1 { "thread" } else { "threads" };
-                legend.push((self.index(net, t), format!("{net}, {t} {unit}")));
-            }
-        }
-        legend
-    }
-
-    /// One line for each network and number of threads, of the points to be kept.
-    fn lines(
+    /// One line for each network, and where `by_thread` each number of threads, of the points that `keep` takes.
+    fn along(
         &self,
         keep: impl Fn(&StepTime) -> bool,
         along: fn(&StepTime) -> usize,
@@ -93,7 +82,7 @@ impl<'a> Series<'a> {
             } else {
                 self.threads[0]
             };
-            let line = self.index(&point.net, threads);
+            let line = self.series(&point.net, threads);
             match lines.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, members)) => members.push(point),
                 None => lines.push((line, vec![point])),
@@ -105,60 +94,64 @@ impl<'a> Series<'a> {
         lines
     }
 
-    /// The points that agree with the centre but for what runs along.
-    fn sweeps(&self, centre: &StepTime) -> [Sweep<'a>; 3] {
+    /// What runs along width, batch and threads, all else as at the centre.
+    fn sweeps(&self) -> [Sweep<'a>; 3] {
+        let centre = self.centre;
+        let same_width = |p: &StepTime| p.width == centre.width;
+        let same_batch = |p: &StepTime| p.batch == centre.batch;
         [
             Sweep {
                 title: "Width",
                 axis: "channels of the first stage",
                 along: |p| p.width,
-                lines: self.lines(|p| p.batch == centre.batch, |p| p.width, true),
+                lines: self.along(same_batch, |p| p.width, true),
             },
             Sweep {
                 title: "Batch",
                 axis: "images a step",
                 along: |p| p.batch,
-                lines: self.lines(|p| p.width == centre.width, |p| p.batch, true),
+                lines: self.along(same_width, |p| p.batch, true),
             },
             Sweep {
                 title: "Threads",
                 axis: "threads",
                 along: |p| p.threads,
-                lines: self.lines(
-                    |p| p.width == centre.width && p.batch == centre.batch,
-                    |p| p.threads,
-                    false,
-                ),
+                lines: self.along(|p| same_width(p) && same_batch(p), |p| p.threads, false),
             },
         ]
+    }
+
+    fn legend(&self) -> Vec<(usize, String)> {
+        let of_net = |net: &&'a str| {
+            let net = *net;
+            let measured = self.threads.iter().filter(move |t| {
+                let mut points = self.points.iter();
+                points.any(|p| p.net == net && p.threads == **t)
+            });
+            measured.map(move |t| {
+                let unit = if *t == 1 { "thread" } else { "threads" };
+                (self.series(net, *t), format!("{net}, {t} {unit}"))
+            })
+        };
+        self.nets.iter().flat_map(of_net).collect()
     }
 }
 
 pub(crate) fn step_times(scaling: &Scaling) -> Option<Figure> {
-    let centre = centre(&scaling.points)?;
-    let series = Series::of(&scaling.points);
-    let sweeps = series.sweeps(centre);
+    let lines = Lines::of(&scaling.points)?;
     let mut canvas = Canvas::default();
-    let head = canvas.legend(0.0, &series.legend());
-    let (height, gap) = (210.0, 26.0);
-    let width = (WIDTH - 66.0 - 2.0 * gap - 14.0) / 3.0;
+    let gap = 26.0;
+    let grid = Grid {
+        columns: 3,
+        origin: (66.0, canvas.legend(0.0, &lines.legend()) + 28.0),
+        size: ((WIDTH - 66.0 - 2.0 * gap - 14.0) / 3.0, 210.0),
+        gap: (gap, 48.0),
+    };
     let y = Scale::around(Kind::Log, scaling.points.iter().map(|p| p.median_s))?;
-    for (index, sweep) in sweeps.iter().enumerate() {
-        let x = Scale::around(
-            Kind::LogTwo,
-            sweep
-                .lines
-                .iter()
-                .flat_map(|(_, members)| members.iter().map(|p| (sweep.along)(p) as f64)),
-        )?;
-        let panel = Panel {
-            left: 66.0 + index as f64 * (width + gap),
-            top: head + 28.0,
-            width,
-            height,
-            x,
-            y,
-        };
+    for (index, sweep) in lines.sweeps().iter().enumerate() {
+        let members = sweep.lines.iter().flat_map(|(_, members)| members);
+        let x = Scale::around(Kind::LogTwo, members.map(|p| (sweep.along)(p) as f64))?;
+        let panel = grid.panel(index, x, y);
         let label = if index == 0 { "seconds a step" } else { "" };
         canvas.frame(&panel, sweep.title, sweep.axis, label);
         for (line, members) in &sweep.lines {
@@ -175,11 +168,11 @@ pub(crate) fn step_times(scaling: &Scaling) -> Option<Figure> {
         "Time of a training step",
         format!(
             "Logarithmic axes. Width at batch {}, batch at width {}, threads at both. {}",
-            centre.batch,
-            centre.width,
+            lines.centre.batch,
+            lines.centre.width,
             scaling.caption()
         ),
-        head + 28.0 + height + 48.0,
+        grid.end(3),
         canvas,
     ))
 }

@@ -36,11 +36,8 @@ pub(super) fn at_the_end(lineup: &Lineup<'_>) -> Draft {
         lineup,
         "nc-end",
         "Neural collapse of the trained networks (sections 4.2 and A.5)",
-        &format!(
-            "Training split, evaluation mode, of what the head sees: normalised features with L2, \
-             raw ones without; every measure tends to 0 under collapse. Mean ± standard deviation over \
-             seeds."
-        ),
+        "Training split, evaluation mode, of what the head sees: normalised features with L2, raw \
+         ones without; every measure tends to 0 under collapse. Mean ± standard deviation over seeds.",
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");

@@ -60,7 +60,7 @@ impl CollapseWeights {
 /// EN is the standard deviation (divisor K − 1) over the mean of the rows' norms; EA the mean
 /// over pairs of |cos + 1/(K − 1)|; both over all classes for the head's W, whose rows of the
 /// present classes enter the self-duality. Terms that need two classes are zero for a batch
-/// with one. Our choice throughout: METHOD section 6 names the terms.
+/// with one. Our choice throughout: `docs/method.md` section 6 names the terms.
 #[must_use]
 pub fn collapse_loss(view: &HeadView<'_>, weights: &CollapseWeights) -> LossValue {
     let d = view.weight.len() / view.n_classes;
