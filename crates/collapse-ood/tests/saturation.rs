@@ -9,13 +9,15 @@ use ndarray::{Array1, Array2, array};
 
 const N_CLASSES: usize = 10;
 
-/// f32 logits whose largest lies about `margin` above the others.
+/// f32 logits whose largest lies N(`margin`, 3) above the log-sum-exp of the others.
 fn logits(seed: u64, n: usize, margin: f64) -> Array2<f64> {
     let mut stream = Stream::new(seed, "saturated logits", 0);
     let mut logits = Array2::zeros((n, N_CLASSES));
     for (row, mut logits) in logits.rows_mut().into_iter().enumerate() {
-        let top = margin + 3.0 * stream.normal();
         logits.mapv_inplace(|_: f64| f64::from(stream.normal() as f32));
+        logits[row % N_CLASSES] = f64::NEG_INFINITY;
+        let others = logits.mapv(f64::exp).sum().ln();
+        let top = others + margin + 3.0 * stream.normal();
         logits[row % N_CLASSES] = f64::from(top as f32);
     }
     logits

@@ -85,6 +85,7 @@ impl Report {
     }
 
     /// Rows outside their tolerance.
+    #[must_use]
     pub fn failed(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !row.ok)
     }
