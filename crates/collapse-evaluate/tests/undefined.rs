@@ -120,7 +120,7 @@ fn a_class_of_the_head_without_samples_gets_no_cluster() {
     };
     let splits = splits.complete(None).unwrap();
     let fitted = splits.fit_named(&Settings::default(), ["gmm_em"]).unwrap();
-    let Some(AnyDetector::Em(em)) = fitted.get("gmm_em") else {
+    let Some(AnyDetector::Em(em)) = fitted.get(&"gmm_em".into()) else {
         panic!("no EM mixture");
     };
     assert_eq!(em.mixture().weights().len(), 3);

@@ -85,7 +85,6 @@ impl Report {
     }
 
     /// Rows outside their tolerance.
-    #[must_use]
     pub fn failed(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !row.ok)
     }
