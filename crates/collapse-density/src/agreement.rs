@@ -26,6 +26,7 @@ pub struct Agreement {
 
 impl Agreement {
     /// Our choice of what counts as agreement: both orders and both partitions nearly alike (0.95 and 0.9).
+    #[must_use]
     pub fn agrees(&self) -> bool {
         self.rank_correlation >= 0.95 && self.adjusted_rand >= 0.9
     }

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::rows::{Rows, check_shape, to_f64};
 
+/// Rows that are whitened at a time.
+const BLOCK_ROWS: usize = 1024;
+
 /// Parameters of an [`EmMixture`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmParams {
@@ -33,6 +36,7 @@ pub struct EmParams {
 
 impl EmParams {
     /// Our choice: 32 components at most, `reg_covariance` 1e-6, `tolerance` 1e-3, 200 iterations.
+    #[must_use]
     pub fn new(n_clusters: usize) -> Self {
         Self {
             n_clusters,
@@ -84,7 +88,7 @@ impl EmParams {
             return Err(failed(format!("only {n} samples")));
         }
         Rows::new(&features).check_finite()?;
-        let whitening = Whitening::fit(features.mapv(to_f64).view(), self.n_components)?;
+        let whitening = Whitening::fit(features, self.n_components)?;
         let white = whitening.apply(features)?;
         let inside = white.slice(s![.., ..whitening.rank()]).to_owned();
         let mixture = GaussianMixtureModel::params(self.n_clusters)
@@ -124,7 +128,7 @@ struct Whitening {
 }
 
 impl Whitening {
-    fn fit(features: ArrayView2<f64>, n_components: usize) -> Result<Self> {
+    fn fit<F: Float>(features: ArrayView2<F>, n_components: usize) -> Result<Self> {
         let (n, d) = features.dim();
         let center = mean(features)?;
         let eigen = symmetric_eigen(covariance(features, center.view(), n as f64)?.view())?;
@@ -154,17 +158,22 @@ impl Whitening {
 
     /// Whitened components and, as the last column, the squared norm of the standardised rest: `[N, K + 1]`.
     fn apply<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
-        let centered = features.mapv(to_f64) - &self.mean;
-        let along = matmul_nt(centered.view(), self.directions.view())?;
-        let mut out = Array2::zeros((features.nrows(), self.rank() + 1));
-        out.slice_mut(s![.., ..self.rank()])
-            .assign(&(&along / &self.deviations));
-        if let Some(rest) = self.rest {
-            let residual = centered - matmul(along.view(), self.directions.view())?;
-            let norms = residual.map_axis(Axis(1), |row| {
-                row.iter().map(|v| (v / rest) * (v / rest)).sum::<f64>()
-            });
-            out.column_mut(self.rank()).assign(&norms);
+        let rank = self.rank();
+        let mut out = Array2::zeros((features.nrows(), rank + 1));
+        // Block by block, so that no copy of all features is made.
+        let blocks = features.axis_chunks_iter(Axis(0), BLOCK_ROWS);
+        for (block, mut out) in blocks.zip(out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)) {
+            let centered = block.mapv(to_f64) - &self.mean;
+            let along = matmul_nt(centered.view(), self.directions.view())?;
+            out.slice_mut(s![.., ..rank])
+                .assign(&(&along / &self.deviations));
+            if let Some(rest) = self.rest {
+                let residual = centered - matmul(along.view(), self.directions.view())?;
+                let norms = residual.map_axis(Axis(1), |row| {
+                    row.iter().map(|v| (v / rest) * (v / rest)).sum::<f64>()
+                });
+                out.column_mut(rank).assign(&norms);
+            }
         }
         Ok(out)
     }
@@ -192,16 +201,19 @@ pub struct EmMixture {
 
 impl EmMixture {
     /// Parameters with our defaults.
+    #[must_use]
     pub fn params(n_clusters: usize) -> EmParams {
         EmParams::new(n_clusters)
     }
 
     /// Number of Gaussians.
+    #[must_use]
     pub fn n_clusters(&self) -> usize {
         self.factors.len()
     }
 
     /// Mixture weights, `[K]`, summing to 1.
+    #[must_use]
     pub fn weights(&self) -> Array1<f64> {
         self.log_weights.mapv(f64::exp)
     }

@@ -188,6 +188,7 @@ impl PartialStatistics {
 
 impl LabelledGaussianMixture {
     /// Parameters with DDU's defaults for `n_classes` classes.
+    #[must_use]
     pub fn params(n_classes: usize) -> Params {
         Params::new(n_classes)
     }
@@ -201,37 +202,44 @@ impl LabelledGaussianMixture {
     }
 
     /// Number of classes.
+    #[must_use]
     pub fn n_classes(&self) -> usize {
         self.counts.len()
     }
 
     /// Number of features.
+    #[must_use]
     pub fn n_features(&self) -> usize {
         self.class_means.ncols()
     }
 
     /// Parameters of the fit.
+    #[must_use]
     pub fn parameters(&self) -> &ValidParams {
         &self.params
     }
 
     /// Training samples per class.
+    #[must_use]
     pub fn counts(&self) -> &[usize] {
         &self.counts
     }
 
     /// Class means, `[C, D]`.
+    #[must_use]
     pub fn class_means(&self) -> ArrayView2<'_, f64> {
         self.class_means.view()
     }
 
     /// Log-determinants of the class covariances, jitter included, `[C]`.
+    #[must_use]
     pub fn log_determinants(&self) -> ArrayView1<'_, f64> {
         ArrayView1::from(&self.log_determinants[..])
     }
 
     /// Cholesky factor of the covariance of `class_idx`, jitter included; `None` outside `0..C` and for the diagonal
     /// and low-rank forms.
+    #[must_use]
     pub fn cholesky(&self, class_idx: usize) -> Option<&Cholesky> {
         match &self.form {
             Form::Shared(tied) => (class_idx < self.n_classes()).then(|| tied.cholesky()),
@@ -243,22 +251,26 @@ impl LabelledGaussianMixture {
     }
 
     /// Covariance of `class_idx` with its jitter, `[D, D]`; `None` outside `0..C`.
+    #[must_use]
     pub fn covariance(&self, class_idx: usize) -> Option<Array2<f64>> {
         let root = self.square_root(class_idx)?;
         matmul_nt(root.view(), root.view()).ok()
     }
 
     /// What was added to every diagonal (the ridge for the low-rank form).
+    #[must_use]
     pub fn jitter(&self) -> f64 {
         self.jitter
     }
 
     /// Shrinkage weights per class, where the covariance is shrunk.
+    #[must_use]
     pub fn shrinkage(&self) -> Option<&[f64]> {
         self.shrinkage.as_deref()
     }
 
     /// Logarithms of the class frequencies, `[C]`.
+    #[must_use]
     pub fn log_priors(&self) -> Array1<f64> {
         let total: usize = self.counts.iter().sum();
         self.counts

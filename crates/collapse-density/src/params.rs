@@ -50,6 +50,7 @@ pub enum Jitter {
 
 impl Jitter {
     /// The values to try, in order.
+    #[must_use]
     pub fn candidates(self) -> Vec<f64> {
         match self {
             Self::Fixed(value) => vec![value],
@@ -80,6 +81,7 @@ pub struct ValidParams {
 
 impl Params {
     /// DDU's defaults for `n_classes` classes: full covariances and the jitter ladder.
+    #[must_use]
     pub fn new(n_classes: usize) -> Self {
         Self(ValidParams {
             n_classes,
@@ -89,12 +91,14 @@ impl Params {
     }
 
     /// Sets the form of the covariances.
+    #[must_use]
     pub fn covariance(mut self, covariance: Covariance) -> Self {
         self.0.covariance = covariance;
         self
     }
 
     /// Sets what is added to the diagonals.
+    #[must_use]
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.0.jitter = jitter;
         self
@@ -113,16 +117,19 @@ impl Params {
 
 impl ValidParams {
     /// Number of classes.
+    #[must_use]
     pub fn n_classes(&self) -> usize {
         self.n_classes
     }
 
     /// Form of the covariances.
+    #[must_use]
     pub fn covariance(&self) -> Covariance {
         self.covariance
     }
 
     /// What is added to the diagonals.
+    #[must_use]
     pub fn jitter(&self) -> Jitter {
         self.jitter
     }

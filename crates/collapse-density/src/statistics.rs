@@ -101,16 +101,19 @@ impl PartialStatistics {
     }
 
     /// Parameters the statistics were made for.
+    #[must_use]
     pub fn params(&self) -> &ValidParams {
         &self.params
     }
 
     /// Number of columns.
+    #[must_use]
     pub fn n_features(&self) -> usize {
         self.n_features
     }
 
     /// Rows seen per class.
+    #[must_use]
     pub fn counts(&self) -> Vec<usize> {
         self.classes.iter().map(|class| class.count).collect()
     }

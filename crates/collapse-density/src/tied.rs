@@ -170,16 +170,19 @@ impl TiedGaussian {
     }
 
     /// Class means, `[C, D]`.
+    #[must_use]
     pub fn class_means(&self) -> ArrayView2<'_, f64> {
         self.class_means.view()
     }
 
     /// Factor of the shared covariance.
+    #[must_use]
     pub fn cholesky(&self) -> &Cholesky {
         &self.cholesky
     }
 
     /// Jitter on the diagonal.
+    #[must_use]
     pub fn jitter(&self) -> f64 {
         self.jitter
     }

@@ -35,7 +35,7 @@ fn shapes_and_values_are_checked() {
     let message = fit(&x, &[7; 20]).unwrap_err().to_string();
     assert_eq!(
         message,
-        "label 7 of row 0 is outside 0..2: raise n_classes or drop the row"
+        "label 7 of row 0 is not one of the 2 classes: labels count from 0 to 1"
     );
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let mut y = x.clone();
@@ -117,7 +117,7 @@ fn a_singular_class_names_itself_and_the_remedy() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.contains("samples for 5 dimensions") && message.contains("Shrinkage"),
+        message.contains("samples for 5 dimensions") && message.contains("shrunk"),
         "{message}"
     );
     // The ladder and the shrinkage both get through duplicated features and identical samples.

@@ -55,11 +55,13 @@ impl ClassScatter {
     }
 
     /// Rows seen per class.
+    #[must_use]
     pub fn counts(&self) -> &[usize] {
         &self.counts
     }
 
     /// Class means so far, `[C, D]`; zero for a class not seen yet.
+    #[must_use]
     pub fn class_means(&self) -> ArrayView2<'_, f64> {
         self.means.view()
     }
@@ -73,6 +75,7 @@ impl ClassScatter {
     }
 
     /// Mean squared distance to the class mean per class, `[C]`.
+    #[must_use]
     pub fn within_class_variances(&self) -> Array1<f64> {
         let counted = self.squares.iter().zip(&self.counts);
         counted.map(|(s, n)| s / (*n).max(1) as f64).collect()

@@ -28,6 +28,8 @@ mod cholesky;
 mod classes;
 mod decompositions;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod gram;
 mod logits;
 mod panels;
 mod products;

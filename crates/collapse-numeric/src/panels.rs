@@ -61,9 +61,28 @@ impl SymmetricPanels {
         if d == 0 || rows.len() < d {
             return;
         }
+        let rows = &rows[..rows.len() / d * d];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(mut packed) = crate::gram::Packed::new() {
+            let mut rest = rows;
+            while !rest.is_empty() {
+                rest = packed.fill(rest, d);
+                let panels = self.panels.par_iter_mut().enumerate();
+                panels.for_each(|(i, panel)| {
+                    packed.add_to(panel, i * PANEL, panel_rows(d, i * PANEL));
+                });
+            }
+            return;
+        }
+        self.add_gram_portable(rows);
+    }
+
+    /// As [`add_gram`](Self::add_gram) for whole rows, by faer's products.
+    fn add_gram_portable(&mut self, rows: &[f64]) {
+        let d = self.dimension;
         let k = rows.len() / d;
         // A row-major [K, D] block is a column-major [D, K] matrix.
-        let x = MatRef::from_column_major_slice(&rows[..k * d], d, k);
+        let x = MatRef::from_column_major_slice(rows, d, k);
         self.panels
             .par_iter_mut()
             .enumerate()
@@ -220,8 +239,12 @@ pub(crate) fn extents(dimension: usize) -> impl Iterator<Item = (usize, usize)> 
 mod tests {
     use super::*;
 
+    fn rows(d: usize) -> Array2<f64> {
+        Array2::from_shape_fn((2 * d, d), |(i, j)| ((i * 37 + j * 11) % 29) as f64 - 14.0)
+    }
+
     fn spd(d: usize) -> (SymmetricPanels, Array2<f64>) {
-        let x = Array2::from_shape_fn((2 * d, d), |(i, j)| ((i * 37 + j * 11) % 29) as f64 - 14.0);
+        let x = rows(d);
         let mut panels = SymmetricPanels::zeros(d);
         panels.add_gram(x.as_slice().unwrap());
         (panels, x.t().dot(&x))
@@ -232,6 +255,9 @@ mod tests {
         for d in [1, 5, 127, 128, 129, 300] {
             let (panels, dense) = spd(d);
             assert_eq!(panels.to_dense(1.0), dense);
+            let mut portable = SymmetricPanels::zeros(d);
+            portable.add_gram_portable(rows(d).as_slice().unwrap());
+            assert_eq!(portable, panels);
             let norm: f64 = dense.iter().map(|v| v * v).sum();
             assert!((panels.relative_squared_norm(2.0) * 4.0 / norm - 1.0).abs() < 1e-12);
             let vector: Vec<f64> = (0..d).map(|i| i as f64 - 3.0).collect();

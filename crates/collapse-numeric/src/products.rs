@@ -2,7 +2,7 @@
 
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, NdFloat};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -78,26 +78,35 @@ pub fn gram(a: ArrayView2<f64>) -> Array2<f64> {
     sum.to_dense(1.0)
 }
 
-/// Mean row `[D]` of `features` `[N, D]`, by two passes.
+/// Mean row `[D]` of `features` `[N, D]` in f64, by two passes.
 ///
 /// # Errors
 /// [`Error::NoRows`].
-pub fn mean(features: ArrayView2<f64>) -> Result<Array1<f64>> {
-    let first = features.mean_axis(Axis(0)).ok_or(Error::NoRows)?;
-    let mut rest = Array1::<f64>::zeros(features.ncols());
-    for row in features.rows() {
-        rest += &(&row - &first);
+pub fn mean<F: NdFloat>(features: ArrayView2<F>) -> Result<Array1<f64>> {
+    if features.nrows() == 0 {
+        return Err(Error::NoRows);
     }
-    Ok(first + rest / features.nrows() as f64)
+    let n = features.nrows() as f64;
+    let about = |center: &Array1<f64>| {
+        let mut sum = Array1::<f64>::zeros(features.ncols());
+        for row in features.rows() {
+            for ((sum, value), center) in sum.iter_mut().zip(row).zip(center) {
+                *sum += to_f64(*value) - center;
+            }
+        }
+        sum / n
+    };
+    let first = about(&Array1::zeros(features.ncols()));
+    Ok(&first + &about(&first))
 }
 
 /// Covariance `[D, D]` of `features` `[N, D]` about `center` `[D]`, with the given divisor
-/// (`N` for the biased, `N − 1` for the unbiased estimate about the mean).
+/// (`N` for the biased, `N − 1` for the unbiased estimate about the mean). Features in f32 are multiplied in f64, block by block.
 ///
 /// # Errors
 /// When `center` has another length than the rows, and when squares leave the range of f64.
-pub fn covariance(
-    features: ArrayView2<f64>,
+pub fn covariance<F: NdFloat>(
+    features: ArrayView2<F>,
     center: ArrayView1<f64>,
     divisor: f64,
 ) -> Result<Array2<f64>> {
@@ -113,14 +122,15 @@ pub fn covariance(
     }
     let mut sum = SymmetricPanels::zeros(features.ncols());
     for block in features.axis_chunks_iter(Axis(0), GRAM_ROWS) {
-        let centered = &block - &center;
+        let centered = block.mapv(to_f64) - center;
         let centered = centered.as_standard_layout();
         if let Some(rows) = centered.as_slice() {
             sum.add_gram(rows);
         }
     }
     let trace: f64 = sum.diagonal().iter().sum();
-    let spread = || features.rows().into_iter().any(|row| row != center);
+    let differs = |row: ArrayView1<F>| row.iter().zip(center).any(|(v, c)| to_f64(*v) != *c);
+    let spread = || features.rows().into_iter().any(differs);
     if !trace.is_finite() || (trace < f64::MIN_POSITIVE && spread()) {
         return Err(Error::matrix(
             "the covariance of all rows leaves the range of f64",
@@ -170,6 +180,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// `Σ f(a_i, b_i)` in eight running sums: a loop of vectors with one fixed order.
+#[must_use]
 pub fn sum_by_lanes(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
     let (left, right) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut lanes = [0.0; 8];
@@ -180,6 +191,10 @@ pub fn sum_by_lanes(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
     }
     let rest: f64 = left.1.iter().zip(right.1).map(|(a, b)| f(*a, *b)).sum();
     lanes.iter().sum::<f64>() + rest
+}
+
+fn to_f64<F: NdFloat>(value: F) -> f64 {
+    value.to_f64().unwrap_or(f64::NAN)
 }
 
 /// A row-major array as the kernels see it.

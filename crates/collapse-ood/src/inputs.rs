@@ -116,6 +116,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// ẑ = z / max(‖z‖, 1e-12), `[N, D]`.
+    #[must_use]
     pub fn normalized(&self) -> ArrayView2<'_, f64> {
         self.normalized
             .get_or_init(|| normalize_rows(self.features))
@@ -131,6 +132,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// What the head saw: ẑ with L2, else z; `[N, D]`.
+    #[must_use]
     pub fn head_features(&self) -> ArrayView2<'_, f64> {
         if self.l2 {
             self.normalized()

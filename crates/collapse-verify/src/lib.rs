@@ -61,6 +61,7 @@ const NAMES: [&str; 7] = [
 ];
 
 /// Names (without ending) of the files in `folder` that can be checked.
+#[must_use]
 pub fn known_files(folder: &Path) -> Vec<&'static str> {
     NAMES
         .into_iter()

@@ -25,10 +25,11 @@ impl She {
     /// # Errors
     /// [`Error::NeedsLogits`]. A class without correct samples fails only when a sample is predicted to be of it.
     pub fn fit(train: &TrainInputs) -> Result<Self> {
+        // Without logits the largest label alone bounds the number of classes, and may be anything.
+        let logits = train.inputs().logits_for()?;
         let features = train.inputs().head_features();
         let mut patterns = Array2::zeros((train.n_classes(), features.ncols()));
         let mut counts = vec![0usize; train.n_classes()];
-        let logits = train.inputs().logits_for()?;
         let rows = features.rows().into_iter().zip(logits.rows());
         for ((feature, logits), &label) in rows.zip(train.labels()) {
             if argmax(logits) == label {

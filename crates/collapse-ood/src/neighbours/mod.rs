@@ -168,3 +168,103 @@ impl Neighbours {
         Ok(self.packed.0.get_or_init(|| groups))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use collapse_random::Stream;
+
+    /// Rows about three centres, `spread` about them; every seventh row is zero and some rows are equal.
+    fn rows(seed: u64, n: usize, d: usize, spread: f64) -> (Array2<f64>, Vec<usize>) {
+        let mut stream = Stream::new(seed, "neighbours", 0);
+        let centers = Array2::from_shape_simple_fn((3, d), || stream.normal());
+        let groups: Vec<usize> = (0..n).map(|i| i % 3).collect();
+        let mut rows = Array2::from_shape_fn((n, d), |(i, j)| {
+            centers[[i % 3, j]] + spread * stream.normal()
+        });
+        for i in (0..n).step_by(7) {
+            rows.row_mut(i).fill(0.0);
+        }
+        for i in (13..n).step_by(13) {
+            let (above, mut below) =
+                rows.multi_slice_mut((ndarray::s![i - 3, ..], ndarray::s![i, ..]));
+            below.assign(&above);
+        }
+        (rows, groups)
+    }
+
+    /// Every number is that of measuring all rows, to the last bit.
+    #[test]
+    fn the_search_finds_what_measuring_all_rows_finds() {
+        for (seed, n, d, spread) in [
+            (1, 700, 33, 1.0),
+            (2, 300, 8, 1e-3),
+            (3, 200, 16, 1e-9),
+            (4, 90, 5, 1e-300),
+            (5, 1, 1, 1.0),
+        ] {
+            let (bank, groups) = rows(seed, n, d, spread);
+            let (mut queries, _) = rows(seed, 40, d, spread);
+            let mut stream = Stream::new(seed, "queries", 0);
+            queries.mapv_inplace(|v| v * (1.0 + 0.1 * spread * stream.normal()));
+            let factors: Vec<f64> = (0..n).map(|_| 5.0 * stream.normal()).collect();
+            for bank in [
+                Neighbours::by_distance(bank.clone(), &groups),
+                Neighbours::by_distance(bank.clone(), &vec![0; n]),
+                Neighbours::by_product(bank.clone(), &groups, factors),
+            ] {
+                for k in [1, 10.min(n), n] {
+                    let found = bank.best(queries.view(), k).unwrap();
+                    for (query, found) in queries.rows().into_iter().zip(found.rows()) {
+                        let query = query.as_slice().unwrap();
+                        let mut all: Vec<f64> =
+                            (0..n).map(|row| bank.measure(query, row)).collect();
+                        all.sort_by(f64::total_cmp);
+                        if bank.factors.is_some() {
+                            all.reverse();
+                        }
+                        assert_eq!(
+                            found.to_vec(),
+                            all[..k],
+                            "{n} x {d}, spread {spread}, k = {k}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// On collapsed classes, too, few rows are measured in f64.
+    #[test]
+    fn few_rows_are_candidates() {
+        for spread in [1.0, 1e-3, 1e-6, 1e-9] {
+            let mut stream = Stream::new(1, "neighbours", 0);
+            let centers = Array2::from_shape_simple_fn((3, 64), || stream.normal());
+            let mut near = |n| {
+                Array2::from_shape_fn((n, 64), |(i, j)| {
+                    centers[[i % 3, j]] + spread * stream.normal()
+                })
+            };
+            let (bank, queries) = (near(3000), near(60));
+            let groups: Vec<usize> = (0..3000).map(|i| i % 3).collect();
+            let packed = bank::pack(bank.view(), &groups, 3, &Goal::Distance).unwrap();
+            let found = search::candidates(&packed, &Goal::Distance, queries.view(), 50);
+            let most = found.iter().map(Vec::len).max().unwrap();
+            assert!(
+                (50..=60).contains(&most),
+                "{most} candidates at spread {spread}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bank_whose_parts_do_not_fit_is_refused() {
+        let (bank, groups) = rows(1, 20, 4, 1.0);
+        let mut stored = Neighbours::by_product(bank.clone(), &groups, vec![1.0; 19]);
+        assert!(stored.best(bank.view(), 3).is_err());
+        stored = Neighbours::by_distance(bank.clone(), &groups[..19]);
+        assert!(stored.best(bank.view(), 3).is_err());
+        stored = Neighbours::by_distance(bank.clone(), &[usize::MAX; 20]);
+        assert!(stored.best(bank.view(), 3).is_err());
+    }
+}
