@@ -14,13 +14,15 @@ const QUICK_FIGURE: &str = "docs/quick/auroc.svg";
 /// What docs/performance.md shows.
 const SCALING: &str = "docs/performance/scaling.json";
 const SCALING_FIGURE: &str = "docs/performance/scaling.svg";
+/// What docs/reliability.md shows, written by `cargo xtask mutations`.
+const MUTATIONS: &str = "docs/reliability/mutations.json";
 const PRECISION: &str = "docs/performance/precision.json";
 /// Folders of docs that show one training experiment each: its results, its page, and lines of
 /// `benches/peers/train_cifar.py --json` to hold it against.
 const C4: &str = "docs/c4";
 const CIFAR10: &str = "docs/cifar10";
 
-/// Write the tables and pictures of README, docs/performance.md, docs/c4 and docs/cifar10 from the measurements committed beside them.
+/// Write the tables and pictures of README, docs/performance.md, docs/reliability.md, docs/c4 and docs/cifar10 from the measurements committed beside them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Results of `cargo xtask reproduce` to take, and keep, for README.
@@ -89,6 +91,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         (root.join(SCALING), scaling_text),
         (root.join(SCALING_FIGURE), scaling_figure),
     ];
+    files.push(reliability(root)?);
     files.extend(experiment(root, C4, &args.c4)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
     for (path, content) in files {
@@ -112,6 +115,16 @@ fn table(results: &Results, id: &str, origin: &str) -> Result<String> {
 
 fn figure(results: &Results, id: &str, origin: &str) -> Result<Figure> {
     page_figure(results, id).with_context(|| format!("{origin} does not make figure {id:?}"))
+}
+
+/// docs/reliability.md with what damaged files did.
+fn reliability(root: &Path) -> Result<(PathBuf, String)> {
+    let counts = root.join(MUTATIONS);
+    let tallies: Vec<Tally> = serde_json::from_str(&read(&counts)?)
+        .with_context(|| format!("reading {}", counts.display()))?;
+    let mut page = Page::open(root.join("docs/reliability.md"))?;
+    page.fill("mutations", &crate::mutations::markdown(&tallies))?;
+    Ok((page.path, page.text))
 }
 
 /// A figure on a page, with its caption below.

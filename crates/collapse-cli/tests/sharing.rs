@@ -182,6 +182,7 @@ fn a_store_may_be_filled_on_several_kernel_paths_and_says_so() {
         Command::new(env!("CARGO_BIN_EXE_collapse"))
             .args(arguments)
             .env("COLLAPSE_KERNEL_PATH", path)
+            .env("COLLAPSE_CONVOLUTION", "winograd")
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -203,14 +204,15 @@ fn a_store_may_be_filled_on_several_kernel_paths_and_says_so() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     assert!(
-        error.contains("kernel paths: ") && error.contains("portable (1)"),
+        error.contains("kernel paths: ") && error.contains("portable winograd (1)"),
         "{error}"
     );
     let results = store.results();
-    assert_eq!(results.runs[0].made_by[0].maker.kernel_path, "portable");
+    assert_eq!(results.runs[0].made_by[0].maker.kernel_path, "portable winograd");
+    let best = format!("{best} winograd");
     assert_eq!(results.runs[1].made_by[0].maker.kernel_path, best);
     assert!(
-        results.provenance.kernel_path.contains("portable and")
-            || results.provenance.kernel_path.contains("and portable")
+        results.provenance.kernel_path.contains("portable winograd and")
+            || results.provenance.kernel_path.contains("and portable winograd")
     );
 }

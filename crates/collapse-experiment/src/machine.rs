@@ -15,7 +15,12 @@ pub fn maker(device: Device, code_version: &str) -> Result<Maker, Error> {
     Ok(Maker {
         code_version: code_version.to_owned(),
         kernel_path: match device {
-            Device::Cpu => collapse_kernels::kernel_path()?.name().to_owned(),
+            // Direct and Winograd convolutions round differently, as two paths do.
+            Device::Cpu => format!(
+                "{} {}",
+                collapse_kernels::kernel_path()?.name(),
+                collapse_kernels::convolution_algorithm()?.name()
+            ),
             other => other.to_string(),
         },
         processor: processor(),

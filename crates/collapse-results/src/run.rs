@@ -41,7 +41,7 @@ pub struct RunTimes {
 pub struct Maker {
     /// Version of the code: crate version and, where known, the commit.
     pub code_version: String,
-    /// Kernel path, e.g. `amx-bf16`.
+    /// Kernel path and convolution algorithm, e.g. `avx512-bf16 winograd`, or the device.
     pub kernel_path: String,
     /// The processor's own name.
     pub processor: String,
