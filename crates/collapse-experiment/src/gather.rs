@@ -25,14 +25,9 @@ pub(crate) fn gather(
         .iter()
         .map(|group| describe_group(manifest, group, auto))
         .collect();
-    let all = |of: &dyn Fn(&Run) -> Vec<String>| -> String {
-        let values: BTreeSet<String> = runs.iter().flat_map(of).collect();
-        values.into_iter().collect::<Vec<_>>().join(" and ")
-    };
-    results.provenance.kernel_path = all(&|run| {
-        let spans = run.made_by.iter();
-        spans.map(|span| span.maker.kernel_path.clone()).collect()
-    });
+    let spans = runs.iter().flat_map(|run| &run.made_by);
+    let paths: BTreeSet<&str> = spans.map(|span| span.maker.kernel_path.as_str()).collect();
+    results.provenance.kernel_path = paths.into_iter().collect::<Vec<_>>().join(" and ");
     results.provenance.precision = precisions(manifest, auto);
     results.provenance.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     results.provenance.manifest_sha256 = manifest.sha256();
