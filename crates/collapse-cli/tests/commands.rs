@@ -536,9 +536,9 @@ fn bad_input_is_named_with_a_remedy() {
         &[
             "score",
             "--train",
-            "nowhere.safetensors",
-            "--test",
             cut,
+            "--test",
+            "nowhere.safetensors",
             "--ood",
             &format!("x={cut}"),
         ],
@@ -587,7 +587,7 @@ fn unusable_features_are_refused() {
     let lonely = write("lonely.safetensors", &good.clone().with_labels(lonely));
     refuse(
         &["score", "--train", &lonely, "--test", &train, "--ood", &ood],
-        &["lonely.safetensors", "class 1", "1 sample"],
+        &["lonely.safetensors", "class 1", "1 of the 2 samples"],
     );
 
     // NaN cannot be written by us, so its bytes are put into a good file, which is sealed again.
