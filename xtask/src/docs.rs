@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use collapse_report::{Figure, Scaling, group_label, page_figure, page_table};
 use collapse_results::{Results, Role};
+use collapse_testing::Tally;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The reproduction that README shows; only what its table and picture need.

@@ -26,7 +26,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
-    Product(collapse_cli::Command),
+    Product(Box<collapse_cli::Command>),
     Docs(docs::Args),
     Mutations(mutations::Args),
     #[cfg(unix)]
@@ -38,7 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     collapse_cli::start();
     collapse_cli::exit(match Cli::parse().command {
-        Command::Product(command) => command.run(),
+        Command::Product(command) => (*command).run(),
         Command::Docs(args) => docs::run(args),
         Command::Mutations(args) => mutations::run(args),
         #[cfg(unix)]

@@ -208,11 +208,20 @@ fn a_store_may_be_filled_on_several_kernel_paths_and_says_so() {
         "{error}"
     );
     let results = store.results();
-    assert_eq!(results.runs[0].made_by[0].maker.kernel_path, "portable winograd");
+    assert_eq!(
+        results.runs[0].made_by[0].maker.kernel_path,
+        "portable winograd"
+    );
     let best = format!("{best} winograd");
     assert_eq!(results.runs[1].made_by[0].maker.kernel_path, best);
     assert!(
-        results.provenance.kernel_path.contains("portable winograd and")
-            || results.provenance.kernel_path.contains("and portable winograd")
+        results
+            .provenance
+            .kernel_path
+            .contains("portable winograd and")
+            || results
+                .provenance
+                .kernel_path
+                .contains("and portable winograd")
     );
 }

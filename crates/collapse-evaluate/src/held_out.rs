@@ -21,7 +21,7 @@ impl CompleteSplits {
     /// cannot score it.
     ///
     /// # Errors
-    /// [`Error::In`] for a validation split that no detector can score.
+    /// [`Error::In`](crate::Error::In) for a validation split that no detector can score.
     pub fn held_out(&self, fitted: &Fitted) -> Result<Vec<HeldOut>> {
         let Some(validation) = self.validation() else {
             return Ok(Vec::new());

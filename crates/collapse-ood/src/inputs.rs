@@ -26,7 +26,7 @@ impl<'a> Inputs<'a> {
     /// Raw features z `[N, D]`, logits `[N, C]`, and whether the head saw z / ‖z‖.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::NotFinite`], or [`Error::Undefined`] when there is nothing to score.
+    /// [`Error::Shape`], [`Error::Numeric`], or [`Error::Undefined`] when there is nothing to score.
     pub fn new(
         features: ArrayView2<'a, f64>,
         logits: ArrayView2<'a, f64>,
@@ -56,7 +56,7 @@ impl<'a> Inputs<'a> {
     /// Features `[N, D]` alone, of anything that embeds samples; detectors that read logits refuse them with [`Error::NeedsLogits`].
     ///
     /// # Errors
-    /// [`Error::NotFinite`], or [`Error::Undefined`] when there is nothing to score.
+    /// [`Error::Numeric`], or [`Error::Undefined`] when there is nothing to score.
     pub fn of_features(features: ArrayView2<'a, f64>, l2: bool) -> Result<Self> {
         let (n, d) = features.dim();
         if n == 0 || d == 0 {
@@ -191,7 +191,7 @@ impl<'a> TrainInputs<'a> {
     /// Adds the last linear layer, weight `[C, D]` and bias `[C]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::NotFinite`].
+    /// [`Error::Shape`] or [`Error::Numeric`].
     pub fn with_head(mut self, weight: ArrayView2<f64>, bias: ArrayView1<f64>) -> Result<Self> {
         let expected = (self.n_classes, self.inputs.features.ncols());
         if weight.dim() != expected || bias.len() != expected.0 {

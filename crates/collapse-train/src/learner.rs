@@ -58,7 +58,7 @@ impl Learner {
         self.model.as_mut()
     }
 
-    /// One step on `images` [N], whose classes are `labels` `[N]`, with the given learning rate.
+    /// One step on `images` `[N]`, whose classes are `labels` `[N]`, with the given learning rate.
     ///
     /// # Errors
     /// Those of the network: images of another shape, a gradient that does not fit.

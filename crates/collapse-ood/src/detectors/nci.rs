@@ -23,7 +23,7 @@ impl Nci {
     /// Keeps head and mean; `alpha` ≥ 0 weighs the norm.
     ///
     /// # Errors
-    /// [`Error::NeedsHead`].
+    /// [`Error::NeedsHead`](crate::Error::NeedsHead).
     pub fn fit(train: &TrainInputs, alpha: f64) -> Result<Self> {
         let center = mean(train.inputs().head_features())?;
         Ok(Self {
