@@ -91,6 +91,7 @@ impl EmParams {
         let whitening = Whitening::fit(features, self.n_components)?;
         let white = whitening.apply(features)?;
         let inside = white.slice(s![.., ..whitening.rank()]).to_owned();
+        drop(white);
         let mixture = GaussianMixtureModel::params(self.n_clusters)
             .tolerance(self.tolerance)
             .reg_covariance(self.reg_covariance)

@@ -9,8 +9,8 @@ use super::geometry::{Geometry, MAX_TAPS};
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE};
 use crate::act::Act;
 use crate::element::{Element, Float};
-use crate::pool::Buffer;
-use crate::shape::LANES;
+use crate::pool::{Buffer, reserve};
+use crate::shape::{LANES, Shape};
 use crate::shared::SharedMut;
 use rayon::prelude::*;
 
@@ -38,6 +38,22 @@ struct Division {
 }
 
 impl Division {
+    /// Elements of a job's packed rows: of the input, as many as the filter has lines, and of the output gradient.
+    fn row_lens<K: Microkernel>(
+        &self,
+        conv: Conv,
+        group: usize,
+        xs: Shape,
+        ys: Shape,
+    ) -> (usize, usize) {
+        let dy_panels = self.per_group.min(self.dy_panels - group * self.per_group);
+        let depth = self.block.min(ys.n).next_multiple_of(K::DEPTH_STEP);
+        (
+            self.x_panels * xs.w * depth * LANES * conv.kernel,
+            dy_panels * ys.w * depth * LANES,
+        )
+    }
+
     fn new<K: Microkernel>(conv: Conv, x: &Act<K::E>, dy: &Act<K::E>) -> Self {
         let (x_panels, dy_panels) = (
             conv.in_channels.div_ceil(LANES),
@@ -82,6 +98,7 @@ pub(crate) fn weight_gradient<K: Microkernel>(
     let job_len = conv.taps() * division.x_panels * division.per_group * TILE;
     let jobs = division.groups * division.splits;
     let mut partial = Buffer::<<K::E as Element>::Param>::dirty(jobs * job_len);
+    reserve::<K::E, K::E>(division.row_lens::<K>(conv, 0, x.shape(), dy.shape()));
     partial
         .par_chunks_exact_mut(job_len)
         .with_max_len(1)
@@ -164,9 +181,7 @@ impl<'a, K: Microkernel> PackedRows<'a, K> {
     ) -> Self {
         let first_panel = group * division.per_group;
         let dy_panels = division.per_group.min(division.dy_panels - first_panel);
-        let (xs, ys) = (x.shape(), dy.shape());
-        let depth = division.block.min(ys.n).next_multiple_of(K::DEPTH_STEP);
-        let x_row_len = division.x_panels * xs.w * depth * LANES;
+        let (x_rows, dy_row) = division.row_lens::<K>(conv, group, x.shape(), dy.shape());
         Self {
             kernel,
             conv,
@@ -175,9 +190,9 @@ impl<'a, K: Microkernel> PackedRows<'a, K> {
             dy,
             first_panel,
             dy_panels,
-            x_row_len,
-            x_rows: Buffer::dirty(x_row_len * conv.kernel),
-            dy_row: Buffer::dirty(dy_panels * ys.w * depth * LANES),
+            x_row_len: x_rows / conv.kernel,
+            x_rows: Buffer::dirty(x_rows),
+            dy_row: Buffer::dirty(dy_row),
             held: [None; 3],
             held_block: None,
         }

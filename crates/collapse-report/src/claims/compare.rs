@@ -155,6 +155,7 @@ pub(super) fn permutation(test: &crate::statistics::Permutation) -> String {
     let smallest = match test.exact {
         true => format!("; smallest possible {:.2}", test.smallest)
             .trim_end_matches('0')
+            .trim_end_matches('.')
             .to_owned(),
         false => String::new(),
     };

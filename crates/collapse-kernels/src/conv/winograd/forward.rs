@@ -12,7 +12,7 @@ use super::transform::Transformed;
 use crate::act::Act;
 use crate::conv::kernel::Store;
 use crate::norm::{ChannelStatistics, Moments, MomentsView};
-use crate::pool::Buffer;
+use crate::pool::{Buffer, reserve};
 use crate::shape::LANES;
 use crate::shared::SharedMut;
 use rayon::prelude::*;
@@ -75,6 +75,7 @@ where
     let per_task = blocks
         .len()
         .div_ceil(TASKS_PER_THREAD * rayon::current_num_threads());
+    reserve::<K::E, Param<K>>((A * A * v_point, A * A * m_point));
     (0..blocks.len())
         .into_par_iter()
         .with_min_len(per_task)

@@ -13,7 +13,7 @@ use super::kernel::{Kernel, Param};
 use super::points::Adjoint;
 use crate::act::Act;
 use crate::conv::Conv;
-use crate::pool::Buffer;
+use crate::pool::{Buffer, reserve};
 use crate::shared::SharedMut;
 use division::{Division, ROWS_PER_TASK};
 use rayon::prelude::*;
@@ -63,6 +63,7 @@ fn by_rows<K, T, const I: usize, const A: usize, const M: usize>(
     let division = rows.division;
     let set_len = division.jobs() * division.len;
     let mut sums = Buffer::<Param<K>>::dirty(division.sets * set_len);
+    reserve::<K::E, K::E>((A * A * division.v_point, A * A * division.y_point));
     sums.par_chunks_exact_mut(set_len)
         .with_max_len(1)
         .enumerate()
@@ -115,6 +116,9 @@ fn by_channels<K, T, const I: usize, const A: usize, const M: usize>(
     let mut sums = Buffer::<Param<K>>::dirty(kept);
     let mut v = Buffer::<K::E>::dirty(A * A * division.v_point);
     let mut y = Buffer::<K::E>::dirty(A * A * division.y_point);
+    if kept == 0 {
+        reserve::<Param<K>, Param<K>>((division.len, 0));
+    }
     for stretch in 0..stretches {
         let block = division.blocks.get(stretch);
         transform_together(kernel, rows, &block, &mut v, &mut y);
