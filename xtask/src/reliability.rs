@@ -29,6 +29,9 @@ pub struct Args {
     /// Moves the moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where the counts go; `cargo xtask docs` shows the default file.
+    #[arg(long, default_value = "docs/reliability/troubles.json")]
+    out: PathBuf,
 }
 
 const MANIFEST: &str = r#"
@@ -59,32 +62,50 @@ spectral_norm = false
 "#;
 
 /// What came of one kind of trouble.
-#[derive(Default)]
-struct Count {
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+pub struct Count {
+    kind: String,
     troubles: usize,
     lost: usize,
     done_twice: usize,
 }
 
+impl Count {
+    fn of(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// The counts as a table.
+pub fn markdown(counts: &[Count]) -> String {
+    let mut table =
+        String::from("| Trouble | Times | Lost | Done twice |\n| :--- | ---: | ---: | ---: |\n");
+    for count in counts {
+        table.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            count.kind, count.troubles, count.lost, count.done_twice
+        ));
+    }
+    table
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
     let folder = tempfile::tempdir()?;
     let mut trial = Trial::begin(folder.path(), args.seed)?;
-    println!("{:<28}{:>10}{:>8}{:>12}", "", "times", "lost", "done twice");
-    let mut sound = true;
-    let mut tell = |name: &str, count: Count| {
-        let Count {
-            troubles,
-            lost,
-            done_twice,
-        } = count;
-        println!("{name:<28}{troubles:>10}{lost:>8}{done_twice:>12}");
-        sound &= lost == 0 && done_twice == 0;
-    };
-    tell("SIGKILL", trial.stopped(args.kills, "KILL")?);
-    tell("SIGINT", trial.stopped(args.interrupts, "INT")?);
-    tell("no space for a file", trial.starved(args.sizes)?);
-    tell("processes at one store", trial.shared(args.launchers)?);
-    Ok(if sound {
+    let counts = [
+        trial.stopped(args.kills, "KILL")?,
+        trial.stopped(args.interrupts, "INT")?,
+        trial.starved(args.sizes)?,
+        trial.shared(args.launchers)?,
+    ];
+    collapse_files::replace_json(&args.out, &counts)?;
+    print!("{}", markdown(&counts));
+    println!("\nCounts: {}", args.out.display());
+    let sound = |count: &Count| count.lost == 0 && count.done_twice == 0;
+    Ok(if counts.iter().all(sound) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -147,7 +168,7 @@ impl Trial {
 
     /// Processes stopped by a signal at random moments, until each store is finished.
     fn stopped(&mut self, times: usize, signal: &str) -> Result<Count> {
-        let mut count = Count::default();
+        let mut count = Count::of(&format!("SIG{signal}"));
         while count.troubles < times {
             let store = self.store();
             let mut done = 0;
@@ -175,7 +196,7 @@ impl Trial {
 
     /// Processes whose files can grow to so many bytes only; the last has all it needs.
     fn starved(&mut self, sizes: usize) -> Result<Count> {
-        let mut count = Count::default();
+        let mut count = Count::of("no space for a file");
         let largest = largest_file(&self.folder.join("store-1"))?;
         for i in 0..sizes {
             let store = self.store();
@@ -204,7 +225,7 @@ impl Trial {
     fn shared(&mut self, launchers: usize) -> Result<Count> {
         let mut count = Count {
             troubles: launchers,
-            ..Count::default()
+            ..Count::of("processes at one store, one of them killed")
         };
         let store = self.store();
         let mut children: Vec<Child> = (0..launchers)

@@ -152,7 +152,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(args: &Args) -> Result<Figures> {
+fn network(args: &Args) -> NetConfig {
     let mut config = NetConfig::new(args.net, 10);
     config.width = args.width.unwrap_or(config.width);
     config.input_size = args.input_size;
@@ -163,6 +163,11 @@ fn measure(args: &Args) -> Result<Figures> {
     } else {
         L2Mode::TrainAndInference
     };
+    config
+}
+
+fn measure(args: &Args) -> Result<Figures> {
+    let config = network(args);
     let precision = args.precision.precision();
     let model = load_model(&config, precision, Parameters::initialise(&config, 1)?)?;
     let mut worker = Worker::new(&config, model, args.batch)?;
