@@ -29,6 +29,11 @@ struct Checker<'a> {
     mistakes: Vec<Mistake>,
 }
 
+/// The embedded images are of eight classes.
+const EMBEDDED_CLASSES: usize = 8;
+/// Images of a class without which nothing can be fitted on it.
+const LEAST_OF_A_CLASS: usize = 10;
+
 const FOLDER_NAME: &str = "use lower-case letters, digits and `-`; it becomes a folder name";
 
 impl Checker<'_> {
@@ -61,6 +66,28 @@ impl Checker<'_> {
             let field = format!("measure_at contains {epoch}");
             let remedy = "no group trains so long; name epochs from 0 to the longest group's";
             self.refuse((None, "measure_at"), field, remedy);
+        }
+        let classes =
+            registry::find(&manifest.data.id).map_or(EMBEDDED_CLASSES, |set| set.n_classes);
+        if let Some(images) = manifest.measure_images
+            && images < LEAST_OF_A_CLASS * classes
+        {
+            let field = format!("measure_images = {images}");
+            let remedy = format!(
+                "a density needs some images of each class; give at least {}",
+                LEAST_OF_A_CLASS * classes
+            );
+            self.refuse((None, "measure_images"), field, remedy);
+        }
+        let resources = &manifest.resources;
+        for (key, zero) in [
+            ("minutes", resources.minutes == Some(0)),
+            ("memory_mib", resources.memory_mib == Some(0)),
+            ("cores", resources.cores == Some(0)),
+        ] {
+            if zero {
+                self.refuse((None, key), format!("{key} = 0"), "give at least 1");
+            }
         }
     }
 
@@ -202,10 +229,10 @@ impl Checker<'_> {
                 return self.refuse((Some(index), "net"), field, error.to_string());
             }
         };
-        // The embedded images are grey, 28×28, of eight classes.
+        // The embedded images are grey, 28×28.
         let (classes, channels, side) = match registry::find(&manifest.data.id) {
             Ok(set) => (set.n_classes, set.shape.channels, set.shape.height),
-            Err(_) => (8, 1, 28),
+            Err(_) => (EMBEDDED_CLASSES, 1, 28),
         };
         let mut config = NetConfig::new(net, classes);
         config.in_channels = channels;

@@ -45,6 +45,37 @@ pub enum Parallel {
     Runs,
 }
 
+/// What a scheduler is asked for, for each run: the table `[resources]`.
+///
+/// What is not given is estimated, or left to the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Minutes until a job ends; a longer run goes on in the next.
+    pub minutes: Option<u64>,
+    /// Memory in MiB.
+    pub memory_mib: Option<u64>,
+    /// Cores.
+    pub cores: Option<usize>,
+    /// Partition (a queue of Slurm).
+    pub partition: Option<String>,
+    /// Account that is charged.
+    pub account: Option<String>,
+}
+
+impl Resources {
+    /// These, and `others` where these say nothing.
+    #[must_use]
+    pub fn or(self, others: &Self) -> Self {
+        Self {
+            minutes: self.minutes.or(others.minutes),
+            memory_mib: self.memory_mib.or(others.memory_mib),
+            cores: self.cores.or(others.cores),
+            partition: self.partition.or_else(|| others.partition.clone()),
+            account: self.account.or_else(|| others.account.clone()),
+        }
+    }
+}
+
 /// Which image sets a scale uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DataSpec {
@@ -114,6 +145,12 @@ pub struct Manifest {
     pub(crate) spectral_norm_coefficient: f64,
     /// Epochs at which geometry and detection are measured; empty = the log-spaced set.
     pub(crate) measure_at: Vec<usize>,
+    /// At an epoch on the way, so many images of each set are measured, drawn once and class-balanced; `None` = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) measure_images: Option<usize>,
+    /// What a cluster's scheduler is asked for; not part of the question.
+    #[serde(skip)]
+    resources: Resources,
     /// Image sets.
     data: DataSpec,
     /// The groups, in the order they are trained and shown.
@@ -200,6 +237,12 @@ impl Manifest {
     #[must_use]
     pub fn data(&self) -> &DataSpec {
         &self.data
+    }
+
+    /// What a scheduler is asked for.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// How runs share the machine.
