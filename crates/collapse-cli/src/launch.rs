@@ -107,7 +107,10 @@ pub fn launch(
         tasks.retain(|task| !queued.contains_key(&(task.group.clone(), task.seed)));
     }
     if tasks.is_empty() {
-        note!("nothing to submit: {unfinished} runs are in the queue, all others are finished");
+        note!(
+            "nothing to submit: {} in the queue, all others are finished",
+            runs(unfinished)
+        );
         return Ok(());
     }
     let mut resources = args.resources(job.manifest);
@@ -148,9 +151,9 @@ fn submit(launch: &Launch, dry_run: bool) -> Result<()> {
         return Ok(());
     }
     let submitted = scripts.submit()?;
-    let n = launch.tasks.len();
+    let n = runs(launch.tasks.len());
     out!(
-        "{n} runs submitted as array {}, the report as job {}",
+        "{n} submitted as array {}, the report as job {}",
         submitted.array,
         submitted.report
     )?;
@@ -170,11 +173,8 @@ fn write_job(launch: &Launch, args: &LaunchArgs, out: &Path) -> Result<()> {
     };
     let path = out.join("kubernetes").join("job.yaml");
     collapse_files::replace(&path, kubernetes::job(launch, &pod).as_bytes())?;
-    let n = launch.tasks.len();
-    out!(
-        "{n} runs as an Indexed Job: kubectl apply -f {}",
-        path.display()
-    )?;
+    let n = runs(launch.tasks.len());
+    out!("{n} as an Indexed Job: kubectl apply -f {}", path.display())?;
     out!("Then: collapse {}", launch.report[1..].join(" "))?;
     Ok(())
 }
@@ -198,4 +198,11 @@ pub fn absolute(path: &Path) -> Result<String> {
     let path: PathBuf =
         std::path::absolute(path).with_context(|| format!("looking for {}", path.display()))?;
     Ok(path.display().to_string())
+}
+
+fn runs(n: usize) -> String {
+    match n {
+        1 => "1 run".to_owned(),
+        n => format!("{n} runs"),
+    }
 }

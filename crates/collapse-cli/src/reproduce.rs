@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use collapse_experiment::{Manifest, RunStore, Setting, Shard, Work};
-use collapse_report::{References, TerminalStyle, render, verdict_label};
+use collapse_report::{References, TerminalStyle, render, verdict_label, with_tables};
 use collapse_results::{Maker, Results};
 
 use crate::data::{OodSet, check_names, open_benchmark};
@@ -122,6 +122,9 @@ pub struct Args {
     /// Leave out OoD images whose pixels occur in the in-distribution set.
     #[arg(long)]
     drop_duplicates: bool,
+    /// Draw these tables alone, e.g. main,nc-end [default: all].
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    tables: Vec<String>,
     /// Make runs only; `report` draws the tables later.
     #[arg(long)]
     no_report: bool,
@@ -227,12 +230,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
     results
         .times
         .insert("total".to_owned(), began.elapsed().as_secs_f64());
-    publish(&results, &references, &out)
+    publish(&results, &references, &args.tables, &out)
 }
 
-/// Writes the report into `out` and tells what it says.
-pub fn publish(results: &Results, references: &References, out: &Path) -> Result<ExitCode> {
-    let report = collapse_report::write_report(results, references, out)
+/// Writes the report into `out`, with `tables` alone where some are named, and tells what it says.
+pub fn publish(
+    results: &Results,
+    references: &References,
+    tables: &[String],
+    out: &Path,
+) -> Result<ExitCode> {
+    let whole = with_tables(collapse_report::complete(results, references), tables)?;
+    let report = collapse_report::write_completed(&whole, out)
         .with_context(|| format!("writing the report to {}", out.display()))?;
     let wanted: usize = results.groups.iter().map(|group| group.seeds.len()).sum();
     if results.runs.len() < wanted {
@@ -242,7 +251,7 @@ pub fn publish(results: &Results, references: &References, out: &Path) -> Result
     for line in mixtures(results) {
         note!("warning: {line}");
     }
-    print_summary(&collapse_report::complete(results, references))?;
+    print_summary(&whole)?;
     out!("\nReport: {}", report.display())?;
     out!("Numbers: {}", out.join("results.json").display())?;
     Ok(ExitCode::SUCCESS)

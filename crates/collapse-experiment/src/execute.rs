@@ -8,11 +8,10 @@ use collapse_features::Precision as Stored;
 use collapse_models::Model;
 use collapse_ood::{Intervals, Settings};
 use collapse_results::{EpochRecord, Evaluation, Run, RunTimes};
-use collapse_train::{Event, HookError, Step, Trained, Trainer};
+use collapse_train::{Event, FittedImages, HookError, Step, Trained, Trainer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::images::FittedImages;
 use crate::machine::{Starts, maker};
 use crate::observer::EpochProgress;
 use crate::plan::RunPlan;

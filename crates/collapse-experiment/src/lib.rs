@@ -17,7 +17,6 @@
 //! * [`estimate()`]: what all that will take, timed on the spot.
 //! * [`launch`]: the same runs as jobs of a cluster.
 //! * [`status()`], [`gather_store`], [`verify_store`]: what a store holds, without the image sets.
-//! * [`FittedImages`], [`HeldOutImages`]: image views as training and feature extraction read them.
 //!
 //! Test and OoD images never reach training, fitting or selection: densities, geometry and
 //! detectors are fitted on the training split, the temperature on the validation split, and the
@@ -28,7 +27,6 @@ mod error;
 mod estimate;
 mod execute;
 mod gather;
-mod images;
 pub mod launch;
 mod machine;
 mod manifest;
@@ -46,7 +44,6 @@ pub use choice::Shard;
 pub use error::{Error, Mistake};
 pub use estimate::{Estimate, GroupEstimate, estimate};
 pub use gather::{Gathered, gather_store};
-pub use images::{FittedImages, HeldOutImages};
 pub use machine::{maker, peak_memory};
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision, Resources};
 pub use observer::{EpochProgress, Observer, RunId, Silent};

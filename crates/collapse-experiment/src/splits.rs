@@ -3,10 +3,9 @@
 use collapse_data::{Benchmark, Parts, View};
 use collapse_evaluate::{FeatureSplits, Split};
 use collapse_models::Model;
-use collapse_train::extract;
+use collapse_train::{HeldOutImages, extract};
 
 use crate::error::Error;
-use crate::images::HeldOutImages;
 use crate::plan::RunPlan;
 use crate::work::Work;
 

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use collapse_data::{
     Cache, Constants, ImageSet, ImageShape, InDistribution, LoadOptions, Part, TrainingView, sha256,
 };
-use collapse_experiment::{FittedImages, peak_memory};
+use collapse_experiment::peak_memory;
 use collapse_models::{L2Mode, Net, NetConfig, Parameters};
 use collapse_random::Stream;
-use collapse_train::{Batches, Draw, epoch_order, load_model};
+use collapse_train::{Batches, Draw, FittedImages, epoch_order, load_model};
 use serde::Serialize;
 
 use super::measure::{Timings, seconds};

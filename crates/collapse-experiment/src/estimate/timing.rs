@@ -11,12 +11,14 @@ use collapse_features::{FeatureSet, Head};
 use collapse_models::{Device, Parameters};
 use collapse_ood::{Intervals, Settings};
 use collapse_random::Stream;
-use collapse_train::{Batches, Draw, Learner, TrainSet, epoch_order, extract, load_model_on};
+use collapse_train::{
+    Batches, Draw, FittedImages, HeldOutImages, Learner, TrainSet, epoch_order, extract,
+    load_model_on,
+};
 use ndarray::{Array1, Array2};
 
 use super::memory_now;
 use crate::error::Error;
-use crate::images::{FittedImages, HeldOutImages};
 use crate::plan::RunPlan;
 use crate::reproduce::{Setting, thread_pool};
 use crate::splits::{EXTRACTION_BATCH, Measured, SplitImages};

@@ -93,7 +93,7 @@ impl Scripts {
 
 /// The jobs that wait or run for runs of the store whose submissions are in `folder`, by (group, seed).
 ///
-/// Without Slurm on this machine, those that were submitted last, whatever has become of them.
+/// Where Slurm does not answer, none.
 ///
 /// # Errors
 /// [`Error::Read`] when a submission cannot be read.
@@ -102,12 +102,14 @@ pub fn jobs(folder: &Path) -> Result<BTreeMap<(String, u64), String>, Error> {
     if submissions.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let queued = queue();
+    let Some(queued) = queue() else {
+        return Ok(BTreeMap::new());
+    };
     let mut found = BTreeMap::new();
     for submission in submissions {
         for (index, task) in submission.tasks.into_iter().enumerate() {
             let job = format!("{}_{index}", submission.array);
-            if queued.as_ref().is_none_or(|queue| queue.contains(&job)) {
+            if queued.contains(&job) {
                 found.insert((task.group, task.seed), job);
             }
         }
@@ -117,12 +119,12 @@ pub fn jobs(folder: &Path) -> Result<BTreeMap<(String, u64), String>, Error> {
 
 /// Every task in the queue, `job_index`; `None` where Slurm does not answer.
 fn queue() -> Option<Vec<String>> {
+    // Jobs that are about to end, `COMPLETING`, make nothing any more.
+    const AHEAD: &str = "--states=PENDING,CONFIGURING,RUNNING,SUSPENDED,REQUEUED,REQUEUE_HOLD";
     let mut command = Command::new("squeue");
     // `--array` lists each task by itself, `%F_%K` are the array's number and the task's.
-    let output = command
-        .args(["--noheader", "--array", "--format=%F_%K"])
-        .output()
-        .ok()?;
+    command.args(["--noheader", "--array", "--format=%F_%K", AHEAD]);
+    let output = command.output().ok()?;
     if !output.status.success() {
         return None;
     }
@@ -244,25 +246,30 @@ export RAYON_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
 began=$(mktemp)
 warned=
 trap 'warned=1; kill -TERM "$run"' USR1
+stopped=
+# A cancellation reaches the program too; told twice, it would not stay to write its checkpoint.
+trap 'stopped=1' TERM
 {command} --group "$group" --seed "$seed" --jobs 1 --no-report &
 run=$!
 wait "$run"
 code=$?
-# The warning ends the first wait; the program then writes its checkpoint.
-if [ -n "$warned" ]; then
+# A warning or a cancellation ends the first wait; the program then writes its checkpoint.
+if [ -n "$warned$stopped" ]; then
     wait "$run"
     code=$?
 fi
 newer=
 [ "$folder/checkpoint.safetensors" -nt "$began" ] && newer=1
 rm -f "$began"
-if [ -n "$warned" ] && [ "$code" -eq 143 ]; then
+if [ -n "$warned" ] && [ -z "$stopped" ] && [ "$code" -eq 143 ]; then
     if [ -z "$newer" ]; then
         echo "the time limit is too short for a checkpoint; ask for more minutes" >&2
         exit 1
     fi
     echo "the time limit is near: queued again, goes on from the checkpoint"
-    scontrol requeue "$SLURM_JOB_ID"
+    trap - TERM
+    # The number of this task: the array's own would mean all of them.
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
     # Slurm ends this script now.
     sleep 60
 fi
@@ -377,7 +384,7 @@ mod tests {
                     },
                 )
                 .env("SLURM_ARRAY_TASK_ID", "1")
-                .env("SLURM_JOB_ID", "77")
+                .env("SLURM_ARRAY_JOB_ID", "77")
                 .spawn()
                 .unwrap();
             let begun = notes.with_file_name(format!("notes-{saves}.begun"));
@@ -392,7 +399,7 @@ mod tests {
             let code = child.wait().unwrap().code();
             let noted = std::fs::read_to_string(&notes).unwrap_or_default();
             match saves {
-                true => assert_eq!((noted.as_str(), code), ("requeue 77\n", Some(143))),
+                true => assert_eq!((noted.as_str(), code), ("requeue 77_1\n", Some(143))),
                 false => assert_eq!((noted.as_str(), code), ("", Some(1))),
             }
             let _ = std::fs::remove_file(launch.tasks[1].folder.join("checkpoint.safetensors"));

@@ -3,7 +3,7 @@
 mod check;
 mod read;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use collapse_results::{Loss, ScheduleLength};
 use serde::{Deserialize, Serialize};
@@ -79,8 +79,11 @@ impl Resources {
 /// Which image sets a scale uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DataSpec {
-    /// In-distribution set: `embedded` or a registered name such as `cifar10`.
+    /// In-distribution set: `embedded`, a registered name such as `cifar10`, or the name of the set in `path`.
     pub id: String,
+    /// A user's own set, a folder or archive with labels. Where it stands is not part of the question; its images are.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
     /// OoD sets by registered name, and generated controls such as `uniform-noise`; `embedded` brings its own besides.
     pub ood: Vec<String>,
     /// Leave out OoD images whose pixels occur in the in-distribution set.
@@ -212,7 +215,12 @@ impl Manifest {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text, &path.display().to_string())
+        let mut manifest = Self::parse(&text, &path.display().to_string())?;
+        // A set is named from where the manifest stands, whoever reads it.
+        if let (Some(set), Some(folder)) = (&mut manifest.data.path, path.parent()) {
+            *set = folder.join(&set);
+        }
+        Ok(manifest)
     }
 
     /// Name of the scale, also a folder name.

@@ -103,6 +103,7 @@ impl<'t> Reader<'t> {
     fn data(&mut self, mut table: Table<'t>) -> DataSpec {
         let data = DataSpec {
             id: self.required(&mut table, "id", String::new()),
+            path: self.optional(&mut table, "path", None),
             ood: self.optional(&mut table, "ood", Vec::new()),
             drop_duplicates: self.optional(&mut table, "drop_duplicates", false),
         };
