@@ -16,7 +16,9 @@ stop() {
     scancel --user="$(id -un)" 2>/dev/null || true
     for _ in $(seq 40); do [ -z "$(squeue --noheader 2>/dev/null)" ] && break || sleep 1; done
     for daemon in "${daemons[@]}"; do kill "$daemon" 2>/dev/null || true; done
-    rm -rf "$work"
+    # They write to the end.
+    wait "${daemons[@]}" 2>/dev/null || true
+    rm -rf "$work" || true
 }
 trap stop EXIT
 say() { printf '\n# %s\n' "$*"; }

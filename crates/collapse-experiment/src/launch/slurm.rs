@@ -237,13 +237,16 @@ fn array_script(launch: &Launch, folder: &Path) -> String {
     }
     text.push_str("#SBATCH --requeue\n");
     let tasks = quoted(&[folder.join("tasks").display().to_string()]);
+    let began = quoted(&[folder.join("began").display().to_string()]);
     let command = quoted(&launch.run);
     let _ = write!(
         text,
         r#"set -u
 read -r group seed folder < <(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {tasks})
 export RAYON_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}}
-began=$(mktemp)
+# Dated by the clock that dates the checkpoint.
+began={began}-$SLURM_ARRAY_TASK_ID
+: >"$began"
 warned=
 trap 'warned=1; kill -TERM "$run"' USR1
 stopped=
