@@ -2,6 +2,7 @@
 
 mod check;
 mod read;
+mod resources;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use collapse_results::{Loss, ScheduleLength};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+pub use resources::Resources;
 
 /// The scales that come with the project.
 const BUILT_IN: [(&str, &str); 4] = [
@@ -45,43 +47,12 @@ pub enum Parallel {
     Runs,
 }
 
-/// What a scheduler is asked for, for each run: the table `[resources]`.
-///
-/// What is not given is estimated, or left to the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// Minutes until a job ends; a longer run goes on in the next.
-    pub minutes: Option<u64>,
-    /// Memory in MiB.
-    pub memory_mib: Option<u64>,
-    /// Cores.
-    pub cores: Option<usize>,
-    /// Partition (a queue of Slurm).
-    pub partition: Option<String>,
-    /// Account that is charged.
-    pub account: Option<String>,
-}
-
-impl Resources {
-    /// These, and `others` where these say nothing.
-    #[must_use]
-    pub fn or(self, others: &Self) -> Self {
-        Self {
-            minutes: self.minutes.or(others.minutes),
-            memory_mib: self.memory_mib.or(others.memory_mib),
-            cores: self.cores.or(others.cores),
-            partition: self.partition.or_else(|| others.partition.clone()),
-            account: self.account.or_else(|| others.account.clone()),
-        }
-    }
-}
-
 /// Which image sets a scale uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DataSpec {
     /// In-distribution set: `embedded`, a registered name such as `cifar10`, or the name of the set in `path`.
     pub id: String,
-    /// A user's own set, a folder or archive with labels. Where it stands is not part of the question; its images are.
+    /// A user's own set, a folder or archive with labels; its images are part of the question, not its place.
     #[serde(skip)]
     pub path: Option<PathBuf>,
     /// OoD sets by registered name, and generated controls such as `uniform-noise`; `embedded` brings its own besides.
@@ -206,7 +177,7 @@ impl Manifest {
         })
     }
 
-    /// Reads and checks a manifest file.
+    /// Reads and checks a manifest file; a user's own set is named from the file's folder.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Manifest`].
@@ -216,7 +187,6 @@ impl Manifest {
             source,
         })?;
         let mut manifest = Self::parse(&text, &path.display().to_string())?;
-        // A set is named from where the manifest stands, whoever reads it.
         if let (Some(set), Some(folder)) = (&mut manifest.data.path, path.parent()) {
             *set = folder.join(&set);
         }
@@ -508,10 +478,8 @@ mod tests {
             assert_eq!(Manifest::scale_named(name).unwrap().scale(), name);
         }
         let message = Manifest::scale_named("huge").unwrap_err().to_string();
-        assert!(
-            message.contains("huge") && message.contains("quick, precision, small, paper"),
-            "{message}"
-        );
+        let known = message.contains("quick, precision, small, paper");
+        assert!(message.contains("huge") && known, "{message}");
     }
 
     #[test]
