@@ -26,6 +26,9 @@ pub struct Args {
     /// Processes at one store at the same time.
     #[arg(long, default_value_t = 3)]
     launchers: usize,
+    /// SIGKILLs at random moments to processes at one store, each replaced by another.
+    #[arg(long, default_value_t = 30)]
+    shared_kills: usize,
     /// Moves the moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -99,7 +102,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         trial.stopped(args.kills, "KILL")?,
         trial.stopped(args.interrupts, "INT")?,
         trial.starved(args.sizes)?,
-        trial.shared(args.launchers)?,
+        trial.shared(args.launchers, args.shared_kills)?,
     ];
     collapse_files::replace_json(&args.out, &counts)?;
     print!("{}", markdown(&counts));
@@ -221,30 +224,36 @@ impl Trial {
         Ok(count)
     }
 
-    /// Processes at one store, one of which is killed on the way.
-    fn shared(&mut self, launchers: usize) -> Result<Count> {
-        let mut count = Count {
-            troubles: launchers,
-            ..Count::of("processes at one store, one of them killed")
-        };
-        let store = self.store();
-        let mut children: Vec<Child> = (0..launchers)
-            .map(|_| self.command(&store).spawn())
-            .collect::<std::io::Result<_>>()?;
-        std::thread::sleep(self.length.mul_f64(0.4));
-        let mut done = 0;
-        if launchers > 1 {
-            let mut doomed = children.swap_remove(0);
-            // It may have ended by itself.
-            let _ = doomed.kill();
-            done += runs_done(&doomed.wait_with_output()?);
+    /// Processes at one store, of which one after the other is killed and replaced, until the store is finished.
+    fn shared(&mut self, launchers: usize, kills: usize) -> Result<Count> {
+        let mut count = Count::of("SIGKILL at a shared store");
+        while count.troubles < kills {
+            let store = self.store();
+            let spawn = |trial: &Self| trial.command(&store).spawn();
+            let mut children: Vec<Child> = (0..launchers)
+                .map(|_| spawn(self))
+                .collect::<std::io::Result<_>>()?;
+            let mut done = 0;
+            while count.troubles < kills {
+                let pause = self.length.mul_f64(0.5 * self.moments.uniform());
+                std::thread::sleep(pause);
+                let next = self.moments.below(children.len());
+                if children[next].try_wait()?.is_some() {
+                    break;
+                }
+                children[next].kill()?;
+                count.troubles += 1;
+                let successor = spawn(self)?;
+                let killed = std::mem::replace(&mut children[next], successor);
+                done += runs_done(&killed.wait_with_output()?);
+            }
+            for child in children {
+                let output = child.wait_with_output()?;
+                ensure!(output.status.success(), "{}", text(&output));
+                done += runs_done(&output);
+            }
+            self.judge(&store, done, &mut count)?;
         }
-        for child in children {
-            let output = child.wait_with_output()?;
-            ensure!(output.status.success(), "{}", text(&output));
-            done += runs_done(&output);
-        }
-        self.judge(&store, done, &mut count)?;
         Ok(count)
     }
 
