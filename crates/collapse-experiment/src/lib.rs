@@ -22,6 +22,7 @@
 //! last epoch counts.
 
 mod choice;
+mod ensembles;
 mod error;
 mod execute;
 mod gather;

@@ -15,7 +15,7 @@ use crate::lineup::Lineup;
 use crate::numbers::{p_value, signed, signed_range};
 use crate::reference::References;
 use crate::render;
-use crate::tables;
+use crate::tables::{self, PeerRun};
 
 /// The table that the page shows before all others.
 const MAIN: &str = "main";
@@ -80,6 +80,14 @@ pub fn page_table(results: &Results, id: &str) -> Option<String> {
     let tables = tables::tables(results, &References::default());
     let table = tables.iter().find(|table| table.id == id)?;
     Some(render::markdown_body(table))
+}
+
+/// The experiment of `results` held against the runs of another implementation, for a page of documentation.
+///
+/// `None` when they have no group in common.
+#[must_use]
+pub fn page_peers(results: &Results, peer: &str, runs: &[PeerRun]) -> Option<String> {
+    tables::peer_table(results, peer, runs).map(|table| render::markdown_body(&table))
 }
 
 /// One figure for a page of documentation.

@@ -6,10 +6,10 @@ mod common;
 use std::path::Path;
 
 use collapse_report::{
-    References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete, figures,
-    page_figure, page_table, render, tables, write_report,
+    PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete,
+    figures, page_figure, page_peers, page_table, peer_table, render, tables, write_report,
 };
-use collapse_results::{Cell, Defined, Results, ScoreId, Verdict};
+use collapse_results::{Cell, Defined, Ensemble, OodResult, Results, ScoreId, Table, Verdict};
 use common::synthetic;
 
 fn references() -> References {
@@ -467,4 +467,107 @@ fn names_with_commas_quotes_and_newlines_stay_one_field() {
         text.contains("\"a,\"\"b\"\"\nc\",\"x,\"\"y\"\"\nz\","),
         "{text}"
     );
+}
+
+/// The number in a cell of a row and a column by their keys.
+fn number_at(table: &Table, row: &str, column: &str) -> f64 {
+    let at = |keys: &[String], key: &str| keys.iter().position(|k| k == key);
+    let columns: Vec<String> = table.columns.iter().map(|c| c.key.clone()).collect();
+    let row = at(&table.row_keys, row).unwrap_or_else(|| panic!("{row} in {:?}", table.row_keys));
+    match &table.rows[row][at(&columns, column).unwrap()] {
+        Cell::Number { value, .. } | Cell::Spread { mean: value, .. } => *value,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn ensembles_stand_below_the_single_networks_they_are_made_of() {
+    let mut results = synthetic(4);
+    let detection = |auroc| collapse_results::Detection {
+        auroc,
+        ..*results.runs[0].evaluations[0]
+            .detection(&ScoreId::GMM_FEATURES, &"mnist".into())
+            .unwrap()
+    };
+    let ensembles = [(vec![1, 2], 0.90), (vec![3, 4], 0.94)].map(|(seeds, auroc)| Ensemble {
+        group: "r18-l2".into(),
+        epoch: 5,
+        seeds,
+        accuracy: 0.9,
+        ood: [
+            (ScoreId::ENSEMBLE_ENTROPY, auroc),
+            (ScoreId::MUTUAL_INFORMATION, auroc - 0.1),
+        ]
+        .map(|(score, auroc)| OodResult {
+            set: "mnist".into(),
+            score,
+            detection: detection(auroc),
+        })
+        .into(),
+    });
+    results.ensembles = ensembles.into();
+    let tables = tables(&results, &References::default());
+    let table = tables.iter().find(|table| table.id == "ensembles").unwrap();
+    assert_eq!(
+        table.row_keys,
+        [
+            "r18-l2:single",
+            "r18-l2:ensemble_entropy",
+            "r18-l2:mutual_information"
+        ]
+    );
+    let mean = |row: &str, column| number_at(table, &format!("r18-l2:{row}"), column);
+    assert!((mean("ensemble_entropy", "auroc:mnist") - 92.0).abs() < 1e-9);
+    assert!((mean("mutual_information", "auroc:mnist") - 82.0).abs() < 1e-9);
+    assert_eq!(mean("ensemble_entropy", "networks"), 2.0);
+    assert_eq!(mean("ensemble_entropy", "number"), 2.0);
+    assert_eq!(mean("single", "number"), 4.0);
+}
+
+#[test]
+fn a_peer_with_the_same_numbers_differs_by_nothing_and_a_shifted_one_by_its_shift() {
+    let results = synthetic(12);
+    let peer = |shift: f64| -> Vec<PeerRun> {
+        let groups = ["r18-l2", "r18-base-short"].into_iter();
+        groups
+            .flat_map(|group| results.runs_of(group))
+            .map(|run| {
+                let last = run.last_evaluation().unwrap();
+                let auroc = |set: &str| {
+                    let found = last.detection(&ScoreId::GMM_FEATURES, &set.into()).unwrap();
+                    (set.to_owned(), found.auroc)
+                };
+                PeerRun {
+                    precision: "f32".into(),
+                    l2: run.group == "r18-l2",
+                    seed: run.seed,
+                    loss: vec![2.0, 1.0, 2.0 / 3.0, 0.5, 0.4],
+                    train_accuracy: vec![0.8; 5],
+                    test_accuracy: last.accuracy + shift,
+                    auroc: ["mnist", "noise"].map(auroc).into(),
+                }
+            })
+            .collect()
+    };
+    let same = peer_table(&results, "PyTorch", &peer(0.0)).unwrap();
+    let accuracy = "f32 · both groups:test accuracy (%)";
+    assert_eq!(number_at(&same, accuracy, "difference"), 0.0);
+    assert_eq!(number_at(&same, accuracy, "p"), 1.0);
+    assert_eq!(number_at(&same, accuracy, "ks"), 1.0);
+    assert!(number_at(&same, accuracy, "equivalence") < 0.05);
+    assert_eq!(
+        number_at(&same, "f32 · L2:AUROC mnist (%)", "difference"),
+        0.0
+    );
+    // One percent of accuracy is far outside what twelve seeds of this experiment vary by.
+    let shifted = peer_table(&results, "PyTorch", &peer(0.01)).unwrap();
+    assert!((number_at(&shifted, accuracy, "difference") - 1.0).abs() < 1e-9);
+    assert!(number_at(&shifted, accuracy, "holm") < 0.05);
+    assert!(number_at(&shifted, accuracy, "equivalence") > 0.5);
+    assert!(
+        page_peers(&results, "PyTorch", &peer(0.0))
+            .unwrap()
+            .contains("Welch")
+    );
+    assert!(page_peers(&results, "PyTorch", &[]).is_none());
 }
