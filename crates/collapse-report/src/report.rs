@@ -12,7 +12,7 @@ use crate::Error;
 use crate::claims::{judge, verdict_label};
 use crate::figures::{self, FIGURE_STYLE, Figure};
 use crate::lineup::Lineup;
-use crate::numbers::{p_value, signed, signed_range};
+use crate::numbers::{p_value, signed, signed_range, smallest_p};
 use crate::reference::References;
 use crate::render;
 use crate::tables::{self, PeerRun};
@@ -158,9 +158,9 @@ fn test_words(stratum: &Stratum) -> String {
     parts.extend(
         stratum
             .smallest_p
-            .map(|p| format!("smallest possible {p:.2e}")),
+            .map(|p| format!("smallest possible {}", smallest_p(p))),
     );
-    parts.join(", ").replace("e-", "e−")
+    parts.join(", ")
 }
 
 #[derive(Serialize)]
