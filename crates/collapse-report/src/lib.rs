@@ -50,7 +50,7 @@ pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
 pub use report::{complete, page_figure, page_peers, page_table, write_report};
 pub use scaling::{SCALING_SCHEMA, Scaling, StepTime};
-pub use tables::{PeerRun, evaluation_table, peer_table, tables};
+pub use tables::{PeerRun, SCORES_NOTE, evaluation_table, peer_table, tables};
 
 /// What writing a report can fail for.
 #[derive(Debug, thiserror::Error)]

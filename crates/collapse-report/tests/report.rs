@@ -571,3 +571,88 @@ fn a_peer_with_the_same_numbers_differs_by_nothing_and_a_shifted_one_by_its_shif
     );
     assert!(page_peers(&results, "PyTorch", &[]).is_none());
 }
+
+/// Adds the same groups and runs as of another network, its AUROCs changed by `gain` with L2.
+fn with_second_network(mut results: Results, gain: f64) -> Results {
+    let (groups, runs) = (results.groups.clone(), results.runs.clone());
+    let renamed = |id: &str| id.replace("r18", "r50");
+    for mut group in groups {
+        group.id = renamed(&group.id);
+        group.net = "resnet50".into();
+        results.groups.push(group);
+    }
+    for mut run in runs {
+        run.group = renamed(&run.group);
+        let l2 = run.group.starts_with("r50-l2");
+        for found in run.evaluations.iter_mut().flat_map(|e| &mut e.ood) {
+            found.detection.auroc += if l2 { gain } else { 0.0 };
+        }
+        results.runs.push(run);
+    }
+    results
+}
+
+#[test]
+fn every_network_and_length_is_judged_and_weighs_the_same() {
+    let one = synthetic(5);
+    let two = with_second_network(one.clone(), 0.02);
+    let (alone, both) = (claims(&one), claims(&two));
+    for (claim, alone) in both.iter().zip(&alone).take(4) {
+        let names: Vec<&str> = claim.strata.iter().map(|s| s.name.as_str()).collect();
+        let expected: &[&str] = match claim.id.as_str() {
+            "C1" | "C4" => &[
+                "ResNet18, short",
+                "ResNet18, long",
+                "ResNet50, short",
+                "ResNet50, long",
+            ],
+            _ => &["ResNet18", "ResNet50"],
+        };
+        assert_eq!(names, expected, "{}", claim.id);
+        // Two points more in one of two networks are one point more over both.
+        let gain = if claim.id == "C4" { 0.0 } else { 1.0 };
+        let difference = claim.effect.unwrap() - alone.effect.unwrap();
+        assert!(
+            (difference - gain).abs() < 1e-9,
+            "{}: {difference}",
+            claim.id
+        );
+    }
+    // Short and long weigh the same within a network.
+    let [short, long, ..] = alone[0].strata.as_slice() else {
+        panic!("{:?}", alone[0].strata);
+    };
+    let mean = 0.5 * (short.effect + long.effect);
+    assert!((alone[0].effect.unwrap() - mean).abs() < 1e-9);
+}
+
+#[test]
+fn a_set_that_could_not_be_scored_costs_its_run_and_is_said() {
+    let whole = synthetic(5);
+    let mut results = whole.clone();
+    let run = results
+        .runs
+        .iter_mut()
+        .find(|r| r.group == "r18-l2" && r.seed == 2)
+        .unwrap();
+    let lost =
+        |found: &OodResult| found.score == ScoreId::GMM_FEATURES && found.set.as_str() == "noise";
+    run.evaluations[0].ood.retain(|found| !lost(found));
+    for (claim, before) in claims(&results).iter().zip(&claims(&whole)).take(3) {
+        assert!(
+            claim.n < before.n,
+            "{}: {:?} of {:?}",
+            claim.id,
+            claim.n,
+            before.n
+        );
+        assert!(
+            claim.evidence.contains("Runs left out"),
+            "{}",
+            claim.evidence
+        );
+        assert!(!before.evidence.contains("Runs left out"));
+        // The others' mean still runs over all three sets.
+        assert!(claim.id == "C3" || claim.evidence.contains("fashion-held-out, mnist, noise"));
+    }
+}

@@ -9,7 +9,7 @@ use collapse_density::Agreement;
 use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
 use collapse_files::Replacement;
 use collapse_ood::{Comparison, RiskCoverage, Skipped};
-use collapse_report::{TerminalStyle, render};
+use collapse_report::{SCORES_NOTE, TerminalStyle, render};
 use collapse_results::{Align, Cell, Column, ScoreId, Table};
 use serde::Serialize;
 
@@ -151,8 +151,8 @@ impl Report<'_> {
         if let Some(found) = &self.evaluation.agreement {
             parts.push(format!("densities with and without labels: {found}"));
         }
-        let text = parts.join(". ");
-        if text.is_empty() { text } else { text + "." }
+        parts.push(SCORES_NOTE.to_owned());
+        parts.join(". ")
     }
 
     /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under

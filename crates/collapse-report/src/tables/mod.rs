@@ -15,7 +15,7 @@ use collapse_results::{Claim, Results, Table};
 
 use crate::lineup::Lineup;
 use crate::reference::References;
-pub use evaluation::evaluation_table;
+pub use evaluation::{SCORES_NOTE, evaluation_table};
 pub use peers::{PeerRun, peer_table};
 
 /// All tables that the results have numbers for, in the order of the report.
