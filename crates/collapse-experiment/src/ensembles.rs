@@ -11,9 +11,6 @@ use crate::store::RunStore;
 const MEMBERS: usize = 5;
 
 /// Disjoint ensembles of every group but ablations, with what could not be read, in words for the user.
-///
-/// The seeds in order, five by five; a group with two to four runs makes one ensemble of them. Seeds that are left over make
-/// none.
 pub(crate) fn ensembles(results: &Results, store: &RunStore) -> (Vec<Ensemble>, Vec<String>) {
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
     let sets: Vec<SetId> = results
@@ -24,11 +21,7 @@ pub(crate) fn ensembles(results: &Results, store: &RunStore) -> (Vec<Ensemble>, 
         .collect();
     for group in results.groups.iter().filter(|group| !group.ablation) {
         let seeds: Vec<u64> = results.runs_of(&group.id).map(|run| run.seed).collect();
-        let members = seeds.len().min(MEMBERS);
-        if members < 2 {
-            continue;
-        }
-        for seeds in seeds.chunks_exact(members) {
+        for seeds in disjoint(&seeds) {
             match ensemble(group, seeds, &sets, store) {
                 Ok(ensemble) => found.push(ensemble),
                 Err(error) => left_out.push(format!(
@@ -39,6 +32,12 @@ pub(crate) fn ensembles(results: &Results, store: &RunStore) -> (Vec<Ensemble>, 
         }
     }
     (found, left_out)
+}
+
+/// The seeds in order, five by five; two to four make one ensemble, and those that are left over none.
+fn disjoint(seeds: &[u64]) -> impl Iterator<Item = &[u64]> {
+    let members = seeds.len().clamp(2, MEMBERS);
+    seeds.chunks_exact(members)
 }
 
 fn ensemble(
@@ -75,4 +74,31 @@ fn ensemble(
         accuracy: figures.accuracy,
         ood: figures.ood,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_seed_is_in_two_ensembles_and_all_are_of_one_size() {
+        for (n, number, size) in [
+            (0, 0, 0),
+            (1, 0, 0),
+            (2, 1, 2),
+            (4, 1, 4),
+            (5, 1, 5),
+            (9, 1, 5),
+            (15, 3, 5),
+        ] {
+            let seeds: Vec<u64> = (1..=n).collect();
+            let found: Vec<&[u64]> = disjoint(&seeds).collect();
+            assert_eq!(found.len(), number, "{n} seeds");
+            assert!(
+                found.iter().all(|members| members.len() == size),
+                "{n} seeds"
+            );
+            assert_eq!(found.concat(), seeds[..number * size], "{n} seeds");
+        }
+    }
 }
