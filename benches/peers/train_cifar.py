@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import common  # first: it cleans the environment numpy reads
@@ -43,14 +43,24 @@ def learning_rate(base: float, epoch: int, epochs: int) -> float:
     return base * 0.1 ** sum(epoch >= milestone for milestone in milestones(epochs))
 
 
-def normalize(pixels: Tensor) -> Tensor:
-    """u8 [N, H, W, 3] to f32 [N, 3, H, W], channels last."""
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    return ((pixels.float() / 255.0 - mean) / std).permute(0, 3, 1, 2)
+Normalize = Callable[[Tensor], Tensor]
+
+
+def normalizing(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalize:
+    """u8 [N, H, W, C] to f32 [N, C, H, W], channels last."""
+    mean_t, std_t = torch.tensor(mean), torch.tensor(std)
+    return lambda pixels: ((pixels.float() / 255.0 - mean_t) / std_t).permute(0, 3, 1, 2)
+
+
+def autocast_to(precision: str) -> Callable[[], contextlib.AbstractContextManager]:
+    """The context of a forward pass in `f32` or `bf16`."""
+    if precision == "f32":
+        return contextlib.nullcontext
+    return lambda: torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 def random_crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """u8 [N, H, W, 3]: a crop of the zero-padded image, mirrored half of the time."""
+    """u8 [N, H, W, C]: a crop of the zero-padded image, mirrored half of the time."""
     n, height, width, _ = pixels.shape
     padded = F.pad(pixels, (0, 0, PADDING, PADDING, PADDING, PADDING))
     top, left = torch.randint(2 * PADDING + 1, (2, n, 1), generator=generator)
@@ -62,7 +72,7 @@ def random_crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def epoch_batches(
-    pixels: Tensor, labels: Tensor, batch: int, generator: torch.Generator
+    pixels: Tensor, labels: Tensor, batch: int, generator: torch.Generator, normalize: Normalize
 ) -> Iterator[tuple[Tensor, Tensor]]:
     for rows in torch.randperm(len(pixels), generator=generator).split(batch):
         # Zero padding means black pixels, which normalise to something else than zero; DDU pads
@@ -70,12 +80,12 @@ def epoch_batches(
         yield normalize(random_crop_and_flip(pixels[rows], generator)), labels[rows]
 
 
-def plain_batches(pixels: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(pixels: Tensor, labels: Tensor, normalize: Normalize) -> Iterator[tuple[Tensor, Tensor]]:
     for rows in torch.arange(len(pixels)).split(EVAL_BATCH):
         yield normalize(pixels[rows]), labels[rows]
 
 
-def extract(net: ResNet, precision, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def extract(net: ResNet, precision, pixels: Tensor, labels: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor, Tensor]:
     """Raw features, logits and labels in evaluation mode, without augmentation."""
     net.eval()
 
@@ -84,11 +94,11 @@ def extract(net: ResNet, precision, pixels: Tensor, labels: Tensor) -> tuple[Ten
             output = net(x)
         return output.features, output.logits
 
-    return feature_file.collect(forward, plain_batches(pixels, labels))
+    return feature_file.collect(forward, plain_batches(pixels, labels, normalize))
 
 
-def accuracy(net: ResNet, precision, pixels: Tensor, labels: Tensor) -> float:
-    _, logits, labels = extract(net, precision, pixels, labels)
+def accuracy(net: ResNet, precision, pixels: Tensor, labels: Tensor, normalize: Normalize) -> float:
+    _, logits, labels = extract(net, precision, pixels, labels, normalize)
     return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
@@ -130,10 +140,8 @@ def main() -> None:
     common.limit_threads(arguments.threads)
     schedule = arguments.epochs_schedule or arguments.epochs
 
-    def precision():
-        if arguments.precision == "f32":
-            return contextlib.nullcontext()
-        return torch.autocast("cpu", dtype=torch.bfloat16)
+    precision = autocast_to(arguments.precision)
+    normalize = normalizing(MEAN, STD)
 
     def load(name: str, split: str) -> tuple[Tensor, Tensor]:
         pixels, labels = images.load(arguments.data, name, split, arguments.threads, size=32)
@@ -161,7 +169,8 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         start = time.perf_counter()
-        loss, train_accuracy = train_epoch(net, precision, optimizer, epoch_batches(*train, arguments.batch, generator))
+        batches = epoch_batches(*train, arguments.batch, generator, normalize)
+        loss, train_accuracy = train_epoch(net, precision, optimizer, batches)
         seconds = time.perf_counter() - start
         common.emit(
             {
@@ -169,8 +178,8 @@ def main() -> None:
                 "lr": rate,
                 "loss": loss,
                 "train_accuracy": train_accuracy,
-                "validation_accuracy": accuracy(net, precision, *validation),
-                "test_accuracy": accuracy(net, precision, *test),
+                "validation_accuracy": accuracy(net, precision, *validation, normalize),
+                "test_accuracy": accuracy(net, precision, *test, normalize),
                 "seconds": seconds,
                 "images_per_s": len(train[0]) / seconds,
                 "net": arguments.net,
@@ -191,7 +200,7 @@ def main() -> None:
         sets[name] = (name, split, load(name, split))
     for file, (name, split, (set_pixels, set_labels)) in sets.items():
         # In f32 whatever the training's precision: autocast would round the features to bf16.
-        features, logits, kept_labels = extract(net, contextlib.nullcontext, set_pixels, set_labels)
+        features, logits, kept_labels = extract(net, contextlib.nullcontext, set_pixels, set_labels, normalize)
         feature_file.write(
             arguments.features / f"{file}.safetensors",
             features,

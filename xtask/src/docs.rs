@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use collapse_report::{Figure, Scaling, group_label, page_figure, page_table};
+use collapse_report::{Figure, PeerRun, Scaling, group_label, page_figure, page_peers, page_table};
 use collapse_results::{Results, Role, ScoreId};
 use collapse_testing::Tally;
 
@@ -21,18 +21,20 @@ const SCALING_FIGURE: &str = "docs/performance/scaling.svg";
 const MUTATIONS: &str = "docs/reliability/mutations.json";
 const TROUBLES: &str = "docs/reliability/troubles.json";
 const PRECISION: &str = "docs/performance/precision.json";
+/// The experiment of [`PRECISION`] by PyTorch: its page, and lines of `benches/peers/train_embedded.py`.
+const PYTORCH: &str = "docs/pytorch";
 /// Folders of docs that show one training experiment each: its results, its page, and lines of
 /// `benches/peers/train_cifar.py --json` to hold it against.
 const C4: &str = "docs/c4";
 const CIFAR10: &str = "docs/cifar10";
 
-/// Write the tables and pictures of README, docs/performance.md, docs/reliability.md, docs/c4 and docs/cifar10 from the measurements committed beside them.
+/// Write the tables and pictures of README, docs/performance.md, docs/reliability.md, docs/pytorch, docs/c4 and docs/cifar10 from the measurements committed beside them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Results of `cargo xtask reproduce` to take, and keep, for README.
     #[arg(long, value_name = "RESULTS.JSON")]
     from: Option<PathBuf>,
-    /// Results of `cargo xtask reproduce --scale precision` to take, and keep, for docs/performance.md.
+    /// Results of `cargo xtask reproduce --scale precision` to take, and keep, for docs/performance.md and docs/pytorch.
     #[arg(long, value_name = "RESULTS.JSON")]
     precision: Option<PathBuf>,
     /// Results of `cargo xtask reproduce --scale experiments/c4.toml` to take, and keep, for docs/c4.
@@ -57,14 +59,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     let quick = shortened(&source(&args.from, QUICK))?;
     let mut precision = shortened(&source(&args.precision, PRECISION))?;
-    // Of 20 seeds in four groups, what the one table needs.
-    for run in &mut precision.runs {
-        run.history.clear();
-        for evaluation in &mut run.evaluations {
-            evaluation
-                .ood
-                .retain(|found| found.score == ScoreId::GMM_FEATURES);
-        }
+    // Eighty runs: only the score that the pages show.
+    for evaluation in precision
+        .runs
+        .iter_mut()
+        .flat_map(|run| &mut run.evaluations)
+    {
+        evaluation
+            .ood
+            .retain(|found| found.score == ScoreId::GMM_FEATURES);
     }
     let scaling_source = source(&args.scaling, SCALING);
     let scaling: Scaling = serde_json::from_str(&read(&scaling_source)?)
@@ -107,6 +110,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         (root.join(SCALING_FIGURE), scaling_figure),
     ];
     files.push(reliability(root)?);
+    files.push(peers(root, &precision)?);
     files.extend(experiment(root, C4, &args.c4)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
     for (path, content) in files {
@@ -143,6 +147,22 @@ fn reliability(root: &Path) -> Result<(PathBuf, String)> {
     let counts: Vec<Count> = serde_json::from_str(&read(&counts)?)
         .with_context(|| format!("reading {}", counts.display()))?;
     page.fill("troubles", &crate::reliability::markdown(&counts))?;
+    Ok((page.path, page.text))
+}
+
+/// docs/pytorch with the precision experiment held against PyTorch's runs of it.
+fn peers(root: &Path, ours: &Results) -> Result<(PathBuf, String)> {
+    let source = root.join(PYTORCH).join("pytorch.jsonl");
+    let runs: Vec<PeerRun> = read(&source)?
+        .lines()
+        .map(|line| {
+            serde_json::from_str(line).with_context(|| format!("reading {}", source.display()))
+        })
+        .collect::<Result<_>>()?;
+    let table = page_peers(ours, "PyTorch", &runs)
+        .with_context(|| format!("{PYTORCH} and {PRECISION} have no group in common"))?;
+    let mut page = Page::open(root.join(PYTORCH).join("README.md"))?;
+    page.fill("peers", &table)?;
     Ok((page.path, page.text))
 }
 

@@ -146,6 +146,12 @@ fn shards_join_to_the_whole_and_a_report_needs_no_images() {
     store.call("reproduce", &["--shard", "2/2"]);
     let whole = store.results();
     assert_eq!(whole.runs.len(), 3);
+    // The three seeds make one ensemble, from the logits that their runs stored.
+    let [ensemble] = whole.ensembles.as_slice() else {
+        panic!("{:?}", whole.ensembles);
+    };
+    assert_eq!(ensemble.seeds, [1, 2, 3]);
+    assert_eq!(ensemble.ood.len(), 2 * 2);
 
     store.call("report", &[]);
     assert_eq!(store.results(), whole);
@@ -161,6 +167,13 @@ fn shards_join_to_the_whole_and_a_report_needs_no_images() {
     assert!(result.exists());
     store.call("report", &[]);
     assert_eq!(store.results(), whole);
+
+    // Features are large and may be moved away: then there is no ensemble of them, and all else stays.
+    std::fs::remove_dir_all(store.out().join("runs/shared/l2/seed-02/features")).unwrap();
+    store.call("report", &[]);
+    let without = store.results();
+    assert!(without.ensembles.is_empty());
+    assert_eq!(without.runs, whole.runs);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn the_benchmark_finds_its_sets_by_content_and_the_cache_agrees() {
     assert_eq!(first.ood()[1].set().classes()[0], "apple");
     assert_eq!(
         first.note(first.ood()[0].set()).unwrap(),
-        "10000 of 26032 images"
+        "the first 10000 of 26032 images"
     );
     // Published: two CIFAR-100 test images equal CIFAR-10 images.
     let reduced = first.without_duplicates().unwrap();

@@ -2,7 +2,8 @@
 
 use collapse_density::{Agreement, agreement};
 use collapse_ood::{
-    AnyDetector, Comparison, Fitted, Intervals, Note, Scored, Skipped, compare, risk_coverage,
+    AnyDetector, Comparison, Fitted, Intervals, Note, RiskCoverage, Scored, Skipped, compare,
+    risk_coverage,
 };
 use collapse_results::{Histogram, ScoreId};
 
@@ -32,8 +33,8 @@ pub struct Evaluation {
     pub calibrated: Option<Calibrated>,
     /// Accuracy on the validation split, 0..=1.
     pub validation_accuracy: Option<f64>,
-    /// Area under the risk–coverage curve, 0..=1, of every score; empty without [`calibrated`](Self::calibrated).
-    pub risk_coverage: Vec<(ScoreId, f64)>,
+    /// How well every score orders the network's own mistakes; empty without [`calibrated`](Self::calibrated).
+    pub risk_coverage: Vec<RiskCoverage>,
     /// Neural collapse of the training split; `None` without training labels.
     pub geometry: Option<Geometry>,
     /// The same of the form of the features that the head does not see, z or ẑ.

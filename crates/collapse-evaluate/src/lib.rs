@@ -38,6 +38,7 @@
 //!   and evaluates them ([`evaluate`](CompleteSplits::evaluate)).
 //! - [`Evaluation`]: every score against every out-of-distribution set with intervals, [`Calibrated`], [`Geometry`], the
 //!   agreement of the densities, risk–coverage, histograms.
+//! - [`evaluate_ensemble`]: several networks together, from their logits.
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
 //! - [`SavedDetectors`]: fitted detectors in a sealed file, with their confidences on held-out samples ([`HeldOut`]);
 //!   [`SavedDetectors::decide`] accepts or rejects new samples ([`Decisions`]).
@@ -51,6 +52,7 @@
 mod calibrated;
 mod counterpart;
 mod decide;
+mod ensemble;
 mod error;
 mod evaluation;
 mod geometry;
@@ -63,6 +65,7 @@ mod splits;
 
 pub use calibrated::Calibrated;
 pub use decide::Decisions;
+pub use ensemble::{EnsembleFigures, EnsembleSet, evaluate_ensemble};
 pub use error::{Error, Result};
 pub use evaluation::Evaluation;
 pub use geometry::Geometry;

@@ -2,7 +2,7 @@
 
 use collapse_ood::{AnyDetector, Comparison};
 use collapse_results::{
-    Defined, Detection, OodResult, ScoreId, SetId, Skipped, TemperatureScaling,
+    Defined, Detection, OodResult, RiskCoverage, ScoreId, SetId, Skipped, TemperatureScaling,
 };
 
 use crate::error::{Error, Result};
@@ -46,6 +46,7 @@ impl Evaluation {
             ece: calibrated.plain.ece,
             scaling,
             nll: calibrated.plain.nll,
+            risk_coverage: self.named_risk_coverage(),
             jitter_features: self.jitter(&ScoreId::GMM_FEATURES),
             jitter_logits: self.jitter(&ScoreId::GMM_LOGITS),
             geometry: geometry(self.geometry.as_ref()),
@@ -53,6 +54,17 @@ impl Evaluation {
             histograms: self.histograms.clone(),
             ood: self.by_set().map(result).collect(),
             skipped,
+        })
+    }
+
+    /// Of the softmax probability, named beforehand: the best of all scores would be chosen on the test set.
+    fn named_risk_coverage(&self) -> Option<RiskCoverage> {
+        let named = |found: &&collapse_ood::RiskCoverage| found.score == ScoreId::MAX_SOFTMAX;
+        let found = self.risk_coverage.iter().find(named)?;
+        Some(RiskCoverage {
+            score: found.score.clone(),
+            aurc: found.aurc,
+            augrc: found.augrc,
         })
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use collapse_results::{DataSet, Results, Run};
 use collapse_train::Precision;
 
+use crate::ensembles::ensembles;
 use crate::error::Error;
 use crate::manifest::{GroupSpec, Manifest};
 use crate::plan::{describe_group, plan_run, precisions};
@@ -76,10 +77,11 @@ pub fn gather_store(manifest: &Manifest, store: &RunStore) -> Result<Gathered, E
         }
     }
     let data = first.map_or_else(Vec::new, |manifest| manifest.data);
-    Ok(Gathered {
-        results: gather(manifest, auto, data, runs),
-        left_out,
-    })
+    let mut results = gather(manifest, auto, data, runs);
+    let (found, unread) = ensembles(&results, store);
+    results.ensembles = found;
+    left_out.extend(unread);
+    Ok(Gathered { results, left_out })
 }
 
 /// The run in `folder`; [`Error::Damaged`] when it cannot be believed or is another than the manifest's.

@@ -23,6 +23,7 @@
 //! last epoch counts.
 
 mod choice;
+mod ensembles;
 mod error;
 mod estimate;
 mod execute;

@@ -8,6 +8,7 @@ use collapse_results::{Results, Run};
 use collapse_train::Precision;
 
 use crate::choice::Shard;
+use crate::ensembles::ensembles;
 use crate::error::Error;
 use crate::gather::gather;
 use crate::machine::maker;
@@ -88,6 +89,11 @@ pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, 
 
     let data = describe_data(setting.work.benchmark);
     let mut results = gather(manifest, auto, data, finished.into_values().collect());
+    let (found, left_out) = ensembles(&results, setting.store);
+    results.ensembles = found;
+    for line in &left_out {
+        setting.work.observer.note(line);
+    }
     results.provenance.code_version = setting.work.code_version.to_owned();
     results.provenance.command = setting.command.to_owned();
     results

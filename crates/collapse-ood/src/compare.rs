@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fitted::Scored;
-use crate::metrics::{Bootstrap, BootstrapIntervals, Detection, Interval, Positive, Ranking, aurc};
+use crate::metrics::{
+    Bootstrap, BootstrapIntervals, Detection, Interval, Positive, Ranking, augrc, aurc,
+};
 
 /// What is computed beside the figures themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -87,13 +89,29 @@ pub fn compare(id: &Scored, ood: &[Scored], intervals: &Intervals) -> Result<Vec
     pairs.par_iter().map(one).collect()
 }
 
-/// [`aurc`] of every score on the in-distribution test set: how well it orders the network's own mistakes.
+/// How well one score orders the network's own mistakes on the in-distribution test set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RiskCoverage {
+    /// The score.
+    pub score: ScoreId,
+    /// Area under the risk–coverage curve, see [`aurc`].
+    pub aurc: f64,
+    /// Area under the generalised risk–coverage curve, see [`augrc`].
+    pub augrc: f64,
+}
+
+/// Both areas of every score on the in-distribution test set.
 ///
 /// # Errors
 /// As [`aurc`].
-pub fn risk_coverage(id: &Scored, correct: &[bool]) -> Result<Vec<(ScoreId, f64)>> {
-    let area = |(score, values): &(ScoreId, Array1<f64>)| {
-        Ok((score.clone(), aurc(&values.to_vec(), correct)?))
+pub fn risk_coverage(id: &Scored, correct: &[bool]) -> Result<Vec<RiskCoverage>> {
+    let areas = |(score, values): &(ScoreId, Array1<f64>)| {
+        let confidences = values.to_vec();
+        Ok(RiskCoverage {
+            score: score.clone(),
+            aurc: aurc(&confidences, correct)?,
+            augrc: augrc(&confidences, correct)?,
+        })
     };
-    id.scores.iter().map(area).collect()
+    id.scores.iter().map(areas).collect()
 }

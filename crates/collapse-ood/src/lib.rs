@@ -36,6 +36,7 @@
 //!   [`detectors()`] is their table, [`fit_all`] and [`fit_named`] fit them, [`Fitted`] scores them together and
 //!   goes through serde.
 //! * [`Fitted::score_set`], [`compare`](compare()), [`risk_coverage`]: every score on every set from one pass, with intervals.
+//! * [`ensemble_scores`]: softmax entropy and mutual information of several networks together.
 //! * [`metrics`]: AUROC, AUPR, FPR95 (both conventions), detection error, their intervals; accuracy, calibration, risk–coverage.
 //!
 //! # Caveats
@@ -47,6 +48,7 @@ mod any;
 mod compare;
 mod detector;
 pub mod detectors;
+mod ensemble;
 mod error;
 mod fitted;
 mod inputs;
@@ -57,8 +59,9 @@ mod table;
 
 pub use any::AnyDetector;
 pub use collapse_results::ScoreId;
-pub use compare::{Comparison, Intervals, compare, risk_coverage};
+pub use compare::{Comparison, Intervals, RiskCoverage, compare, risk_coverage};
 pub use detector::Detector;
+pub use ensemble::{EnsembleScores, ensemble_scores, mean_softmax};
 pub use error::{Error, Result};
 pub use fitted::{Fitted, Note, Scored, Skipped, fit_all, fit_named};
 pub use inputs::{Head, Inputs, TrainInputs};

@@ -3,8 +3,8 @@
 
 use collapse_ood::Error;
 use collapse_ood::metrics::{
-    Bootstrap, Positive, Ranking, aurc, auroc, calibration, delong_interval, delong_variance,
-    detection, expected_calibration_error, temperature_grid, temperature_optimum,
+    Bootstrap, Positive, Ranking, augrc, aurc, auroc, calibration, delong_interval,
+    delong_variance, detection, expected_calibration_error, temperature_grid, temperature_optimum,
 };
 use ndarray::{Array2, array};
 use proptest::prelude::*;
@@ -272,4 +272,40 @@ fn risk_and_coverage() {
     assert!((aurc(&[0.5; 4], &[true, false, true, true]).unwrap() - 0.25).abs() < 1e-15);
     assert!(aurc(&[], &[]).is_err());
     assert!(aurc(&[f64::NAN], &[true]).is_err());
+}
+
+/// Against the definition of Traub et al. (2024) as a chance, pair by pair, and their closed form by the AUROC of
+/// telling right from wrong.
+#[test]
+fn generalised_risk_and_coverage() {
+    // Errors among the first 0 to 4 of 4: 0, 0, 0, 1, 1; trapezoids of their shares.
+    let found = augrc(&[0.9, 0.8, 0.7, 0.6], &[true, true, false, true]).unwrap();
+    assert!((found - (0.5 + 1.0) / 16.0).abs() < 1e-15);
+    let n = 300;
+    let confidences: Vec<f64> = (0..n).map(|i| ((i * 37) % 101 / 3) as f64).collect();
+    let correct: Vec<bool> = (0..n).map(|i| (i * 29 + i / 7) % 11 > 2).collect();
+    let found = augrc(&confidences, &correct).unwrap();
+    let mut pairs = 0.0;
+    for i in (0..n).filter(|i| !correct[*i]) {
+        for j in 0..n {
+            pairs += match confidences[i].total_cmp(&confidences[j]) {
+                std::cmp::Ordering::Greater => 1.0,
+                std::cmp::Ordering::Equal => 0.5,
+                std::cmp::Ordering::Less => 0.0,
+            };
+        }
+    }
+    assert!((found - pairs / (n * n) as f64).abs() < 1e-14);
+    let of = |right: bool| -> Vec<f64> {
+        let chosen = (0..n).filter(|i| correct[*i] == right);
+        chosen.map(|i| confidences[i]).collect()
+    };
+    let e = of(false).len() as f64 / n as f64;
+    let closed = (1.0 - auroc(&of(true), &of(false)).unwrap()) * e * (1.0 - e) + 0.5 * e * e;
+    assert!((found - closed).abs() < 1e-14);
+    assert_eq!(augrc(&confidences, &vec![true; n]).unwrap(), 0.0);
+    assert_eq!(augrc(&confidences, &vec![false; n]).unwrap(), 0.5);
+    assert!(augrc(&[], &[]).is_err());
+    assert!(augrc(&[0.5], &[]).is_err());
+    assert!(augrc(&[f64::NAN], &[true]).is_err());
 }

@@ -214,7 +214,11 @@ fn every_score_on_every_set_with_intervals() {
         assert!(row.bootstrap.is_some());
     }
     let areas = risk_coverage(&id, &vec![true; 5000]).unwrap();
-    assert!(areas.iter().all(|(_, area)| *area == 0.0));
+    assert!(
+        areas
+            .iter()
+            .all(|found| found.aurc == 0.0 && found.augrc == 0.0)
+    );
 }
 
 /// A message counts rows in the whole set, not in the block that happened to hold it.

@@ -18,6 +18,7 @@
 //! - [`render`]: a table as terminal text, Markdown, CSV, LaTeX or HTML
 //! - [`statistics`]: summaries, intervals and tests over seeds
 //! - [`write_report`]: all of it as files; [`page_table`] and [`page_figure`]: one part for a page of documentation
+//! - [`peer_table`]: training held against the same experiment in another implementation
 //! - [`Scaling`]: how the time of a training step grows, as a table and a figure
 //!
 //! Everything is a pure function of the [`Results`](collapse_results::Results); only
@@ -47,9 +48,11 @@ pub use figures::{Figure, figures};
 pub use lineup::group_label;
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
-pub use report::{complete, page_figure, page_table, with_tables, write_completed, write_report};
+pub use report::{
+    complete, page_figure, page_peers, page_table, with_tables, write_completed, write_report,
+};
 pub use scaling::{SCALING_SCHEMA, Scaling, StepTime};
-pub use tables::{evaluation_table, tables};
+pub use tables::{PeerRun, SCORES_NOTE, evaluation_table, peer_table, tables};
 
 /// What writing a report can fail for.
 #[derive(Debug, thiserror::Error)]

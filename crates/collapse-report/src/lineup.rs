@@ -16,6 +16,11 @@ pub(crate) use member::{Member, mean_auroc};
 /// Score of the method itself: Gaussians on the features.
 pub(crate) const MAIN_SCORE: ScoreId = ScoreId::GMM_FEATURES;
 
+/// Of which features collapse is shown, and why groups with and without L2 are not like with like.
+pub(crate) const OF_THE_HEAD: &str = "of what the head sees (normalised features with L2, raw ones \
+     without, so a part of a difference between the two is the projection itself; C4 compares \
+     normalised features of both)";
+
 /// Who is held against whom, within one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pairing {

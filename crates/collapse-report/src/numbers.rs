@@ -37,6 +37,17 @@ pub(crate) fn p_value(value: f64) -> String {
     }
 }
 
+/// The smallest p-value that a permutation can give.
+pub(crate) fn smallest_p(value: f64) -> String {
+    match value < 0.005 {
+        true => typeset(format!("{value:.1e}")),
+        false => format!("{value:.4}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
+    }
+}
+
 /// An interval of differences.
 pub(crate) fn signed_range((low, high): (f64, f64), decimals: usize) -> String {
     format!("{} to {}", signed(low, decimals), signed(high, decimals))
@@ -74,5 +85,9 @@ mod tests {
         assert_eq!(scientific(0.0), "0");
         assert_eq!(signed_range((-1.0, 2.0), 0), "−1 to +2");
         assert_eq!(p_value(1e-9), "p < 0.001");
+        assert_eq!(smallest_p(1.0), "1");
+        assert_eq!(smallest_p(0.25), "0.25");
+        assert_eq!(smallest_p(0.0625), "0.0625");
+        assert_eq!(smallest_p(6.1e-5), "6.1e−5");
     }
 }

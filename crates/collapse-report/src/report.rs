@@ -12,10 +12,10 @@ use crate::Error;
 use crate::claims::{judge, verdict_label};
 use crate::figures::{self, FIGURE_STYLE, Figure};
 use crate::lineup::Lineup;
-use crate::numbers::{p_value, signed, signed_range};
+use crate::numbers::{p_value, signed, signed_range, smallest_p};
 use crate::reference::References;
 use crate::render;
-use crate::tables;
+use crate::tables::{self, PeerRun};
 
 /// The table that the page shows before all others.
 const MAIN: &str = "main";
@@ -108,6 +108,14 @@ pub fn page_table(results: &Results, id: &str) -> Option<String> {
     Some(render::markdown_body(table))
 }
 
+/// The experiment of `results` held against the runs of another implementation, for a page of documentation.
+///
+/// `None` when they have no group in common.
+#[must_use]
+pub fn page_peers(results: &Results, peer: &str, runs: &[PeerRun]) -> Option<String> {
+    tables::peer_table(results, peer, runs).map(|table| render::markdown_body(&table))
+}
+
 /// One figure for a page of documentation.
 ///
 /// `None` when the results do not make the figure.
@@ -176,9 +184,9 @@ fn test_words(stratum: &Stratum) -> String {
     parts.extend(
         stratum
             .smallest_p
-            .map(|p| format!("smallest possible {p:.2e}")),
+            .map(|p| format!("smallest possible {}", smallest_p(p))),
     );
-    parts.join(", ").replace("e-", "e−")
+    parts.join(", ")
 }
 
 #[derive(Serialize)]

@@ -162,6 +162,7 @@ fn evaluation(epoch: usize, accuracy: f64, auroc: f64, geometry: Geometry) -> Ev
         ece: 0.0,
         scaling: Defined::Undefined("simulated".to_owned()),
         nll: 0.0,
+        risk_coverage: None,
         jitter_features: None,
         jitter_logits: None,
         geometry: Defined::Value(geometry),

@@ -6,10 +6,13 @@ mod common;
 use std::path::Path;
 
 use collapse_report::{
-    References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete, figures,
-    page_figure, page_table, render, tables, with_tables, write_completed, write_report,
+    PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete,
+    figures, page_figure, page_peers, page_table, peer_table, render, tables, with_tables,
+    write_completed, write_report,
 };
-use collapse_results::{Cell, DataSet, Defined, Results, Role, ScoreId, Verdict};
+use collapse_results::{
+    Cell, DataSet, Defined, Ensemble, OodResult, Results, Role, ScoreId, Table, Verdict,
+};
 use common::synthetic;
 
 fn references() -> References {
@@ -531,4 +534,192 @@ fn chosen_tables_alone_are_written() {
         refused.contains("mian") && refused.contains("main, "),
         "{refused}"
     );
+}
+
+/// The number in a cell of a row and a column by their keys.
+fn number_at(table: &Table, row: &str, column: &str) -> f64 {
+    let at = |keys: &[String], key: &str| keys.iter().position(|k| k == key);
+    let columns: Vec<String> = table.columns.iter().map(|c| c.key.clone()).collect();
+    let row = at(&table.row_keys, row).unwrap_or_else(|| panic!("{row} in {:?}", table.row_keys));
+    match &table.rows[row][at(&columns, column).unwrap()] {
+        Cell::Number { value, .. } | Cell::Spread { mean: value, .. } => *value,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn ensembles_stand_below_the_single_networks_they_are_made_of() {
+    let mut results = synthetic(4);
+    let detection = |auroc| collapse_results::Detection {
+        auroc,
+        ..*results.runs[0].evaluations[0]
+            .detection(&ScoreId::GMM_FEATURES, &"mnist".into())
+            .unwrap()
+    };
+    let ensembles = [(vec![1, 2], 0.90), (vec![3, 4], 0.94)].map(|(seeds, auroc)| Ensemble {
+        group: "r18-l2".into(),
+        epoch: 5,
+        seeds,
+        accuracy: 0.9,
+        ood: [
+            (ScoreId::ENSEMBLE_ENTROPY, auroc),
+            (ScoreId::MUTUAL_INFORMATION, auroc - 0.1),
+        ]
+        .map(|(score, auroc)| OodResult {
+            set: "mnist".into(),
+            score,
+            detection: detection(auroc),
+        })
+        .into(),
+    });
+    results.ensembles = ensembles.into();
+    let tables = tables(&results, &References::default());
+    let table = tables.iter().find(|table| table.id == "ensembles").unwrap();
+    assert_eq!(
+        table.row_keys,
+        [
+            "r18-l2:single",
+            "r18-l2:ensemble_entropy",
+            "r18-l2:mutual_information"
+        ]
+    );
+    let mean = |row: &str, column| number_at(table, &format!("r18-l2:{row}"), column);
+    assert!((mean("ensemble_entropy", "auroc:mnist") - 92.0).abs() < 1e-9);
+    assert!((mean("mutual_information", "auroc:mnist") - 82.0).abs() < 1e-9);
+    assert_eq!(mean("ensemble_entropy", "networks"), 2.0);
+    assert_eq!(mean("ensemble_entropy", "number"), 2.0);
+    assert_eq!(mean("single", "number"), 4.0);
+}
+
+#[test]
+fn a_peer_with_the_same_numbers_differs_by_nothing_and_a_shifted_one_by_its_shift() {
+    let results = synthetic(12);
+    let peer = |shift: f64| -> Vec<PeerRun> {
+        let groups = ["r18-l2", "r18-base-short"].into_iter();
+        groups
+            .flat_map(|group| results.runs_of(group))
+            .map(|run| {
+                let last = run.last_evaluation().unwrap();
+                let auroc = |set: &str| {
+                    let found = last.detection(&ScoreId::GMM_FEATURES, &set.into()).unwrap();
+                    (set.to_owned(), found.auroc)
+                };
+                PeerRun {
+                    precision: "f32".into(),
+                    l2: run.group == "r18-l2",
+                    seed: run.seed,
+                    loss: vec![2.0, 1.0, 2.0 / 3.0, 0.5, 0.4],
+                    train_accuracy: vec![0.8; 5],
+                    test_accuracy: last.accuracy + shift,
+                    auroc: ["mnist", "noise"].map(auroc).into(),
+                }
+            })
+            .collect()
+    };
+    let same = peer_table(&results, "PyTorch", &peer(0.0)).unwrap();
+    let accuracy = "f32 · both groups:test accuracy (%)";
+    assert_eq!(number_at(&same, accuracy, "difference"), 0.0);
+    assert_eq!(number_at(&same, accuracy, "p"), 1.0);
+    assert_eq!(number_at(&same, accuracy, "ks"), 1.0);
+    assert!(number_at(&same, accuracy, "equivalence") < 0.05);
+    assert_eq!(
+        number_at(&same, "f32 · L2:AUROC mnist (%)", "difference"),
+        0.0
+    );
+    // One percent of accuracy is far outside what twelve seeds of this experiment vary by.
+    let shifted = peer_table(&results, "PyTorch", &peer(0.01)).unwrap();
+    assert!((number_at(&shifted, accuracy, "difference") - 1.0).abs() < 1e-9);
+    assert!(number_at(&shifted, accuracy, "holm") < 0.05);
+    assert!(number_at(&shifted, accuracy, "equivalence") > 0.5);
+    assert!(
+        page_peers(&results, "PyTorch", &peer(0.0))
+            .unwrap()
+            .contains("Welch")
+    );
+    assert!(page_peers(&results, "PyTorch", &[]).is_none());
+}
+
+/// Adds the same groups and runs as of another network, its AUROCs changed by `gain` with L2.
+fn with_second_network(mut results: Results, gain: f64) -> Results {
+    let (groups, runs) = (results.groups.clone(), results.runs.clone());
+    let renamed = |id: &str| id.replace("r18", "r50");
+    for mut group in groups {
+        group.id = renamed(&group.id);
+        group.net = "resnet50".into();
+        results.groups.push(group);
+    }
+    for mut run in runs {
+        run.group = renamed(&run.group);
+        let l2 = run.group.starts_with("r50-l2");
+        for found in run.evaluations.iter_mut().flat_map(|e| &mut e.ood) {
+            found.detection.auroc += if l2 { gain } else { 0.0 };
+        }
+        results.runs.push(run);
+    }
+    results
+}
+
+#[test]
+fn every_network_and_length_is_judged_and_weighs_the_same() {
+    let one = synthetic(5);
+    let two = with_second_network(one.clone(), 0.02);
+    let (alone, both) = (claims(&one), claims(&two));
+    for (claim, alone) in both.iter().zip(&alone).take(4) {
+        let names: Vec<&str> = claim.strata.iter().map(|s| s.name.as_str()).collect();
+        let expected: &[&str] = match claim.id.as_str() {
+            "C1" | "C4" => &[
+                "ResNet18, short",
+                "ResNet18, long",
+                "ResNet50, short",
+                "ResNet50, long",
+            ],
+            _ => &["ResNet18", "ResNet50"],
+        };
+        assert_eq!(names, expected, "{}", claim.id);
+        // Two points more in one of two networks are one point more over both.
+        let gain = if claim.id == "C4" { 0.0 } else { 1.0 };
+        let difference = claim.effect.unwrap() - alone.effect.unwrap();
+        assert!(
+            (difference - gain).abs() < 1e-9,
+            "{}: {difference}",
+            claim.id
+        );
+    }
+    // Short and long weigh the same within a network.
+    let [short, long, ..] = alone[0].strata.as_slice() else {
+        panic!("{:?}", alone[0].strata);
+    };
+    let mean = 0.5 * (short.effect + long.effect);
+    assert!((alone[0].effect.unwrap() - mean).abs() < 1e-9);
+}
+
+#[test]
+fn a_set_that_could_not_be_scored_costs_its_run_and_is_said() {
+    let whole = synthetic(5);
+    let mut results = whole.clone();
+    let run = results
+        .runs
+        .iter_mut()
+        .find(|r| r.group == "r18-l2" && r.seed == 2)
+        .unwrap();
+    let lost =
+        |found: &OodResult| found.score == ScoreId::GMM_FEATURES && found.set.as_str() == "noise";
+    run.evaluations[0].ood.retain(|found| !lost(found));
+    for (claim, before) in claims(&results).iter().zip(&claims(&whole)).take(3) {
+        assert!(
+            claim.n < before.n,
+            "{}: {:?} of {:?}",
+            claim.id,
+            claim.n,
+            before.n
+        );
+        assert!(
+            claim.evidence.contains("Runs left out"),
+            "{}",
+            claim.evidence
+        );
+        assert!(!before.evidence.contains("Runs left out"));
+        // The others' mean still runs over all three sets.
+        assert!(claim.id == "C3" || claim.evidence.contains("fashion-held-out, mnist, noise"));
+    }
 }

@@ -114,6 +114,17 @@ pub struct TemperatureScaling {
     pub ece: f64,
 }
 
+/// How well a network's confidence orders its own mistakes; smaller = better.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RiskCoverage {
+    /// The score that orders, named beforehand: the largest softmax probability.
+    pub score: ScoreId,
+    /// Area under the risk–coverage curve, 0..=1.
+    pub aurc: f64,
+    /// Area under the generalised risk–coverage curve, 0..=0.5.
+    pub augrc: f64,
+}
+
 /// Everything measured on one network at one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "EvaluationFields", into = "EvaluationFields")]
@@ -129,6 +140,8 @@ pub struct Evaluation {
     pub scaling: Defined<TemperatureScaling>,
     /// Mean negative log-likelihood of the test labels.
     pub nll: f64,
+    /// Selective prediction on the test set; `None` in files written before it was measured.
+    pub risk_coverage: Option<RiskCoverage>,
     /// Jitter of the Gaussians on features; `None` when they could not be fitted (the reason
     /// stands in `skipped`).
     pub jitter_features: Option<f64>,
@@ -158,6 +171,21 @@ impl Evaluation {
     }
 }
 
+/// Several networks of one group that decide together: the mean of their softmax.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ensemble {
+    /// Identifier of the group.
+    pub group: String,
+    /// Epoch after which its members stand.
+    pub epoch: usize,
+    /// Seeds of its members; no seed is in two ensembles of a group.
+    pub seeds: Vec<u64>,
+    /// Test accuracy of the mean softmax.
+    pub accuracy: f64,
+    /// Its scores against every OoD set.
+    pub ood: Vec<OodResult>,
+}
+
 /// An [`Evaluation`] as it stands in JSON.
 #[derive(Serialize, Deserialize)]
 struct EvaluationFields {
@@ -169,6 +197,8 @@ struct EvaluationFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     temperature_undefined: Option<String>,
     nll: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    risk_coverage: Option<RiskCoverage>,
     jitter_features: Option<f64>,
     jitter_logits: Option<f64>,
     geometry: Option<Geometry>,
@@ -194,6 +224,7 @@ impl From<EvaluationFields> for Evaluation {
             ece: fields.ece,
             scaling: Defined::from_fields(scaling, fields.temperature_undefined),
             nll: fields.nll,
+            risk_coverage: fields.risk_coverage,
             jitter_features: fields.jitter_features,
             jitter_logits: fields.jitter_logits,
             geometry: Defined::from_fields(fields.geometry, fields.geometry_undefined),
@@ -217,6 +248,7 @@ impl From<Evaluation> for EvaluationFields {
             temperature: scaling.map(|scaling| scaling.temperature),
             temperature_undefined,
             nll: evaluation.nll,
+            risk_coverage: evaluation.risk_coverage,
             jitter_features: evaluation.jitter_features,
             jitter_logits: evaluation.jitter_logits,
             geometry,

@@ -71,6 +71,10 @@ open_identifier! {
         MAX_SOFTMAX = "max_softmax";
         /// Negative entropy of the softmax.
         SOFTMAX_ENTROPY = "softmax_entropy";
+        /// Negative entropy of the mean softmax of several networks.
+        ENSEMBLE_ENTROPY = "ensemble_entropy";
+        /// Negative mutual information of the class and the network, of several networks.
+        MUTUAL_INFORMATION = "mutual_information";
         /// Log-sum-exp of the logits.
         ENERGY = "energy";
         /// Largest logit.

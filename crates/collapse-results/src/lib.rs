@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 
 pub use defined::Defined;
 pub use evaluation::{
-    Detection, Evaluation, Geometry, Histogram, OodResult, Skipped, SymmetricLog,
-    TemperatureScaling,
+    Detection, Ensemble, Evaluation, Geometry, Histogram, OodResult, RiskCoverage, Skipped,
+    SymmetricLog, TemperatureScaling,
 };
 pub use group::{DataSet, Group, Loss, ScheduleLength};
 pub use ids::{Role, ScoreId, SetId};
@@ -104,6 +104,9 @@ pub struct Results {
     pub groups: Vec<Group>,
     /// All finished runs, ordered by group, then seed.
     pub runs: Vec<Run>,
+    /// Ensembles of runs of one group, disjoint within it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ensembles: Vec<Ensemble>,
     /// Every table, with the numbers it shows.
     pub tables: Vec<Table>,
     /// The claims C1 to C5 as they look at this scale.
@@ -122,6 +125,7 @@ impl Results {
             data: Vec::new(),
             groups: Vec::new(),
             runs: Vec::new(),
+            ensembles: Vec::new(),
             tables: Vec::new(),
             claims: Vec::new(),
             times: BTreeMap::new(),

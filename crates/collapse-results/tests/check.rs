@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use collapse_results::{
-    Defined, Detection, Error, Evaluation, Geometry, Group, Histogram, Loss, Maker, OodResult,
-    Results, Run, RunTimes, ScheduleLength, ScoreId, TemperatureScaling,
+    Defined, Detection, Ensemble, Error, Evaluation, Geometry, Group, Histogram, Loss, Maker,
+    OodResult, Results, RiskCoverage, Run, RunTimes, ScheduleLength, ScoreId, TemperatureScaling,
 };
 use serde_json::{Value, json};
 
@@ -52,6 +52,11 @@ fn evaluation() -> Evaluation {
             ece: 0.02,
         }),
         nll: 0.4,
+        risk_coverage: Some(RiskCoverage {
+            score: ScoreId::MAX_SOFTMAX,
+            aurc: 0.02,
+            augrc: 0.01,
+        }),
         jitter_features: Some(0.0),
         jitter_logits: None,
         geometry: Defined::Value(Geometry {
@@ -108,6 +113,8 @@ fn each_impossible_figure_is_named_with_its_value() {
         ("ece_scaled", json!(7.0), "7.0"),
         ("temperature", json!(0.0), "0.0"),
         ("nll", json!(-1.0), "-1.0"),
+        ("risk_coverage/aurc", json!(-0.5), "-0.5"),
+        ("risk_coverage/augrc", json!(0.75), "0.75"),
         ("jitter_features", json!(3.0), "3.0"),
         ("geometry/nc1", json!(1e-307), "1e-307"),
         ("geometry/nc1", json!(1e300), "1e300"),
@@ -233,5 +240,49 @@ fn committed_results_still_load_and_are_written_as_they_were() {
         let text = std::fs::read_to_string(&path).unwrap();
         let results = Results::from_json(&text).unwrap();
         assert_eq!(results.to_json().unwrap(), text, "{path}");
+    }
+}
+
+#[test]
+fn ensembles_are_of_runs_that_are_there_each_in_one() {
+    let mut two = results();
+    for seed in [2, 3, 4] {
+        let run = Run {
+            seed,
+            ..two.runs[0].clone()
+        };
+        two.runs.push(run);
+    }
+    let of = |seeds: &[u64]| Ensemble {
+        group: "r18-l2".into(),
+        epoch: 5,
+        seeds: seeds.to_vec(),
+        accuracy: 0.91,
+        ood: two.runs[0].evaluations[0].ood.clone(),
+    };
+    let with = |ensembles: Vec<Ensemble>| Results {
+        ensembles,
+        ..two.clone()
+    };
+    let sound = with(vec![of(&[1, 2]), of(&[3, 4])]);
+    assert_eq!(
+        Results::from_json(&sound.to_json().unwrap()).unwrap(),
+        sound
+    );
+    let unsound = Ensemble {
+        accuracy: 1.5,
+        ..of(&[1, 2])
+    };
+    for (ensembles, named) in [
+        (vec![of(&[1])], "at least two seeds"),
+        (vec![of(&[1, 9])], "the seed of a run of its group"),
+        (
+            vec![of(&[1, 2]), of(&[2, 3])],
+            "a seed of one ensemble alone",
+        ),
+        (vec![unsound], "accuracy"),
+    ] {
+        let error = with(ensembles).to_json().unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
     }
 }

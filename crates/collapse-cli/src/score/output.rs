@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use collapse_density::Agreement;
 use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
 use collapse_files::Replacement;
-use collapse_ood::{Comparison, Skipped};
-use collapse_report::{TerminalStyle, render};
+use collapse_ood::{Comparison, RiskCoverage, Skipped};
+use collapse_report::{SCORES_NOTE, TerminalStyle, render};
 use collapse_results::{Align, Cell, Column, ScoreId, Table};
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ struct Scores<'a> {
     calibrated: Option<&'a Calibrated>,
     ood: &'a [Comparison],
     risk_coverage: BTreeMap<&'a str, f64>,
+    generalised_risk_coverage: BTreeMap<&'a str, f64>,
     geometry: Option<&'a Geometry>,
     density_agreement: Option<&'a Agreement>,
     skipped: &'a [Skipped],
@@ -140,17 +141,18 @@ impl Report<'_> {
         // One score named beforehand: the least of all would be chosen on the test set.
         let named = ScoreId::MAX_SOFTMAX;
         let areas = &self.evaluation.risk_coverage;
-        if let Some((score, area)) = areas.iter().find(|(score, _)| *score == named) {
+        if let Some(found) = areas.iter().find(|found| found.score == named) {
             parts.push(format!(
-                "area under the risk–coverage curve {:.3} % by {score}",
-                100.0 * area
+                "area under the risk–coverage curve {:.3} % (AURC), {:.3} % generalised (AUGRC), by {named}",
+                100.0 * found.aurc,
+                100.0 * found.augrc
             ));
         }
         if let Some(found) = &self.evaluation.agreement {
             parts.push(format!("densities with and without labels: {found}"));
         }
-        let text = parts.join(". ");
-        if text.is_empty() { text } else { text + "." }
+        parts.push(SCORES_NOTE.to_owned());
+        parts.join(". ")
     }
 
     /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
@@ -206,11 +208,8 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         level: args.level,
         calibrated: evaluation.calibrated.as_ref(),
         ood: &evaluation.comparisons,
-        risk_coverage: evaluation
-            .risk_coverage
-            .iter()
-            .map(|(score, area)| (score.as_str(), *area))
-            .collect(),
+        risk_coverage: areas(evaluation, |found| found.aurc),
+        generalised_risk_coverage: areas(evaluation, |found| found.augrc),
         geometry: evaluation.geometry.as_ref(),
         density_agreement: evaluation.agreement.as_ref(),
         skipped: &evaluation.skipped(),
@@ -228,6 +227,14 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         file.finish()?;
     }
     Ok(())
+}
+
+/// One of the areas of every score, by its name.
+fn areas(evaluation: &Evaluation, pick: fn(&RiskCoverage) -> f64) -> BTreeMap<&str, f64> {
+    let found = evaluation.risk_coverage.iter();
+    found
+        .map(|found| (found.score.as_str(), pick(found)))
+        .collect()
 }
 
 /// A file written beside its place.

@@ -18,5 +18,5 @@ pub use calibration::{
 pub use detection::{Detection, auroc, detection};
 pub use intervals::{Bootstrap, BootstrapIntervals, Interval, delong_interval, delong_variance};
 pub use ranking::{Positive, Ranking};
-pub use selective::aurc;
+pub use selective::{augrc, aurc};
 pub use threshold::{Threshold, share_interval};

@@ -11,6 +11,37 @@ use crate::error::{Error, Result};
 /// [`Error::Undefined`] without samples, [`Error::Shape`] for different lengths,
 /// [`Error::NotANumber`].
 pub fn aurc(confidences: &[f64], correct: &[bool]) -> Result<f64> {
+    let errors = errors_by_coverage(confidences, correct)?;
+    let risks = errors
+        .iter()
+        .zip(1u64..)
+        .map(|(errors, k)| errors / k as f64);
+    Ok(risks.sum::<f64>() / errors.len() as f64)
+}
+
+/// Area under the generalised risk–coverage curve, in 0..=0.5, smaller = better: the integral over
+/// the coverage, from 0 to 1, of the share of *all* samples that are accepted and wrong, by the
+/// trapezoidal rule. Tied samples enter in an average order.
+///
+/// Its risk does not weigh the most confident samples over again as that of [`aurc`] does. It is
+/// the chance that of two samples, drawn with replacement, one is wrong and accepted before the
+/// other: with error rate e and the AUROC A of telling right from wrong by confidence,
+/// AUGRC = (1 − A) e (1 − e) + e²/2.
+///
+/// Source: Traub et al., *Overcoming Common Flaws in the Evaluation of Selective Classification
+/// Systems* (2024), equation 5 and appendix.
+///
+/// # Errors
+/// As [`aurc`].
+pub fn augrc(confidences: &[f64], correct: &[bool]) -> Result<f64> {
+    let errors = errors_by_coverage(confidences, correct)?;
+    let n = errors.len() as f64;
+    let last = errors.last().copied().unwrap_or(0.0);
+    Ok((errors.iter().sum::<f64>() - 0.5 * last) / (n * n))
+}
+
+/// Errors among the k most confident samples for k = 1..=N, tied samples in an average order.
+fn errors_by_coverage(confidences: &[f64], correct: &[bool]) -> Result<Vec<f64>> {
     if confidences.len() != correct.len() {
         return Err(Error::Shape {
             what: "correct",
@@ -35,15 +66,15 @@ pub fn aurc(confidences: &[f64], correct: &[bool]) -> Result<f64> {
     }
     let mut order: Vec<usize> = (0..confidences.len()).collect();
     order.sort_unstable_by(|&a, &b| confidences[b].total_cmp(&confidences[a]));
-    let (mut covered, mut errors, mut sum) = (0.0, 0.0, 0.0);
+    let mut found = Vec::with_capacity(order.len());
+    let mut errors = 0.0;
     for group in order.chunk_by(|&a, &b| confidences[a] == confidences[b]) {
         let wrong = group.iter().filter(|&&sample| !correct[sample]).count() as f64;
         let share = wrong / group.len() as f64;
         for _ in group {
-            covered += 1.0;
             errors += share;
-            sum += errors / covered;
+            found.push(errors);
         }
     }
-    Ok(sum / covered)
+    Ok(found)
 }

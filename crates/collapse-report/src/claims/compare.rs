@@ -4,7 +4,7 @@ use collapse_results::Stratum;
 
 use super::verdict::{CONFIDENT, by_t};
 use crate::lineup::{Lineup, MAIN_SCORE, Member, Pair, Pairing, mean_auroc};
-use crate::numbers::{p_value, signed, signed_range};
+use crate::numbers::{p_value, signed, signed_range, smallest_p};
 use crate::statistics::{Difference, stratified_difference};
 
 /// (seed, value).
@@ -153,15 +153,8 @@ pub(super) fn describe(found: &Difference, unit: &str, decimals: usize) -> Strin
 /// A permutation's p beside the smallest that so many seeds can give.
 pub(super) fn permutation(test: &crate::statistics::Permutation) -> String {
     let smallest = match test.exact {
-        true => format!("; smallest possible {:.2}", test.smallest)
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned(),
+        true => format!("; smallest possible {}", smallest_p(test.smallest)),
         false => String::new(),
-    };
-    let smallest = match test.exact && test.smallest < 0.005 {
-        true => format!("; smallest possible {:.1e}", test.smallest).replace('-', "−"),
-        false => smallest,
     };
     format!("{}{smallest}", p_value(test.p_value))
 }

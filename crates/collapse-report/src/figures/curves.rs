@@ -6,7 +6,7 @@ use super::Figure;
 use super::layout::Grid;
 use super::scale::{Kind, Scale};
 use super::svg::{COLORS, Canvas, Panel, WIDTH};
-use crate::lineup::{Lineup, Member};
+use crate::lineup::{Lineup, Member, OF_THE_HEAD};
 
 type Measure = (&'static str, fn(&Geometry) -> f64);
 
@@ -106,8 +106,8 @@ pub(super) fn nc_over_epochs(lineup: &Lineup<'_>) -> Option<Figure> {
         draw_measure(&mut canvas, &grid, (index, title), &bundles);
     }
     let caption = format!(
-        "Measured on the training split, of what the head sees; logarithmic axes, the epoch axis \
-         as log(1 + epoch). Thin: one line a seed; thick: their mean, with a marker at the end of \
+        "Measured on the training split, {OF_THE_HEAD}; logarithmic axes, the epoch axis as \
+         log(1 + epoch). Thin: one line a seed; thick: their mean, with a marker at the end of \
          training. All measures tend to 0 under collapse. {}",
         lineup.made_from
     );

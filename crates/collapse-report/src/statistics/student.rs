@@ -3,7 +3,7 @@
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::permutation::{Permutation, relabel, sign_flip};
-use super::{mean, summarize, variance};
+use super::{mean, summarize};
 
 /// A difference of means with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,15 @@ impl Difference {
     pub fn p_value(&self, threshold: f64) -> Option<f64> {
         let gap = (self.mean - threshold).abs();
         Some((2.0 * upper_tail(gap, self.error?, self.degrees)?).min(1.0))
+    }
+
+    /// The larger p-value of the two one-sided t tests of |true difference| < `margin` (Schuirmann 1987); `None`
+    /// without a standard error and for a margin not above 0.
+    #[must_use]
+    pub fn equivalence(&self, margin: f64) -> Option<f64> {
+        let tail = |gap: f64| upper_tail(gap, self.error?, self.degrees);
+        (margin > 0.0).then_some(())?;
+        Some(tail(margin - self.mean)?.max(tail(margin + self.mean)?))
     }
 }
 
@@ -160,16 +169,10 @@ pub struct Equivalence {
 /// `None` for fewer than two differences, where one is not finite, and for a margin not above 0.
 #[must_use]
 pub fn equivalence(differences: &[f64], margin: f64) -> Option<Equivalence> {
-    let summary = summarize(differences)?;
-    (margin > 0.0 && summary.n > 1).then_some(())?;
-    let (n, error) = (
-        summary.n as f64,
-        (variance(differences) / summary.n as f64).sqrt(),
-    );
-    let tail = |gap: f64| upper_tail(gap, error, n - 1.0);
+    let found = stratified_difference(&[differences.to_vec()])?;
     Some(Equivalence {
-        mean: summary.mean,
-        interval: t_interval(differences, 0.9)?,
-        p_value: tail(margin - summary.mean)?.max(tail(margin + summary.mean)?),
+        mean: found.mean,
+        interval: found.interval(0.9)?,
+        p_value: found.equivalence(margin)?,
     })
 }

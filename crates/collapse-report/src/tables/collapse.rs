@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use collapse_results::Geometry;
 
 use super::draft::{Draft, count, magnitude, spread, text};
-use crate::lineup::{Lineup, Member};
+use crate::lineup::{Lineup, Member, OF_THE_HEAD};
 
 type Measure = (&'static str, &'static str, fn(&Geometry) -> f64);
 
@@ -36,8 +36,10 @@ pub(super) fn at_the_end(lineup: &Lineup<'_>) -> Draft {
         lineup,
         "nc-end",
         "Neural collapse of the trained networks (sections 4.2 and A.5)",
-        "Training split, evaluation mode, of what the head sees: normalised features with L2, raw \
-         ones without; every measure tends to 0 under collapse. Mean ± standard deviation over seeds.",
+        &format!(
+            "Training split, evaluation mode, {OF_THE_HEAD}; every measure tends to 0 under \
+             collapse. Mean ± standard deviation over seeds."
+        ),
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
@@ -63,8 +65,10 @@ pub(super) fn over_epochs(lineup: &Lineup<'_>) -> Draft {
         lineup,
         "nc-epochs",
         "Neural collapse over epochs (section A.6)",
-        "Training split, evaluation mode, of what the head sees; epoch 0 is the untrained network. \
-         Mean ± standard deviation over seeds.",
+        &format!(
+            "Training split, evaluation mode, {OF_THE_HEAD}; epoch 0 is the untrained network. \
+             Mean ± standard deviation over seeds."
+        ),
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");

@@ -5,6 +5,11 @@ use collapse_results::{Align, Cell, Column, Defined, Evaluation, Table};
 use super::draft::{number, text};
 use crate::numbers::scientific;
 
+/// What a reader of one network's figures should know; captions of tables over seeds say each where it stands.
+pub const SCORES_NOTE: &str = "The AUPR of a detector that guesses is the share of its positive \
+     class. NNGuide's bank holds every training feature (its authors take 1 %). The temperature is \
+     that of least NLL on the validation split (DDU's other choice is least ECE).";
+
 /// Every score against every OoD set, in percent, with accuracy, calibration and jitter below.
 pub fn evaluation_table(evaluation: &Evaluation) -> Table {
     let column = |key: &str, heading: &str, align| Column {
@@ -82,6 +87,7 @@ fn caption(evaluation: &Evaluation) -> String {
         jitter(evaluation.jitter_features),
         jitter(evaluation.jitter_logits),
     );
+    caption.push_str(&format!(" {SCORES_NOTE}"));
     for skipped in &evaluation.skipped {
         caption.push_str(&format!(" Without {}: {}.", skipped.score, skipped.reason));
     }

@@ -4,7 +4,9 @@ mod claims;
 mod collapse;
 mod detection;
 mod draft;
+mod ensembles;
 mod evaluation;
+mod peers;
 mod precision;
 mod setup;
 mod training;
@@ -13,12 +15,13 @@ use collapse_results::{Claim, Results, Table};
 
 use crate::lineup::Lineup;
 use crate::reference::References;
-pub use evaluation::evaluation_table;
+pub use evaluation::{SCORES_NOTE, evaluation_table};
+pub use peers::{PeerRun, peer_table};
 
 /// All tables that the results have numbers for, in the order of the report.
 ///
 /// The paper's sections in miniature: main (4.1), worst seed, softmax, entropy and energy (A.2),
-/// logit Gaussians (A.3), Gaussians on raw and normalised features, over-training (A.4), neural
+/// ensembles, logit Gaussians (A.3), Gaussians on raw and normalised features, over-training (A.4), neural
 /// collapse at the end and over epochs (4.2, A.5, A.6), loss over epochs, ablation, precisions and
 /// training details (A.1); then all scores, all detection figures, calibration, the claims with
 /// their tests, and published neighbours. AUROC, accuracy and their like are in percent.
@@ -36,6 +39,7 @@ pub(crate) fn of_lineup(
     let references = &references.beside(lineup.results);
     let mut drafts = vec![detection::main(lineup), detection::worst_seed(lineup)];
     drafts.extend(detection::output_scores(lineup));
+    drafts.push(ensembles::compared(lineup));
     drafts.push(detection::logit_gaussians(lineup));
     drafts.push(detection::raw_and_normalised(lineup));
     drafts.push(detection::over_training(lineup));

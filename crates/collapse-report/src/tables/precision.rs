@@ -10,10 +10,10 @@ use crate::lineup::{Lineup, MAIN_SCORE, Member, group_label};
 use crate::statistics::{equivalence, paired_difference, summarize};
 
 /// Points of accuracy within which two precisions count as equivalent. Declared beforehand.
-const ACCURACY_MARGIN: f64 = 0.5;
+pub(super) const ACCURACY_MARGIN: f64 = 0.5;
 
 /// Points of AUROC within which two precisions count as equivalent. Declared beforehand.
-const AUROC_MARGIN: f64 = 1.0;
+pub(super) const AUROC_MARGIN: f64 = 1.0;
 
 /// A figure that is compared: accuracy, or the AUROC against a set.
 struct Compared<'l> {
@@ -34,7 +34,7 @@ impl Compared<'_> {
     }
 }
 
-fn precision<'a>(lineup: &Lineup<'a>, group: &'a Group) -> &'a str {
+pub(super) fn precision<'a>(lineup: &Lineup<'a>, group: &'a Group) -> &'a str {
     let otherwise = &lineup.results.provenance.precision;
     group.precision.as_deref().unwrap_or(otherwise)
 }

@@ -73,7 +73,7 @@ type Figure = (
     usize,
 );
 
-const CALIBRATION: [Figure; 4] = [
+const CALIBRATION: [Figure; 6] = [
     ("ece", "ECE (%)", |e| Some(100.0 * e.ece), 2),
     (
         "ece_scaled",
@@ -88,14 +88,29 @@ const CALIBRATION: [Figure; 4] = [
         2,
     ),
     ("nll", "NLL (nats)", |e| Some(e.nll), 3),
+    (
+        "aurc",
+        "AURC (%)",
+        |e| Some(100.0 * e.risk_coverage.as_ref()?.aurc),
+        2,
+    ),
+    (
+        "augrc",
+        "AUGRC (%)",
+        |e| Some(100.0 * e.risk_coverage.as_ref()?.augrc),
+        2,
+    ),
 ];
 
 pub(super) fn calibration(lineup: &Lineup<'_>) -> Draft {
     let note = format!(
         "Expected calibration error (ECE) with 15 bins; the temperature is that of least negative \
-         log-likelihood (NLL) on the validation split (DDU's other choice is least ECE). {SPREAD}"
+         log-likelihood (NLL) on the validation split (DDU's other choice is least ECE). AURC and \
+         AUGRC: area under the risk–coverage curve and its generalised form (Traub et al. 2024), by \
+         the largest softmax probability, a score named beforehand. Jitter: what was added to the \
+         diagonal of the covariances. {SPREAD}"
     );
-    let title = "Calibration and the jitter of the Gaussians";
+    let title = "Calibration, selective prediction and the jitter of the Gaussians";
     let mut draft = Draft::new(lineup, "calibration", title, &note);
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");

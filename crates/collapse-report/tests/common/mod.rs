@@ -108,6 +108,7 @@ fn evaluation(group: &Group, epoch: usize, seed: u64) -> Evaluation {
             ece: 0.02,
         }),
         nll: 0.41,
+        risk_coverage: None,
         jitter_features: Some(if seed == 2 { 1e-21 } else { 0.0 }),
         jitter_logits: Some(0.0),
         geometry: Defined::Value(geometry(group.l2, nc, epoch, jiggle)),

@@ -4,7 +4,7 @@ mod place;
 
 use std::collections::BTreeSet;
 
-use crate::evaluation::{Detection, Evaluation, Geometry, Histogram};
+use crate::evaluation::{Detection, Evaluation, Geometry, Histogram, OodResult};
 use crate::run::{EpochRecord, Run};
 use crate::table::{Cell, Claim, Table};
 use crate::{Error, Results};
@@ -89,6 +89,7 @@ impl Results {
                 return Err(place.field("evaluations").fail(last, expected));
             }
         }
+        check_ensembles(self)?;
         for (index, table) in self.tables.iter().enumerate() {
             check_table(&root.item("tables", index), table)?;
         }
@@ -186,8 +187,26 @@ fn check_evaluation(place: &Place<'_>, evaluation: &Evaluation) -> Result<(), Er
     if let Some(geometry) = &evaluation.geometry_counterpart {
         check_geometry(&place.field("geometry_counterpart"), geometry)?;
     }
+    if let Some(found) = &evaluation.risk_coverage {
+        let place = place.field("risk_coverage");
+        place.field("score").name(found.score.as_str())?;
+        place.field("aurc").fraction(found.aurc)?;
+        place.field("augrc").within(found.augrc, 0.5 + ROUNDING)?;
+    }
+    check_ood(place, &evaluation.ood)?;
+    for (index, histogram) in evaluation.histograms.iter().enumerate() {
+        check_histogram(&place.item("histograms", index), histogram)?;
+    }
+    for (index, skipped) in evaluation.skipped.iter().enumerate() {
+        let place = place.item("skipped", index);
+        place.field("score").name(skipped.score.as_str())?;
+    }
+    Ok(())
+}
+
+fn check_ood(place: &Place<'_>, results: &[OodResult]) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
-    for (index, result) in evaluation.ood.iter().enumerate() {
+    for (index, result) in results.iter().enumerate() {
         let place = place.item("ood", index);
         place.field("set").name(result.set.as_str())?;
         place.field("score").name(result.score.as_str())?;
@@ -197,12 +216,27 @@ fn check_evaluation(place: &Place<'_>, evaluation: &Evaluation) -> Result<(), Er
             .require(new, &result.score, "a score met once for its set")?;
         check_detection(&place, &result.detection)?;
     }
-    for (index, histogram) in evaluation.histograms.iter().enumerate() {
-        check_histogram(&place.item("histograms", index), histogram)?;
-    }
-    for (index, skipped) in evaluation.skipped.iter().enumerate() {
-        let place = place.item("skipped", index);
-        place.field("score").name(skipped.score.as_str())?;
+    Ok(())
+}
+
+fn check_ensembles(results: &Results) -> Result<(), Error> {
+    let mut members = BTreeSet::new();
+    for (index, ensemble) in results.ensembles.iter().enumerate() {
+        let place = Place::Root.item("ensembles", index);
+        place.field("group").name(&ensemble.group)?;
+        place.field("epoch").count(ensemble.epoch, MOST_EPOCHS)?;
+        let n = ensemble.seeds.len();
+        let seeds = place.field("seeds");
+        seeds.require(n > 1, n, "at least two seeds")?;
+        for seed in &ensemble.seeds {
+            let group = ensemble.group.as_str();
+            let known = results.runs_of(group).any(|run| run.seed == *seed);
+            seeds.require(known, seed, "the seed of a run of its group")?;
+            let new = members.insert((group, *seed));
+            seeds.require(new, seed, "a seed of one ensemble alone")?;
+        }
+        place.field("accuracy").fraction(ensemble.accuracy)?;
+        check_ood(&place, &ensemble.ood)?;
     }
     Ok(())
 }
