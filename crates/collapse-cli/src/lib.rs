@@ -37,6 +37,7 @@ mod report;
 #[cfg(feature = "train")]
 mod reproduce;
 mod score;
+mod shell;
 #[cfg(feature = "train")]
 mod status;
 #[cfg(feature = "train")]
@@ -97,6 +98,8 @@ pub enum Command {
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Data(data::Command),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 impl Command {
@@ -127,6 +130,8 @@ impl Command {
             Self::Summary(args) => network::run(args),
             #[cfg(feature = "train")]
             Self::Data(command) => data::run(command),
+            Self::Completions(args) => shell::completions(&args),
+            Self::Man(args) => shell::man(&args),
         }
     }
 }

@@ -52,6 +52,7 @@ mod fitted;
 mod inputs;
 pub mod metrics;
 mod neighbours;
+mod percentile;
 mod settings;
 mod table;
 

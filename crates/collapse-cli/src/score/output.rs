@@ -6,19 +6,22 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use collapse_density::Agreement;
-use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
+use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split, Standing};
 use collapse_files::Replacement;
 use collapse_ood::{Comparison, Skipped};
 use collapse_report::{TerminalStyle, render};
-use collapse_results::{Align, Cell, Column, ScoreId, Table};
+use collapse_results::{Align, ScoreId, Table};
 use serde::Serialize;
 
 use super::Args;
+use super::summary::{column, percent, text};
 use crate::CODE_VERSION;
 
 /// Everything that is shown.
 pub struct Report<'a> {
     pub evaluation: &'a Evaluation,
+    /// The detectors, the best first.
+    pub standings: Vec<Standing>,
     pub notes: Vec<String>,
 }
 
@@ -35,6 +38,8 @@ struct Scores<'a> {
     level: f64,
     #[serde(flatten)]
     calibrated: Option<&'a Calibrated>,
+    /// One line a score, the best first.
+    standings: &'a [Standing],
     ood: &'a [Comparison],
     risk_coverage: BTreeMap<&'a str, f64>,
     geometry: Option<&'a Geometry>,
@@ -44,20 +49,13 @@ struct Scores<'a> {
 }
 
 impl Report<'_> {
-    /// Every score against every set, in percent.
+    /// Every score against every set, as text for the terminal.
     pub fn table(&self) -> String {
-        let column = |key: &str, heading: &str, align| Column {
-            key: key.to_owned(),
-            heading: heading.to_owned(),
-            align,
-        };
-        let text = |text: &str| Cell::Text {
-            text: text.to_owned(),
-        };
-        let percent = |value: f64| Cell::Number {
-            value: 100.0 * value,
-            decimals: 2,
-        };
+        render::terminal(&self.long_table(), TerminalStyle::detect())
+    }
+
+    /// Every score against every set, in percent.
+    pub fn long_table(&self) -> Table {
         let mut columns = vec![
             column("score", "Score", Align::Left),
             column("set", "OoD set", Align::Left),
@@ -93,20 +91,20 @@ impl Report<'_> {
             ]
         };
         let keys = self.evaluation.comparisons.iter();
-        let table = Table {
+        Table {
             id: "scores".to_owned(),
             title: "Detection by every score".to_owned(),
-            caption: self.caption(),
+            caption: String::new(),
             columns,
             row_keys: keys
                 .map(|found| format!("{}:{}", found.score, found.set))
                 .collect(),
             rows: self.evaluation.comparisons.iter().map(row).collect(),
-        };
-        render::terminal(&table, TerminalStyle::detect())
+        }
     }
 
-    fn caption(&self) -> String {
+    /// What there is to say of the network beside detection.
+    pub fn caption(&self) -> String {
         let mut parts = Vec::new();
         if let Some(found) = &self.evaluation.calibrated {
             let mut part = format!(
@@ -205,6 +203,7 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         n_features: test.features.n_features(),
         level: args.level,
         calibrated: evaluation.calibrated.as_ref(),
+        standings: &report.standings,
         ood: &evaluation.comparisons,
         risk_coverage: evaluation
             .risk_coverage
