@@ -18,7 +18,6 @@
 // Both panic when nobody reads: `output` has macros that do not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(feature = "train")]
 mod command_line;
 #[cfg(feature = "train")]
 mod convert;

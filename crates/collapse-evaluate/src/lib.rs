@@ -52,6 +52,7 @@
 
 mod calibrated;
 mod counterpart;
+mod curves;
 mod decide;
 mod error;
 mod evaluation;
@@ -65,6 +66,7 @@ mod splits;
 mod standings;
 
 pub use calibrated::Calibrated;
+pub use curves::DetectionCurves;
 pub use decide::{Decider, Decisions, Policy, Rule};
 pub use error::{Error, Result};
 pub use evaluation::Evaluation;

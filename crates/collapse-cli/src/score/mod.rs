@@ -3,6 +3,7 @@
 mod decide;
 mod input;
 mod output;
+mod page;
 mod summary;
 mod watch;
 
@@ -190,7 +191,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     // Files first: a table that cannot be shown costs none of them.
     if let Some(out) = &args.out {
-        output::write(&args, out, splits.test(), &report)?;
+        watch("writing the report", || {
+            output::write(&args, out, &splits, &report)
+        })?;
     }
     out!("{}", report.summary())?;
     if args.all {
@@ -198,6 +201,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     if let Some(out) = &args.out {
         out!("Numbers: {}", out.join("scores.json").display())?;
+        out!("Report: {}", out.join("report.html").display())?;
     }
     for note in &report.notes {
         note!("note: {note}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use collapse_density::Agreement;
-use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split, Standing};
+use collapse_evaluate::{Calibrated, CompleteSplits, Evaluation, Geometry, Standing};
 use collapse_files::Replacement;
 use collapse_ood::{Comparison, Skipped};
 use collapse_report::{TerminalStyle, render};
@@ -14,6 +14,7 @@ use collapse_results::{Align, ScoreId, Table};
 use serde::Serialize;
 
 use super::Args;
+use super::page;
 use super::summary::{column, percent, text};
 use crate::CODE_VERSION;
 
@@ -192,8 +193,9 @@ impl Report<'_> {
 }
 
 /// Writes the files of `--out`, which appear together once all of them are on the disk.
-pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Result<()> {
-    let evaluation = report.evaluation;
+pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'_>) -> Result<()> {
+    let (evaluation, test) = (report.evaluation, splits.test());
+    let page = page::html(args, splits, report)?;
     let scores = Scores {
         schema: "collapse.scores/2",
         code_version: CODE_VERSION,
@@ -222,6 +224,9 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         })?,
         stage(&out.join("scores.csv"), |file| report.write_openood(file))?,
         stage(&out.join("samples.csv"), |file| report.write_samples(file))?,
+        stage(&out.join("report.html"), |file| {
+            file.write_all(page.as_bytes())
+        })?,
     ];
     for file in files {
         file.finish()?;
