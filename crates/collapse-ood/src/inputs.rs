@@ -164,14 +164,6 @@ impl<'a> Inputs<'a> {
             .view()
     }
 
-    /// ẑ as an array of one's own, `[N, D]`, without keeping another.
-    pub(crate) fn to_normalized(&self) -> Array2<f64> {
-        match self.normalized.get() {
-            Some(normalized) => normalized.clone(),
-            None => normalize_rows(self.features),
-        }
-    }
-
     /// What the head saw: ẑ with L2, else z; `[N, D]`.
     #[must_use]
     pub fn head_features(&self) -> ArrayView2<'_, f64> {
