@@ -18,7 +18,6 @@
 // Both panic when nobody reads: `output` has macros that do not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(feature = "train")]
 mod command_line;
 #[cfg(feature = "train")]
 mod convert;
@@ -41,6 +40,7 @@ mod report;
 #[cfg(feature = "train")]
 mod reproduce;
 mod score;
+mod shell;
 #[cfg(feature = "train")]
 mod status;
 #[cfg(feature = "train")]
@@ -101,6 +101,8 @@ pub enum Command {
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Data(data::Command),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 impl Command {
@@ -131,6 +133,8 @@ impl Command {
             Self::Summary(args) => network::run(args),
             #[cfg(feature = "train")]
             Self::Data(command) => data::run(command),
+            Self::Completions(args) => shell::completions(&args),
+            Self::Man(args) => shell::man(&args),
         }
     }
 }

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use collapse_evaluate::{FeatureSplits, Split};
 use collapse_features::{FeatureSet, Precision};
+use collapse_ood::metrics::Threshold;
+use collapse_ood::{Intervals, Settings};
+use collapse_random::Stream;
 use collapse_results::{Results, Role, ScoreId};
 use ndarray::{Array1, Array2};
 use tempfile::TempDir;
@@ -90,6 +94,104 @@ fn features(out: &Path, name: &str) -> String {
         .to_string()
 }
 
+/// On the features of real images: of 1,000 draws of held-out samples, the mean share of the other in-distribution samples that
+/// their threshold accepts is 95 % at least and, without ties, at most 1 / (n + 1) more; so it is within each predicted class.
+fn thresholds_keep_their_promise(out: &Path) {
+    const DRAWS: usize = 1000;
+    const ACCEPT: f64 = 0.95;
+    let set = |name: &str| collapse_features::read(features(out, name)).unwrap();
+    let unseen = FeatureSet::stacked(vec![set("validation"), set("test")]).unwrap();
+    let splits = FeatureSplits {
+        train: Some(Split::new("train", set("train"))),
+        validation: None,
+        test: Split::new("test", unseen),
+        ood: Vec::new(),
+    };
+    let splits = splits.complete(None).unwrap();
+    let names = ["gmm_features", "mahalanobis", "energy"];
+    let fitted = splits.fit_named(&Settings::default(), names).unwrap();
+    let found = splits.evaluate(fitted, &Intervals::default()).unwrap().test;
+    let logits = splits.test().features.logits.as_ref().unwrap();
+    let classes: Vec<usize> = logits
+        .rows()
+        .into_iter()
+        .map(collapse_numeric::argmax)
+        .collect();
+    let n_classes = logits.ncols();
+    for (score, values) in &found.scores {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        let n = order.len() / 2;
+        let mut shares = Vec::with_capacity(DRAWS);
+        let mut of_class = vec![Vec::new(); n_classes];
+        for draw in 0..DRAWS {
+            Stream::new(1, "held-out samples", draw as u64).shuffle(&mut order);
+            let (held_out, fresh) = order.split_at(n);
+            let own: Vec<f64> = held_out.iter().map(|&row| values[row]).collect();
+            let threshold = Threshold::conformal(&own, ACCEPT, 0.95).unwrap();
+            let accepted = fresh.iter().filter(|&&row| threshold.accepts(values[row]));
+            shares.push(accepted.count() as f64 / fresh.len() as f64);
+            let own_classes: Vec<usize> = held_out.iter().map(|&row| classes[row]).collect();
+            let by_class =
+                Threshold::conformal_by_class(&own, &own_classes, n_classes, ACCEPT, 0.95).unwrap();
+            for (class, threshold) in by_class.iter().enumerate() {
+                let members: Vec<usize> = fresh
+                    .iter()
+                    .copied()
+                    .filter(|&row| classes[row] == class)
+                    .collect();
+                let accepted = members
+                    .iter()
+                    .filter(|&&row| threshold.accepts(values[row]));
+                if !members.is_empty() {
+                    of_class[class].push(accepted.count() as f64 / members.len() as f64);
+                }
+            }
+        }
+        let mean = |shares: &[f64]| {
+            let n = shares.len() as f64;
+            let mean = shares.iter().sum::<f64>() / n;
+            let square = shares
+                .iter()
+                .map(|share| (share - mean).powi(2))
+                .sum::<f64>();
+            (mean, (square / (n * n)).sqrt())
+        };
+        let (share, error) = mean(&shares);
+        let promised = ACCEPT - 4.0 * error..=ACCEPT + 1.0 / (n as f64 + 1.0) + 4.0 * error;
+        assert!(
+            promised.contains(&share),
+            "{score}: {share} ± {error} of {n}"
+        );
+        for (class, shares) in of_class
+            .iter()
+            .enumerate()
+            .filter(|(_, shares)| !shares.is_empty())
+        {
+            let (share, error) = mean(shares);
+            assert!(
+                share >= ACCEPT - 4.0 * error,
+                "{score}, class {class}: {share} ± {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn shells_and_man_read_the_commands() {
+    let text = succeed(&["completions", "bash"]);
+    assert!(
+        text.contains("collapse") && text.contains("--per-class"),
+        "{text}"
+    );
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("man1");
+    succeed(&["man", "--out", out.to_str().unwrap()]);
+    let page = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert!(page("collapse.1").contains("reproduce"));
+    assert!(page("collapse-score.1").contains("per\\-class"));
+    assert!(page("collapse-data-list.1").contains(".TH"));
+}
+
 #[test]
 fn the_whole_way() {
     let folder = TempDir::new().unwrap();
@@ -121,6 +223,8 @@ fn the_whole_way() {
     ] {
         assert!(whole.join(file).metadata().unwrap().len() > 100, "{file}");
     }
+
+    thresholds_keep_their_promise(&whole);
 
     // A second call keeps the finished runs and gives the same numbers.
     let began = std::fs::metadata(features(&whole, "train"))

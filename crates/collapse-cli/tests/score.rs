@@ -52,6 +52,36 @@ fn score(arguments: &[&str]) -> (Output, String, String) {
     (output, out, error)
 }
 
+/// The same with `input` on standard input.
+fn score_stream(arguments: &[&str], input: &[u8]) -> (Output, String, String) {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_collapse"))
+        .arg("score")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    let writer = std::thread::spawn(move || stdin.write_all(&input).is_ok());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert!(!error.contains("panicked"), "{error}");
+    (output, out, error)
+}
+
+/// A head whose logits follow the classes of [`rows`].
+fn head() -> (Array2<f64>, Array1<f64>) {
+    let weight = Array2::eye(D)
+        .slice(ndarray::s![..N_CLASSES, ..])
+        .to_owned();
+    (weight, Array1::zeros(N_CLASSES))
+}
+
 fn json(path: &str) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
@@ -515,9 +545,16 @@ fn the_table_is_read_at_a_glance() {
         "--train", &train, "--test", &test, "--ood", &near, "--ood", &far,
     ];
     let names = ["--detector", "gmm_features", "--detector", "knn"];
-    let (output, table, error) = score(&[&base[..], &names].concat());
+    let (output, table, error) = score(&[&base[..], &names, &["--all"]].concat());
     assert!(output.status.success(), "{error}");
     expect_test::expect![[r#"
+        Detectors by mean AUROC over the OoD sets
+        | Score        | mean AUROC % | mean FPR95 % | worst AUROC % | on   |
+        |--------------|--------------|--------------|---------------|------|
+        | gmm_features |       100.00 |         0.00 |        100.00 | near |
+        | knn          |         9.17 |       100.00 |          0.00 | far  |
+        Test accuracy 100.00 %, ECE 3.97 %, NLL 0.0406. NC1 0.0139, NC3 0.7311, NC4 0.0000 on the training split.
+
         Detection by every score
         | Score        | OoD set | AUROC % |      interval | AUPR in % | AUPR out % | FPR95 (ID positive) % | FPR95 (OoD positive) % | Error % |
         |--------------|---------|---------|---------------|-----------|------------|-----------------------|------------------------|---------|
@@ -525,7 +562,328 @@ fn the_table_is_read_at_a_glance() {
         | gmm_features | far     |  100.00 | 100.00–100.00 |    100.00 |     100.00 |                  0.00 |                   0.00 |    0.00 |
         | knn          | near    |   18.33 |    7.67–29.00 |     35.18 |      35.07 |                100.00 |                 100.00 |   50.00 |
         | knn          | far     |    0.00 |     0.00–0.00 |     31.51 |      31.51 |                100.00 |                 100.00 |   50.00 |
-        Test accuracy 100.00 %, ECE 3.97 %, NLL 0.0406. NC1 0.0139, NC3 0.7311, NC4 0.0000 on the training split. The AUPR of a detector that guesses is the share of its positive class. NNGuide's bank holds every training feature (its authors take 1 %). The temperature is that of least NLL on the validation split (DDU's other choice is least ECE).
+
 
     "#]].assert_eq(&table);
+}
+
+/// Detectors with a head, kept with 199 held-out samples.
+fn kept_with_head(folder: &Folder) -> String {
+    let (weight, bias) = head();
+    let set = |n, seed| FeatureSet::new(rows(n, seed, 0.0)).with_labels(labels(n));
+    let train = set(300, 1).with_head(weight, bias);
+    let train = folder.write("train.safetensors", train);
+    let validation = folder.write("validation.safetensors", set(199, 2));
+    let kept = folder.path("detectors.bin");
+    let (output, _, error) = score(&[
+        "--train",
+        &train,
+        "--validation",
+        &validation,
+        "--test",
+        &validation,
+        "--save",
+        &kept,
+    ]);
+    assert!(output.status.success(), "{error}");
+    kept
+}
+
+#[test]
+fn a_stream_is_decided_row_by_row() {
+    let folder = Folder(TempDir::new().unwrap());
+    let kept = kept_with_head(&folder);
+    let fresh = rows(3000, 5, 0.0);
+    let file = folder.write("fresh.safetensors", FeatureSet::new(fresh.clone()));
+    // Energy reads logits, which follow from the head that the detectors keep.
+    let base = [
+        "--load",
+        &kept,
+        "--detector",
+        "gmm_features",
+        "--detector",
+        "energy",
+    ];
+    let (output, whole, notes) = score(&[&base[..], &["--input", &file]].concat());
+    assert!(output.status.success(), "{notes}");
+    assert_eq!(whole.lines().count(), 1 + 2 * 3000);
+    assert!(whole.contains("\n2999,energy,"), "{notes}");
+    let stream = [&base[..], &["--input", "-"]].concat();
+    let single = |value: &f64| *value as f32;
+    let bytes: Vec<u8> = fresh
+        .iter()
+        .flat_map(|value| single(value).to_le_bytes())
+        .collect();
+    let header = |n: usize| {
+        let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {D}), }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((text.len() as u16).to_le_bytes());
+        bytes.extend(text.bytes());
+        bytes
+    };
+    let (first, rest) = bytes.split_at(4 * D * 1000);
+    let arrays = [&header(1000)[..], first, &header(2000), rest].concat();
+    let lines = |open: &str, close: &str| -> Vec<u8> {
+        let line = |row: ndarray::ArrayView1<f64>| {
+            let numbers: Vec<String> = row
+                .iter()
+                .map(|value| f64::from(single(value)).to_string())
+                .collect();
+            format!("{open}{}{close}\n", numbers.join(","))
+        };
+        fresh
+            .rows()
+            .into_iter()
+            .map(line)
+            .collect::<String>()
+            .into_bytes()
+    };
+    for input in [
+        arrays.clone(),
+        lines("[", "]"),
+        lines("{\"features\": [", "]}"),
+        lines("", ""),
+    ] {
+        let (output, text, told) = score_stream(&stream, &input);
+        assert!(output.status.success(), "{told}");
+        assert!(text == whole, "{told}");
+        assert_eq!(told, notes);
+    }
+    let (output, _, error) = score_stream(&stream, b"");
+    assert!(
+        !output.status.success() && error.contains("standard input holds no samples"),
+        "{error}"
+    );
+    let (output, text, error) = score_stream(&stream, b"[1,2,3,4,5]\n[1,2,3,4]\n");
+    assert!(
+        !output.status.success() && error.contains("standard input: row 1"),
+        "{error}"
+    );
+    // What came before is decided, or not yet where both waited together.
+    assert!([0, 3].contains(&text.lines().count()), "{text}");
+    let out = folder.path("out");
+    let (output, _, error) =
+        score_stream(&[&stream[..], &["--out", &out, "--json"]].concat(), &arrays);
+    assert!(output.status.success(), "{error}");
+    let summary = json(&format!("{out}/summary.json"));
+    let rejected = summary[0]["rejected"].as_u64().unwrap();
+    let csv = whole
+        .lines()
+        .filter(|line| line.contains("gmm_features") && line.ends_with("false"));
+    assert_eq!(
+        (summary[0]["n"].as_u64(), rejected as usize),
+        (Some(3000), csv.count())
+    );
+    assert!(
+        summary[0]["share_rejected_interval"]["low"]
+            .as_f64()
+            .unwrap()
+            < rejected as f64 / 3000.0
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stream_whose_reader_has_seen_enough_ends_quietly() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+    let folder = Folder(TempDir::new().unwrap());
+    let kept = kept_with_head(&folder);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_collapse"))
+        .args(["score", "--load", &kept, "--input", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Each row's decision comes before the next row is written.
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    for sample in 0..3 {
+        stdin.write_all(b"[4, 0, 0, 4, 0]\n").unwrap();
+        stdin.flush().unwrap();
+        if sample == 0 {
+            assert!(out.next().unwrap().unwrap().starts_with("sample,score"));
+        }
+        assert!(
+            out.next()
+                .unwrap()
+                .unwrap()
+                .starts_with(&format!("{sample},gmm_features,"))
+        );
+    }
+    drop(out);
+    // Its input stays open: the closed output alone ends it.
+    let ended = (0..2000).any(|_| {
+        let _ = stdin.write_all(b"[4, 0, 0, 4, 0]\n");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        child.try_wait().unwrap().is_some()
+    });
+    if !ended {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(ended && output.status.success(), "{:?}", output.status);
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn every_predicted_class_can_have_its_own_threshold() {
+    let folder = Folder(TempDir::new().unwrap());
+    let kept = kept_with_head(&folder);
+    let fresh = folder.write("fresh.safetensors", FeatureSet::new(rows(600, 5, 0.0)));
+    let base = ["--load", &kept, "--input", &fresh];
+    let (output, text, notes) = score(&[&base[..], &["--per-class", "--accept", "0.9"]].concat());
+    assert!(output.status.success(), "{notes}");
+    assert!(
+        notes.contains("within each of 3 predicted classes"),
+        "{notes}"
+    );
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    let (mut thresholds, mut accepted) = (vec![String::new(); 3], [0; 3]);
+    for record in csv.records().map(Result::unwrap) {
+        let class: usize = record[5].parse().unwrap();
+        assert_eq!(class, record[0].parse::<usize>().unwrap() % 3);
+        let known = &mut thresholds[class];
+        assert!(known.is_empty() || *known == record[3]);
+        *known = record[3].to_owned();
+        accepted[class] += usize::from(&record[4] == "true");
+    }
+    assert!(thresholds[0] != thresholds[1] && thresholds[1] != thresholds[2]);
+    assert!(
+        accepted.iter().all(|n| (160..200).contains(n)),
+        "{accepted:?}"
+    );
+    // Without logits no class is predicted.
+    let train = FeatureSet::new(rows(60, 1, 0.0)).with_labels(labels(60));
+    let train = folder.write("bare.safetensors", train);
+    let kept = folder.path("bare.bin");
+    let (output, _, error) = score(&[
+        "--train",
+        &train,
+        "--validation",
+        &train,
+        "--test",
+        &train,
+        "--save",
+        &kept,
+    ]);
+    assert!(output.status.success(), "{error}");
+    let (output, _, error) = score(&["--load", &kept, "--input", &fresh, "--per-class"]);
+    assert!(
+        !output.status.success() && error.contains("predicted classes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn near_and_far_sets_have_means_and_the_page_has_all() {
+    let folder = Folder(TempDir::new().unwrap());
+    let (weight, bias) = head();
+    let set = |n, seed, shift| {
+        let set = FeatureSet::new(rows(n, seed, shift)).with_labels(labels(n));
+        set.with_head(weight.clone(), bias.clone())
+    };
+    let train = folder.write("train.safetensors", set(60, 1, 0.0));
+    let validation = folder.write("validation.safetensors", set(60, 5, 0.3));
+    let test = folder.write("test.safetensors", set(30, 2, 0.0));
+    let near = format!(
+        "near <set>={}",
+        folder.write("near.safetensors", set(30, 3, 0.7))
+    );
+    let far = format!("far={}", folder.write("far.safetensors", set(30, 4, 9.0)));
+    // Another network: the same samples, other logits.
+    std::fs::create_dir(folder.path("second")).unwrap();
+    for (name, seed, shift) in [("test", 2, 0.0), ("near", 3, 0.7), ("far", 4, 9.0)] {
+        let logits = rows(30, seed, shift)
+            .slice(ndarray::s![.., 1..4])
+            .to_owned();
+        let member = FeatureSet::new(rows(30, seed, shift)).with_logits(logits);
+        folder.write(&format!("second/{name}.safetensors"), member);
+    }
+    let (out, second) = (folder.path("out"), folder.path("second"));
+    let (output, table, notes) = score(&[
+        "--train",
+        &train,
+        "--validation",
+        &validation,
+        "--test",
+        &test,
+        "--near",
+        &near,
+        "--far",
+        &far,
+        "--ensemble",
+        &second,
+        "--out",
+        &out,
+    ]);
+    assert!(output.status.success(), "{notes}");
+    for part in [
+        "near %",
+        "far %",
+        "ensemble_mutual_information",
+        "openmax",
+        "report.html",
+    ] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(
+        !table.contains("AUPR"),
+        "the long table is on demand: {table}"
+    );
+    let scores = json(&format!("{out}/scores.json"));
+    let standings = scores["standings"].as_array().unwrap();
+    let means: Vec<f64> = standings
+        .iter()
+        .map(|one| one["auroc"].as_f64().unwrap())
+        .collect();
+    assert!(means.is_sorted_by(|a, b| a >= b), "{means:?}");
+    for one in standings {
+        let number = |key: &str| one[key].as_f64().unwrap();
+        assert!((number("auroc") - 0.5 * (number("near") + number("far"))).abs() < 1e-12);
+        assert_eq!(number("worst_auroc"), number("near").min(number("far")));
+    }
+    let page = std::fs::read_to_string(format!("{out}/report.html")).unwrap();
+    for part in [
+        "figure-roc",
+        "figure-precision-recall",
+        "figure-histograms",
+        "figure-reliability",
+        "figure-risk-coverage",
+        "table-neural-collapse",
+        "table-scores",
+        "near &lt;set&gt;",
+        "prefers-color-scheme",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(
+        !page.contains("near <set>") && !page.contains("http"),
+        "self-contained and escaped"
+    );
+
+    // A member of other samples is told.
+    folder.write(
+        "second/far.safetensors",
+        FeatureSet::new(rows(29, 4, 9.0)).with_logits(Array2::ones((29, 3))),
+    );
+    let (output, _, error) = score(&[
+        "--train",
+        &train,
+        "--test",
+        &test,
+        "--far",
+        &far,
+        "--ensemble",
+        &second,
+    ]);
+    assert!(
+        !output.status.success() && error.contains("[29, 3]"),
+        "{error}"
+    );
 }

@@ -120,6 +120,14 @@ pub enum Error {
         /// The detectors that have them.
         known: String,
     },
+    /// Thresholds by class need the classes that the network predicts.
+    #[error(
+        "{set} has neither logits nor a head, so no predicted classes for thresholds by class; export one of them, or leave out --per-class"
+    )]
+    NoPredictions {
+        /// The set.
+        set: String,
+    },
     /// A file cannot be put in its place.
     #[error(transparent)]
     Files(#[from] collapse_files::Error),

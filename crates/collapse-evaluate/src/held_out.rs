@@ -14,6 +14,10 @@ pub struct HeldOut {
     pub score: ScoreId,
     /// One confidence a sample, ascending.
     pub confidences: Vec<f64>,
+    /// The class that the network predicts for each of these samples, from which thresholds by class are chosen; absent
+    /// where there were no logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Vec<usize>>,
 }
 
 impl CompleteSplits {
@@ -27,10 +31,17 @@ impl CompleteSplits {
             return Ok(Vec::new());
         };
         let scored = fitted.score_set(&validation.name, &validation.inputs()?);
+        let predicted = validation.predicted();
         let held_out = scored.scores.into_iter().map(|(score, values)| {
-            let mut confidences = values.to_vec();
-            confidences.sort_unstable_by(f64::total_cmp);
-            HeldOut { score, confidences }
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+            HeldOut {
+                score,
+                confidences: order.iter().map(|&row| values[row]).collect(),
+                predicted: predicted
+                    .as_ref()
+                    .map(|classes| order.iter().map(|&row| classes[row]).collect()),
+            }
         });
         Ok(held_out.collect())
     }

@@ -39,9 +39,11 @@
 //! - [`Evaluation`]: every score against every out-of-distribution set with intervals, [`Calibrated`], [`Geometry`], the
 //!   agreement of the densities, risk–coverage, histograms.
 //! - [`evaluate_ensemble`]: several networks together, from their logits.
+//! - [`Evaluation::standings`]: one line a detector, the best first ([`Standing`]).
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
 //! - [`SavedDetectors`]: fitted detectors in a sealed file, with their confidences on held-out samples ([`HeldOut`]);
-//!   [`SavedDetectors::decide`] accepts or rejects new samples ([`Decisions`]).
+//!   [`SavedDetectors::decider`] chooses thresholds by a [`Policy`] and gives a [`Decider`], which accepts or rejects new
+//!   samples, part by part ([`Decisions`]).
 //! - [`CompleteSplits::record`], [`Evaluation::measurement`]: its projections on the schema of results.
 //!
 //! # Caveats
@@ -51,6 +53,7 @@
 
 mod calibrated;
 mod counterpart;
+mod curves;
 mod decide;
 mod ensemble;
 mod error;
@@ -62,9 +65,11 @@ mod measurement;
 mod record;
 mod saved;
 mod splits;
+mod standings;
 
 pub use calibrated::Calibrated;
-pub use decide::Decisions;
+pub use curves::DetectionCurves;
+pub use decide::{Decider, Decisions, Policy, Rule};
 pub use ensemble::{EnsembleFigures, EnsembleSet, evaluate_ensemble};
 pub use error::{Error, Result};
 pub use evaluation::Evaluation;
@@ -73,3 +78,4 @@ pub use held_out::HeldOut;
 pub use measurement::Measurement;
 pub use saved::SavedDetectors;
 pub use splits::{CompleteSplits, FeatureSplits, Split};
+pub use standings::Standing;

@@ -12,7 +12,7 @@ use crate::held_out::HeldOut;
 use crate::splits::Split;
 
 /// Schema of the files.
-const SCHEMA: &str = "collapse.detectors/2";
+const SCHEMA: &str = "collapse.detectors/3";
 
 /// Detectors with what they were fitted on.
 ///

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use collapse_features::{FeatureSet, check_agreement};
-use collapse_ood::{Fitted, Inputs, Settings, TrainInputs, fit_all, fit_named};
-use ndarray::ArrayView2;
+use collapse_numeric::argmax;
+use collapse_ood::{Fitted, Inputs, Settings, Skipped, TrainInputs, detectors, fit_all, fit_named};
+use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 
@@ -17,6 +18,8 @@ pub struct Split {
     pub origin: String,
     /// Features `[N, D]` and what belongs to them.
     pub features: FeatureSet,
+    /// What other networks of an ensemble say of the same samples: logits `[N, C]` each.
+    pub members: Vec<Array2<f64>>,
 }
 
 impl Split {
@@ -27,6 +30,7 @@ impl Split {
             name: name.to_owned(),
             origin: name.to_owned(),
             features,
+            members: Vec::new(),
         }
     }
 
@@ -50,7 +54,18 @@ impl Split {
             Some(logits) => Inputs::new(set.features.view(), logits.view(), set.l2()),
             None => Inputs::of_features(set.features.view(), set.l2()),
         };
+        let members: Vec<_> = self.members.iter().map(|member| member.view()).collect();
+        let inputs = inputs.and_then(|inputs| match members.is_empty() {
+            true => Ok(inputs),
+            false => inputs.with_members(members),
+        });
         inputs.map_err(Error::within(&self.origin))
+    }
+
+    /// The class of each row's largest logit, `[N]`, where there are logits.
+    pub(crate) fn predicted(&self) -> Option<Vec<usize>> {
+        let logits = self.features.logits.as_ref()?;
+        Some(logits.rows().into_iter().map(argmax).collect())
     }
 
     /// Logits `[N, C]` and labels `[N]`, for a purpose that needs both.
@@ -234,12 +249,26 @@ impl CompleteSplits {
         self.classes.as_deref()
     }
 
-    /// Fits every detector on the training split; those that it does not allow are listed with the reason.
+    /// Fits every detector on the training split; those that it does not allow are listed with the reason. The scores of
+    /// an ensemble are among them where the test split has [members](Split::members).
     ///
     /// # Errors
     /// [`Error::NoTraining`]; [`Error::NoLabels`].
     pub fn fit_all(&self, settings: &Settings) -> Result<Fitted> {
-        Ok(fit_all(&self.train_inputs()?, settings))
+        let train = self.train_inputs()?;
+        let mut fitted = fit_all(&train, settings);
+        if !self.test().members.is_empty() {
+            for entry in detectors().iter().filter(|entry| entry.needs_members()) {
+                match entry.fit(&train, settings) {
+                    Ok(detector) => fitted.detectors.push(detector),
+                    Err(error) => fitted.skipped.push(Skipped {
+                        name: entry.id(),
+                        reason: error.to_string(),
+                    }),
+                }
+            }
+        }
+        Ok(fitted)
     }
 
     /// Fits the named detectors on the training split, in the order of the names.

@@ -84,7 +84,7 @@ pub enum Error {
         tensor: &'static str,
     },
     /// The ending of the file name says nothing that can be read.
-    #[error("{}: unknown kind of feature file; it must end in .safetensors, .npz or .npy, or be a folder of .npy files", path.display())]
+    #[error("{}: unknown kind of feature file; it must end in .safetensors, .npz, .npy, .csv or .jsonl, or be a folder of .npy files", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -160,6 +160,16 @@ pub enum Error {
         column: usize,
         /// The value.
         value: f64,
+    },
+    /// A row of a stream is not what it should be.
+    #[error("{origin}: row {row}: {reason}")]
+    Row {
+        /// The file or the stream.
+        origin: String,
+        /// Row, from zero.
+        row: usize,
+        /// What is wrong, and what to do.
+        reason: String,
     },
     /// A label is not a class.
     #[error(

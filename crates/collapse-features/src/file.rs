@@ -71,3 +71,9 @@ pub(crate) fn check_length(
     }
     Ok(())
 }
+
+/// The ending of a file name, in small letters.
+pub(crate) fn ending(path: &Path) -> Option<String> {
+    let ending = path.extension()?.to_str()?;
+    Some(ending.to_ascii_lowercase())
+}

@@ -37,11 +37,12 @@
 //! on reading. Files of other programs need neither.
 //!
 //! `.npz` archives with arrays of the same names, folders of `.npy` files of the same names, and single `.npy` files of
-//! bare features are read too.
+//! bare features are read too, and rows of text, `.csv` and `.jsonl`.
 //!
 //! # The map
 //! * [`FeatureSet`], [`Head`]: the values, their shapes and the checks on them.
 //! * [`read`], [`read_within`] and its [`Limits`], [`FeatureSet::write`], [`Precision`]: files.
+//! * [`Rows`]: reading row by row, from files or a stream, with bounded memory.
 //! * [`FeatureWriter`]: writing row by row, for sets larger than memory.
 //! * [`check_agreement`]: do train, test and out-of-distribution files belong together?
 //!
@@ -57,16 +58,19 @@ mod npy;
 mod number;
 mod numpy;
 mod read;
+mod rows;
 mod seal;
 mod set;
 mod stream;
 mod tensors;
+mod whole;
 mod write;
 
 pub use collapse_numeric::{NORM_FLOOR, normalize_rows};
 pub use error::{Error, Result};
 pub use file::Limits;
 pub use read::{read, read_within};
+pub use rows::Rows;
 pub use set::{FeatureSet, Head, check_agreement};
 pub use stream::{FeatureWriter, Outline};
 pub use write::Precision;

@@ -203,7 +203,7 @@ fn decode(text: &[u8], width: usize, big_endian: bool) -> String {
 }
 
 /// An element type that has a meaning here.
-enum Element {
+pub(crate) enum Element {
     Number {
         number: Number,
         big_endian: bool,
@@ -218,7 +218,7 @@ enum Element {
 
 impl Element {
     /// NumPy's short name, e.g. `<f4`.
-    fn of(descr: &str) -> Option<Self> {
+    pub(crate) fn of(descr: &str) -> Option<Self> {
         let (order, kind) = match descr.as_bytes().first()? {
             b'<' | b'>' | b'|' | b'=' => descr.split_at(1),
             _ => ("=", descr),

@@ -83,7 +83,7 @@ fn containers() {
         "a.pt",
         &whole,
         expect![
-            "a.pt: unknown kind of feature file; it must end in .safetensors, .npz or .npy, or be a folder of .npy files"
+            "a.pt: unknown kind of feature file; it must end in .safetensors, .npz, .npy, .csv or .jsonl, or be a folder of .npy files"
         ],
     );
 }

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::detectors::{
-    Ash, Em, Energy, Fdbd, FeatureNorm, Gen, Gmm, Knn, Mahalanobis, MaxLogit, MaxSoftmax, Nci,
-    Neco, NnGuide, React, Residual, She, SoftmaxEntropy, Vim,
+    Ash, Dice, Em, Energy, Ensemble, Fdbd, FeatureNorm, Gen, Gmm, GradNorm, KlMatching, Knn, Lts,
+    Mahalanobis, MaxLogit, MaxSoftmax, Nci, Neco, NnGuide, OpenMax, React, Residual, She,
+    SoftmaxEntropy, Vim, Vra,
 };
 use crate::error::Result;
-use crate::inputs::Inputs;
+use crate::inputs::{Head, Inputs};
 
 macro_rules! any_detector {
     ($($variant:ident),* $(,)?) => {
@@ -75,4 +76,24 @@ any_detector!(
     Ash,
     She,
     NnGuide,
+    Dice,
+    KlMatching,
+    GradNorm,
+    OpenMax,
+    Vra,
+    Lts,
+    Ensemble,
 );
+
+impl AnyDetector {
+    /// The last linear layer, where the detector keeps it as it was given.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        match self {
+            Self::Ash(detector) => Some(detector.head()),
+            Self::React(detector) => Some(detector.head()),
+            Self::Vra(detector) => Some(detector.head()),
+            _ => None,
+        }
+    }
+}

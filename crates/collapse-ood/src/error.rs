@@ -47,6 +47,11 @@ pub enum Error {
         "logits are needed: export logits [N, C], or head.weight [C, D] and head.bias [C], from which they follow"
     )]
     NeedsLogits,
+    /// The detector compares several networks, and there is one.
+    #[error(
+        "the logits of other networks are needed for an ensemble: give their feature sets of the same samples, --ensemble of `score`"
+    )]
+    NeedsMembers,
     /// A setting is outside its range.
     #[error("{name} is {value}: it must be {expected}")]
     Setting {

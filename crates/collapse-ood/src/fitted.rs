@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::any::AnyDetector;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::inputs::{Inputs, TrainInputs};
+use crate::inputs::{Head, Inputs, TrainInputs};
 use crate::settings::Settings;
 use crate::table::{Entry, detectors};
 
@@ -66,17 +66,21 @@ impl Scored {
     }
 }
 
-/// Fits every detector; those that the inputs do not allow (no head, a singular class) are listed in
-/// [`Fitted::skipped`] with the reason.
+/// Fits every detector of one network; those that the inputs do not allow (no logits, no head, a singular class) are listed
+/// in [`Fitted::skipped`] with the reason. Scores of an ensemble are fitted by name.
 #[must_use]
 pub fn fit_all(train: &TrainInputs, settings: &Settings) -> Fitted {
-    let fit = |entry: &Entry| entry.fit(train, settings);
-    let outcomes: Vec<Result<AnyDetector>> = detectors().par_iter().map(fit).collect();
+    let entries: Vec<&Entry> = detectors()
+        .iter()
+        .filter(|entry| !entry.needs_members())
+        .collect();
+    let fit = |entry: &&Entry| entry.fit(train, settings);
+    let outcomes: Vec<Result<AnyDetector>> = entries.par_iter().map(fit).collect();
     let mut fitted = Fitted {
         detectors: Vec::new(),
         skipped: Vec::new(),
     };
-    for (entry, outcome) in detectors().iter().zip(outcomes) {
+    for (entry, outcome) in entries.into_iter().zip(outcomes) {
         match outcome {
             Ok(detector) => fitted.detectors.push(detector),
             Err(error) => fitted.skipped.push(Skipped {
@@ -187,6 +191,12 @@ impl Fitted {
             }
         }
         scored
+    }
+
+    /// The last linear layer, where one of the detectors keeps it.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        self.detectors.iter().find_map(AnyDetector::head)
     }
 
     /// The detector of this name.

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub struct Inputs<'a> {
     features: ArrayView2<'a, f64>,
     logits: Option<ArrayView2<'a, f64>>,
+    /// Logits of other networks for the same samples.
+    members: Vec<ArrayView2<'a, f64>>,
     l2: bool,
     /// Number of the first row, where these are a part of a larger set.
     first_row: usize,
@@ -69,10 +71,44 @@ impl<'a> Inputs<'a> {
         Ok(Self {
             features,
             logits: None,
+            members: Vec::new(),
             l2,
             first_row: 0,
             normalized: OnceLock::new(),
         })
+    }
+
+    /// Adds what other networks say of the same samples: logits `[N, C]` each, for the scores of an ensemble.
+    ///
+    /// # Errors
+    /// [`Error::NeedsLogits`] without logits of the first network; [`Error::Shape`] or [`Error::Numeric`].
+    pub fn with_members(mut self, members: Vec<ArrayView2<'a, f64>>) -> Result<Self> {
+        let expected = self.logits_for()?.dim();
+        for member in &members {
+            if member.dim() != expected {
+                return Err(Error::Shape {
+                    what: "the logits of another network",
+                    found: format!("{:?}", member.shape()),
+                    expected: format!("[{}, {}], as those of the first", expected.0, expected.1),
+                });
+            }
+            check_finite("logits of another network", *member)?;
+        }
+        self.members = members;
+        Ok(self)
+    }
+
+    /// Logits of other networks for the same samples, `[N, C]` each.
+    #[must_use]
+    pub fn members(&self) -> &[ArrayView2<'a, f64>] {
+        &self.members
+    }
+
+    /// The same inputs, whose first row has this number in messages: they are a part of a larger set.
+    #[must_use]
+    pub fn from_row(mut self, first_row: usize) -> Self {
+        self.first_row = first_row;
+        self
     }
 
     /// Some of the rows, which keep their numbers in messages.
@@ -81,6 +117,11 @@ impl<'a> Inputs<'a> {
         Inputs {
             features: self.features.slice(slice),
             logits: self.logits.as_ref().map(|logits| logits.slice(slice)),
+            members: self
+                .members
+                .iter()
+                .map(|member| member.slice(slice))
+                .collect(),
             l2: self.l2,
             first_row: self.first_row + rows.start,
             normalized: OnceLock::new(),
@@ -121,14 +162,6 @@ impl<'a> Inputs<'a> {
         self.normalized
             .get_or_init(|| normalize_rows(self.features))
             .view()
-    }
-
-    /// ẑ as an array of one's own, `[N, D]`, without keeping another.
-    pub(crate) fn to_normalized(&self) -> Array2<f64> {
-        match self.normalized.get() {
-            Some(normalized) => normalized.clone(),
-            None => normalize_rows(self.features),
-        }
     }
 
     /// What the head saw: ẑ with L2, else z; `[N, D]`.

@@ -54,6 +54,7 @@ mod fitted;
 mod inputs;
 pub mod metrics;
 mod neighbours;
+mod percentile;
 mod settings;
 mod table;
 

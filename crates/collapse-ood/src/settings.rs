@@ -3,7 +3,7 @@
 use collapse_density::{Covariance, Jitter};
 use serde::{Deserialize, Serialize};
 
-use crate::detectors::{AshVariant, NecoComponents};
+use crate::detectors::{AshVariant, NecoComponents, VraVariant};
 
 /// Settings of the detectors; the defaults are those of the papers or of OpenOOD.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,20 @@ pub struct Settings {
     pub ash_percentile: f64,
     /// Percentile of SCALE.
     pub scale_percentile: f64,
+    /// Percentile of the contributions up to which DICE leaves weights out.
+    pub dice_percentile: f64,
+    /// Distances in the tail of each class of OpenMax (20 in its paper, 25 in pytorch-ood).
+    pub openmax_tail: usize,
+    /// Classes that OpenMax revises; at most all of them.
+    pub openmax_revised: usize,
+    /// Form of VRA.
+    pub vra_variant: VraVariant,
+    /// Percentile below which VRA suppresses activations.
+    pub vra_lower_percentile: f64,
+    /// Percentile at which VRA clips them.
+    pub vra_upper_percentile: f64,
+    /// Share of the activations whose sum LTS compares with that of all.
+    pub lts_share: f64,
 }
 
 impl Default for Settings {
@@ -56,6 +70,13 @@ impl Default for Settings {
             ash_variant: AshVariant::Binarize,
             ash_percentile: 90.0,
             scale_percentile: 85.0,
+            dice_percentile: 90.0,
+            openmax_tail: 25,
+            openmax_revised: 10,
+            vra_variant: VraVariant::Suppress,
+            vra_lower_percentile: 50.0,
+            vra_upper_percentile: 95.0,
+            lts_share: 0.05,
         }
     }
 }

@@ -4,9 +4,9 @@ use collapse_results::ScoreId;
 
 use crate::any::AnyDetector;
 use crate::detectors::{
-    Ash, AshVariant, Em, Energy, Fdbd, FdbdScale, FeatureNorm, Gen, Gmm, GmmSpace, Knn,
-    Mahalanobis, MahalanobisOptions, MaxLogit, MaxSoftmax, Nci, Neco, NnGuide, React, Residual,
-    She, SoftmaxEntropy, Vim,
+    Ash, AshVariant, Dice, Em, Energy, Ensemble, EnsembleMeasure, Fdbd, FdbdScale, FeatureNorm,
+    Gen, Gmm, GmmSpace, GradNorm, KlMatching, Knn, Lts, Mahalanobis, MahalanobisOptions, MaxLogit,
+    MaxSoftmax, Nci, Neco, NnGuide, OpenMax, React, Residual, She, SoftmaxEntropy, Vim, Vra,
 };
 use crate::error::Result;
 use crate::inputs::TrainInputs;
@@ -19,6 +19,8 @@ enum Needs {
     Logits,
     Head,
     HeadAndLogits,
+    /// Logits, also those of other networks.
+    Members,
 }
 
 /// One line of the table of detectors.
@@ -45,7 +47,16 @@ impl Entry {
     /// Whether logits are needed.
     #[must_use]
     pub fn needs_logits(&self) -> bool {
-        matches!(self.needs, Needs::Logits | Needs::HeadAndLogits)
+        matches!(
+            self.needs,
+            Needs::Logits | Needs::HeadAndLogits | Needs::Members
+        )
+    }
+
+    /// Whether the logits of other networks are needed, see [`Inputs::with_members`](crate::Inputs::with_members).
+    #[must_use]
+    pub fn needs_members(&self) -> bool {
+        self.needs == Needs::Members
     }
 
     /// Fits the detector.
@@ -54,6 +65,13 @@ impl Entry {
     /// [`Error::NeedsHead`](crate::Error::NeedsHead), [`Error::NeedsLogits`](crate::Error::NeedsLogits) and whatever the
     /// detector's own `fit` says.
     pub fn fit(&self, train: &TrainInputs, settings: &Settings) -> Result<AnyDetector> {
+        // Also those that keep nothing of the training set: a detector that cannot score is not made.
+        if self.needs_head() {
+            train.head()?;
+        }
+        if self.needs_logits() {
+            train.inputs().logits_for()?;
+        }
         (self.fit)(train, settings)
     }
 }
@@ -99,6 +117,16 @@ const ALL: &[Entry] = table! {
     "scale", Head, |train, settings| Ash::fit(train, AshVariant::ScaleAll, settings.scale_percentile)?;
     "she", Logits, |train, _| She::fit(train)?;
     "nnguide", Logits, |train, settings| NnGuide::fit(train, at_most(settings.nnguide_neighbours, train))?;
+    "dice", Head, |train, settings| Dice::fit(train, settings.dice_percentile)?;
+    "kl_matching", Logits, |train, _| KlMatching::fit(train)?;
+    "grad_norm", Logits, |_, _| GradNorm;
+    "openmax", Logits, |train, settings| OpenMax::fit(train, settings.openmax_tail, settings.openmax_revised)?;
+    "vra", Head, |train, settings| {
+        Vra::fit(train, settings.vra_variant, settings.vra_lower_percentile, settings.vra_upper_percentile)?
+    };
+    "lts", Logits, |_, settings| Lts::new(settings.lts_share)?;
+    "ensemble_entropy", Members, |_, _| Ensemble(EnsembleMeasure::Entropy);
+    "ensemble_mutual_information", Members, |_, _| Ensemble(EnsembleMeasure::MutualInformation);
 };
 
 fn mahalanobis(train: &TrainInputs, relative: bool, normalize: bool) -> Result<Mahalanobis> {

@@ -89,3 +89,37 @@ fn what_gives_no_threshold_is_an_error() {
     assert!(share_interval(3, 2, 0.95).is_err());
     assert!(share_interval(1, 2, 1.0).is_err());
 }
+
+#[test]
+fn within_each_class_the_share_is_the_one_asked_for() {
+    let mut draw = ChaCha8Rng::seed_from_u64(11);
+    const TRIALS: usize = 1000;
+    // Class 0 is confident, class 1 is not: one threshold for both would reject class 1 alone. Class 2 has few samples.
+    let sizes = [300, 150, 10];
+    let classes: Vec<usize> = (0..3).flat_map(|class| vec![class; sizes[class]]).collect();
+    let (mut sums, mut squares) = ([0.0; 3], [0.0; 3]);
+    for _ in 0..TRIALS {
+        let held_out: Vec<f64> = uniform(&mut draw, classes.len())
+            .into_iter()
+            .zip(&classes)
+            .map(|(value, class)| value - 10.0 * *class as f64)
+            .collect();
+        let found = Threshold::conformal_by_class(&held_out, &classes, 4, 0.9, 0.95).unwrap();
+        assert_eq!((found.len(), found[2].n, found[3].n), (4, 10, 0));
+        assert_eq!(found[3].value, f64::NEG_INFINITY);
+        for class in 0..3 {
+            let share = 1.0 - (found[class].value + 10.0 * class as f64);
+            sums[class] += share;
+            squares[class] += share * share;
+        }
+    }
+    for (class, n) in sizes.into_iter().enumerate() {
+        let mean = sums[class] / TRIALS as f64;
+        let error = ((squares[class] / TRIALS as f64 - mean * mean) / TRIALS as f64).sqrt();
+        let promised = 0.9 - 4.0 * error..=0.9 + 1.0 / (n as f64 + 1.0) + 4.0 * error;
+        assert!(promised.contains(&mean), "class {class}: {mean} ± {error}");
+    }
+    let other = Threshold::conformal_by_class(&[1.0, 2.0], &[0], 1, 0.9, 0.95);
+    assert!(matches!(other, Err(Error::Shape { .. })));
+    assert!(Threshold::conformal_by_class(&[1.0], &[4], 3, 0.9, 0.95).is_err());
+}

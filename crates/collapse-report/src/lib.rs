@@ -19,6 +19,8 @@
 //! - [`statistics`]: summaries, intervals and tests over seeds
 //! - [`write_report`]: all of it as files; [`page_table`] and [`page_figure`]: one part for a page of documentation
 //! - [`peer_table`]: training held against the same experiment in another implementation
+//! - [`page`](page()): one self-contained [`Page`] of any tables and figures; [`line_figure`] and [`score_histograms`] draw plain
+//!   numbers
 //! - [`Scaling`]: how the time of a training step grows, as a table and a figure
 //!
 //! Everything is a pure function of the [`Results`](collapse_results::Results); only
@@ -30,6 +32,7 @@ mod claims;
 mod figures;
 mod lineup;
 mod numbers;
+mod page;
 mod reference;
 pub mod render;
 mod report;
@@ -44,8 +47,9 @@ pub use claims::{
     COMPARABLE_MARGIN, CONFIDENT, LEANING, LIKE_TRAINED_MARGIN, SEEDS_FOR_RHO, claims,
     verdict_label,
 };
-pub use figures::{Figure, figures};
+pub use figures::{Figure, LineAxes, LinePanel, figures, line_figure, score_histograms};
 pub use lineup::group_label;
+pub use page::{Page, page};
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
 pub use report::{

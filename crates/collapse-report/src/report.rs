@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use collapse_results::{Claim, Maker, Results, Stratum, Table, Verdict};
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Value, context};
+use minijinja::{Value, context};
 use serde::Serialize;
 
 use crate::Error;
@@ -13,6 +13,7 @@ use crate::claims::{judge, verdict_label};
 use crate::figures::{self, FIGURE_STYLE, Figure};
 use crate::lineup::Lineup;
 use crate::numbers::{p_value, signed, signed_range, smallest_p};
+use crate::page::{PAGE_STYLE, Section, environment};
 use crate::reference::References;
 use crate::render;
 use crate::tables::{self, PeerRun};
@@ -189,34 +190,6 @@ fn test_words(stratum: &Stratum) -> String {
     parts.join(", ")
 }
 
-#[derive(Serialize)]
-struct Section<'a> {
-    id: &'a str,
-    title: &'a str,
-    body: String,
-    caption: &'a str,
-}
-
-impl<'a> Section<'a> {
-    fn of_table(table: &'a Table) -> Self {
-        Self {
-            id: &table.id,
-            title: &table.title,
-            body: render::html(table),
-            caption: "",
-        }
-    }
-
-    fn of_figure(figure: &'a Figure) -> Self {
-        Self {
-            id: &figure.id,
-            title: &figure.title,
-            body: figure.inline(),
-            caption: &figure.caption,
-        }
-    }
-}
-
 fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Supported => "yes",
@@ -235,9 +208,7 @@ fn html_page(lineup: &Lineup<'_>, drawn: &[Figure]) -> Result<String, Error> {
     let main = main.first().map(|table| Section::of_table(table));
     let sections: Vec<Section<'_>> = others.into_iter().map(Section::of_table).collect();
     let pictures: Vec<Section<'_>> = drawn.iter().map(Section::of_figure).collect();
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.add_template("report", include_str!("report.html.jinja"))?;
+    let environment = environment("report", include_str!("report.html.jinja"))?;
     let page = environment.get_template("report")?.render(context! {
         scale => results.scale.as_str(),
         made_from => lineup.made_from.as_str(),
@@ -251,6 +222,7 @@ fn html_page(lineup: &Lineup<'_>, drawn: &[Figure]) -> Result<String, Error> {
         main => Value::from(Serde(&main)),
         sections => Value::from(Serde(&sections)),
         pictures => Value::from(Serde(&pictures)),
+        page_style => PAGE_STYLE,
         figure_style => FIGURE_STYLE,
     })?;
     Ok(page)

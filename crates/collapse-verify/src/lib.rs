@@ -13,7 +13,7 @@
 //!
 //! # The map
 //! * [`verify_dir`] runs every checker whose file the folder has; [`Report`] holds one [`Row`] a quantity.
-//! * Checkers: `gmm` (densities), `metrics`, `nc` (geometry), `ood` (detectors), `misc` (generator).
+//! * Checkers: `gmm` (densities), `metrics`, `nc` (geometry), `ood` and `ood_head` (detectors), `misc` (generator).
 //! * `models` checks the networks (`model_resnet18`, `model_resnet50`), which takes minutes; [`Extent`] says how much of them.
 //! * [`generator`]: how the inputs of the references are made from seeds.
 //!
@@ -50,12 +50,13 @@ pub struct Options {
 }
 
 /// The files that can be checked, in the order in which they are.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "gmm",
     "metrics",
     "misc",
     "nc",
     "ood",
+    "ood_head",
     "model_resnet18",
     "model_resnet50",
 ];
@@ -88,7 +89,7 @@ pub fn verify_dir(folder: &Path, options: &Options) -> Result<Report> {
             "metrics" => metrics::check(&file, &mut report)?,
             "misc" => misc::check(&file, &mut report)?,
             "nc" => nc::check(&file, &mut report)?,
-            "ood" => ood::check(&file, &mut report)?,
+            "ood" | "ood_head" => ood::check(&file, &mut report)?,
             _ => models::check(&file, options.extent, &mut report)?,
         }
         checked += 1;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use collapse_density::{Covariance, Jitter};
 use collapse_ood::detectors::{
-    Ash, AshVariant, Energy, Fdbd, FdbdScale, FeatureNorm, Gen, Gmm, GmmSpace, GmmWithPriors, Knn,
-    Mahalanobis, MahalanobisOptions, MaxLogit, MaxSoftmax, Nci, Neco, NecoComponents, NnGuide,
-    PooledCovariance, React, Residual, She, SoftmaxEntropy, Vim,
+    Ash, AshVariant, Dice, Energy, Ensemble, EnsembleMeasure, Fdbd, FdbdScale, FeatureNorm, Gen,
+    Gmm, GmmSpace, GmmWithPriors, GradNorm, KlMatching, Knn, Lts, Mahalanobis, MahalanobisOptions,
+    MaxLogit, MaxSoftmax, Nci, Neco, NecoComponents, NnGuide, OpenMax, PooledCovariance, React,
+    Residual, She, SoftmaxEntropy, Vim, Vra, VraVariant,
 };
 use collapse_ood::{Detector, Error as OodError, Inputs, TrainInputs};
 use ndarray::{Array1, Array2, ArrayView2, s};
@@ -53,6 +54,13 @@ pub(crate) fn check(file: &File, report: &mut Report) -> Result<()> {
         neco: setting("mm.neco", "dim").map_or(NecoComponents::Variance(0.9), |dim| {
             NecoComponents::Fixed(dim as usize)
         }),
+        openmax: ["tail", "revised"].map(|name| setting("openmax", name).unwrap_or(0.0) as usize),
+        members: file
+            .tensor_names()
+            .iter()
+            .filter(|name| name.starts_with("member_"))
+            .map(|name| file.matrix(name))
+            .collect::<Result<_>>()?,
     };
 
     let ours = check_formulas(file, case, &bench, report)?;
@@ -133,6 +141,10 @@ struct Bench<'a> {
     neighbours: usize,
     vim: Option<usize>,
     neco: NecoComponents,
+    /// Tail and revised classes.
+    openmax: [usize; 2],
+    /// Logits of other networks.
+    members: Vec<Array2<f64>>,
 }
 
 impl Bench<'_> {
@@ -184,8 +196,21 @@ impl Bench<'_> {
                 Covariance::Full,
                 Jitter::Fixed(0.0),
             )?),
+            "kl_matching" => self.run(&KlMatching::fit(train)?),
+            "grad_norm" => self.run(&GradNorm),
+            "openmax" => self.openmax(),
+            "openmax_unknown" => Ok(self.openmax()?.into_iter().map(OpenMax::unknown).collect()),
+            "ensemble_entropy" => self.run(&Ensemble(EnsembleMeasure::Entropy)),
+            "ensemble_mutual_information" => {
+                self.run(&Ensemble(EnsembleMeasure::MutualInformation))
+            }
             _ => self.score_with_setting(key),
         }
+    }
+
+    fn openmax(&self) -> collapse_ood::Result<Vec<f64>> {
+        let [tail, revised] = self.openmax;
+        self.run(&OpenMax::fit(&self.train, tail, revised)?)
     }
 
     /// Scores whose key carries a setting.
@@ -207,6 +232,25 @@ impl Bench<'_> {
         }
         if let Some(percentile) = between("react", "_energy") {
             return self.run(&React::fit(train, percentile)?);
+        }
+        if let Some(percentile) = between("dice", "_energy") {
+            return self.run(&Dice::fit(train, percentile)?);
+        }
+        if let Some(share) = between("lts", "") {
+            return self.run(&Lts::new(share / 100.0)?);
+        }
+        let rectified = [
+            ("vra_clip", VraVariant::ClipFeatures),
+            ("vra", VraVariant::Suppress),
+        ];
+        for (prefix, variant) in rectified {
+            if let Some(rest) = key.strip_prefix(prefix)
+                && let Some((Ok(lower), Ok(upper))) = rest
+                    .split_once('_')
+                    .map(|(lower, upper)| (lower.parse(), upper.parse()))
+            {
+                return self.run(&Vra::fit(train, variant, lower, upper)?);
+            }
         }
         let shapes = [
             ("ash_b", AshVariant::Binarize),
@@ -239,7 +283,9 @@ impl Bench<'_> {
 
     /// All rows; where a score is undefined for some, row by row with NaN for those, as the references have it.
     fn run(&self, detector: &dyn Detector) -> collapse_ood::Result<Vec<f64>> {
-        let whole = Inputs::new(self.features, self.logits, false)?;
+        let members = self.members.iter().map(|member| member.view()).collect();
+        let whole = Inputs::new(self.features.view(), self.logits.view(), false)?;
+        let whole = whole.with_members(members)?;
         if let Ok(scores) = detector.score(&whole) {
             return Ok(scores.to_vec());
         }

@@ -53,6 +53,11 @@ fn detectors() {
 }
 
 #[test]
+fn detectors_of_features_and_head() {
+    check("ood_head", 16);
+}
+
+#[test]
 fn generator() {
     check("misc", 20);
 }

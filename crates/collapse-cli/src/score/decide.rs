@@ -1,65 +1,73 @@
 //! `score --load --input`: which of new samples to trust.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use anyhow::Result;
-use collapse_evaluate::{Decisions, SavedDetectors, Split};
-use collapse_features::read;
-use collapse_files::replace_with;
-use collapse_ood::metrics::share_interval;
+use anyhow::{Context, Result, bail};
+use collapse_evaluate::{Decider, Decisions, Policy, Rule, SavedDetectors, Split};
+use collapse_features::{FeatureSet, Rows};
+use collapse_files::{Replacement, replace_json};
+use collapse_ood::metrics::{Interval, Threshold, share_interval};
 use collapse_results::ScoreId;
 use serde::Serialize;
 
 use super::Args;
-use crate::output::{note, print};
+use crate::output::note;
 
 /// Share of in-distribution samples to accept where nothing is said.
 const ACCEPT: f64 = 0.95;
+/// Parts of a stream that wait to be scored.
+const WAITING: usize = 8;
+/// Rows that are scored together, where as many wait.
+const SCORED_ROWS: usize = 4096;
 
-/// One line of the decisions.
-#[derive(Serialize)]
-struct Line<'a> {
-    sample: usize,
-    score: &'a str,
-    confidence: f64,
-    threshold: f64,
-    accept: bool,
-}
-
-/// Reads the detectors and the samples, decides, and tells the decisions and how many were rejected.
+/// Reads the detectors, decides of one part of the samples after the other, and tells at the end how many were rejected.
 pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
     let detectors = SavedDetectors::read(load)?;
-    let mut set = read(input)?;
-    if args.l2 {
-        set = set.with_l2(true);
-    }
-    let set = Split::new("input", set).from_origin(input.display());
     let scores = match args.detectors.is_empty() {
         true => vec![main_score(&detectors)],
         false => args.detectors.clone(),
     };
     let scores: Vec<&str> = scores.iter().map(String::as_str).collect();
-    let accept = args.accept.unwrap_or(ACCEPT);
-    let decisions = detectors.decide(set, &scores, accept, args.level)?;
-    let write = |file: &mut dyn Write| match args.json {
-        true => write_json(&decisions, file),
-        false => write_csv(&decisions, file),
+    let policy = Policy {
+        accept: args.accept.unwrap_or(ACCEPT),
+        level: args.level,
+        per_class: args.per_class,
     };
-    match &args.out {
+    let decider = detectors.decider(&scores, &policy)?;
+    let source = Source::open(args, input)?;
+    let decided = match &args.out {
+        None => decide(
+            args,
+            &decider,
+            source,
+            &mut BufWriter::new(io::stdout().lock()),
+        )?,
         Some(out) => {
             let ending = if args.json { "jsonl" } else { "csv" };
-            replace_with(&out.join(format!("decisions.{ending}")), write)?;
+            let path = out.join(format!("decisions.{ending}"));
+            let mut file = BufWriter::new(Replacement::begin(&path)?);
+            let decided = decide(args, &decider, source, &mut file)?;
+            let file = file.into_inner().map_err(|error| error.into_error());
+            let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+            file.finish()?;
+            decided
         }
-        None => {
-            let mut text = Vec::new();
-            write(&mut text)?;
-            print(String::from_utf8_lossy(&text))?;
-        }
+    };
+    // Whoever closed the output has seen enough.
+    let Some(rejected) = decided else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let summaries = decider.rules().iter().zip(&rejected.by_score);
+    let summaries = summaries.map(|(rule, n)| Summary::of(rule, *n, rejected.n, args.level));
+    let summaries: Vec<Summary<'_>> = summaries.collect::<Result<_>>()?;
+    if let Some(out) = &args.out {
+        replace_json(&out.join("summary.json"), &summaries)?;
     }
-    for found in &decisions {
-        note!("note: {}", drift(found, args.level)?);
+    for summary in &summaries {
+        note!("note: {}", summary.text(args.level));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -76,51 +84,222 @@ fn main_score(detectors: &SavedDetectors) -> String {
     }
 }
 
-/// How the rejected share compares with what in-distribution samples would give.
-fn drift(found: &Decisions, level: f64) -> Result<String> {
-    let (n, rejected) = (found.confidences.len(), found.n_rejected());
-    let share = share_interval(rejected, n, level)?;
-    let threshold = &found.threshold;
-    Ok(format!(
-        "{}: {rejected} of {n} rejected, {:.2} % ({:.2}–{:.2} % at level {level}); of in-distribution samples at most {:.2} % \
-         are in expectation, {:.2}–{:.2} % by this threshold from {} held-out samples",
-        found.score,
-        100.0 * rejected as f64 / n as f64,
-        100.0 * share.low,
-        100.0 * share.high,
-        100.0 * (1.0 - threshold.accept),
-        100.0 * (1.0 - threshold.share.high),
-        100.0 * (1.0 - threshold.share.low),
-        threshold.n,
-    ))
+/// Where the samples come from.
+struct Source {
+    name: String,
+    rows: Rows,
+    l2: bool,
 }
 
-fn lines(decisions: &[Decisions]) -> impl Iterator<Item = Line<'_>> {
-    decisions.iter().flat_map(|found| {
-        let samples = found.confidences.iter().zip(found.accepted()).enumerate();
-        samples.map(|(sample, (&confidence, accept))| Line {
-            sample,
-            score: &found.score,
-            confidence,
-            threshold: found.threshold.value,
-            accept,
+impl Source {
+    fn open(args: &Args, input: &Path) -> Result<Self> {
+        let stream = input.as_os_str() == "-";
+        let name = match stream {
+            true => "standard input".to_owned(),
+            false => input.display().to_string(),
+        };
+        let rows = match stream {
+            true => Rows::from_reader(&name, io::stdin()),
+            false => Rows::open(input)?,
+        };
+        Ok(Self {
+            name,
+            rows,
+            l2: args.l2,
         })
-    })
+    }
+
+    /// Sends the parts as they come, until one is wrong or nobody listens.
+    fn send(self, parts: &SyncSender<Result<FeatureSet, collapse_features::Error>>) {
+        for part in self.rows {
+            let part = part.map(|set| match self.l2 {
+                true => set.with_l2(true),
+                false => set,
+            });
+            let wrong = part.is_err();
+            if parts.send(part).is_err() || wrong {
+                return;
+            }
+        }
+    }
 }
 
-fn write_csv(decisions: &[Decisions], file: &mut dyn Write) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(file);
-    for line in lines(decisions) {
-        csv.serialize(line)?;
-    }
-    csv.flush()
+/// Samples of a stream, and those of them that each detector rejected.
+struct Rejected {
+    n: usize,
+    by_score: Vec<usize>,
 }
 
-/// JSON has no infinity; where a threshold or a confidence is one, `null` stands.
-fn write_json(decisions: &[Decisions], file: &mut dyn Write) -> io::Result<()> {
-    for line in lines(decisions) {
-        serde_json::to_writer(&mut *file, &line)?;
-        file.write_all(b"\n")?;
+/// Decides of all samples; `None` when the output was closed before the end.
+fn decide(
+    args: &Args,
+    decider: &Decider,
+    source: Source,
+    out: &mut dyn Write,
+) -> Result<Option<Rejected>> {
+    let name = source.name.clone();
+    let (sender, receiver) = sync_channel(WAITING);
+    // Not joined: a reader that waits for a silent stream must not keep a command whose output is closed.
+    std::thread::spawn(move || source.send(&sender));
+    let mut rejected = Rejected {
+        n: 0,
+        by_score: vec![0; decider.rules().len()],
+    };
+    let mut lines = Lines::new(args.json, out);
+    while let Some(set) = next(&receiver)? {
+        let (first, n) = (rejected.n, set.n_samples());
+        let decisions = decider.decide(Split::new("input", set).from_origin(&name), first)?;
+        match lines.write(&decisions, first, n) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+            written => written.context("cannot write the decisions")?,
+        }
+        rejected.n += n;
+        for (sum, found) in rejected.by_score.iter_mut().zip(&decisions) {
+            *sum += found.n_rejected();
+        }
     }
-    Ok(())
+    if rejected.n == 0 {
+        bail!("{name} holds no samples");
+    }
+    Ok(Some(rejected))
+}
+
+/// What waits, together; `None` at the end.
+fn next(
+    parts: &Receiver<Result<FeatureSet, collapse_features::Error>>,
+) -> Result<Option<FeatureSet>> {
+    let Ok(first) = parts.recv() else {
+        return Ok(None);
+    };
+    let mut together = vec![first?];
+    let mut n = together[0].n_samples();
+    while n < SCORED_ROWS
+        && let Ok(part) = parts.try_recv()
+    {
+        let part = part?;
+        n += part.n_samples();
+        together.push(part);
+    }
+    Ok(FeatureSet::stacked(together))
+}
+
+/// The decisions as text.
+enum Lines<'a> {
+    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    Json(&'a mut dyn Write),
+}
+
+/// One of them.
+#[derive(Serialize)]
+struct Line<'a> {
+    sample: usize,
+    score: &'a str,
+    confidence: f64,
+    threshold: f64,
+    accept: bool,
+    /// The predicted class, where each class has a threshold of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(json: bool, out: &'a mut dyn Write) -> Self {
+        match json {
+            true => Self::Json(out),
+            false => Self::Csv(Box::new(csv::Writer::from_writer(out))),
+        }
+    }
+
+    /// Writes the decisions of `n` samples, sample by sample, so that each is known once its line is.
+    fn write(&mut self, decisions: &[Decisions], first: usize, n: usize) -> io::Result<()> {
+        for row in 0..n {
+            for found in decisions {
+                let (confidence, threshold) = (found.confidences[row], found.threshold_of(row));
+                let classes = found.by_class.as_ref();
+                let line = Line {
+                    sample: first + row,
+                    score: &found.score,
+                    confidence,
+                    threshold: threshold.value,
+                    accept: threshold.accepts(confidence),
+                    class: classes.map(|classes| classes[row].0),
+                };
+                match self {
+                    Self::Csv(csv) => csv.serialize(line)?,
+                    // JSON has no infinity; where a threshold or a confidence is one, `null` stands.
+                    Self::Json(out) => {
+                        serde_json::to_writer(&mut *out, &line)?;
+                        out.write_all(b"\n")?;
+                    }
+                }
+            }
+        }
+        match self {
+            Self::Csv(csv) => csv.flush(),
+            Self::Json(out) => out.flush(),
+        }
+    }
+}
+
+/// What one detector made of a whole stream.
+#[derive(Serialize)]
+struct Summary<'a> {
+    score: &'a str,
+    n: usize,
+    rejected: usize,
+    share_rejected: f64,
+    /// Clopper and Pearson's, at the level of the command.
+    share_rejected_interval: Interval,
+    threshold: &'a Threshold,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thresholds_by_class: Option<&'a [Threshold]>,
+}
+
+impl<'a> Summary<'a> {
+    fn of(rule: &'a Rule, rejected: usize, n: usize, level: f64) -> Result<Self> {
+        Ok(Self {
+            score: &rule.score,
+            n,
+            rejected,
+            share_rejected: rejected as f64 / n as f64,
+            share_rejected_interval: share_interval(rejected, n, level)?,
+            threshold: &rule.threshold,
+            thresholds_by_class: rule.by_class.as_deref(),
+        })
+    }
+
+    /// How the rejected share compares with what in-distribution samples would give.
+    fn text(&self, level: f64) -> String {
+        let (share, threshold) = (self.share_rejected_interval, self.threshold);
+        let found = format!(
+            "{}: {} of {} rejected, {:.2} % ({:.2}–{:.2} % at level {level}); of in-distribution samples at most {:.2} % are in expectation",
+            self.score,
+            self.rejected,
+            self.n,
+            100.0 * self.share_rejected,
+            100.0 * share.low,
+            100.0 * share.high,
+            100.0 * (1.0 - threshold.accept),
+        );
+        match self.thresholds_by_class {
+            None => format!(
+                "{found}, {:.2}–{:.2} % by this threshold from {} held-out samples",
+                100.0 * (1.0 - threshold.share.high),
+                100.0 * (1.0 - threshold.share.low),
+                threshold.n,
+            ),
+            Some(classes) => {
+                let mute = classes.iter().filter(|own| own.value == f64::NEG_INFINITY);
+                let mute = match mute.count() {
+                    0 => String::new(),
+                    n => format!("; {n} of these have too few to reject anything"),
+                };
+                format!(
+                    "{found} within each of {} predicted classes, by thresholds from {} held-out samples{mute}",
+                    classes.len(),
+                    threshold.n
+                )
+            }
+        }
+    }
 }

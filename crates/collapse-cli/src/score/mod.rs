@@ -3,6 +3,9 @@
 mod decide;
 mod input;
 mod output;
+mod page;
+mod summary;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use collapse_ood::metrics::Bootstrap;
 use collapse_ood::{AnyDetector, Detector, Intervals, ScoreId, Settings, Skipped, detectors};
 
 use self::output::Report;
+use self::watch::watch;
 use crate::CODE_VERSION;
 use crate::named_path::NamedPath;
 use crate::output::{note, out};
@@ -22,7 +26,7 @@ use crate::output::{note, out};
 /// Score feature files of any framework by every detector; no training, no images.
 ///
 /// A set is a .safetensors or .npz file with features, logits, labels, head.weight and head.bias (metadata or array l2), a
-/// folder of .npy files of these names, or one .npy file of features alone. Detectors are fitted on --train, the temperature on
+/// folder of .npy files of these names, one .npy file of features alone, or lines of text (.csv, .jsonl). Detectors are fitted on --train, the temperature on
 /// --validation; everything is measured on --test and --ood. Only features are needed, and labels for --train: what a
 /// detector lacks leaves that detector out.
 #[derive(clap::Args)]
@@ -37,8 +41,21 @@ pub struct Args {
     #[arg(long)]
     validation: Option<PathBuf>,
     /// Features of an OoD set (repeatable).
-    #[arg(long = "ood", value_name = "NAME=FILE", required_unless_present_any = ["input", "save"])]
+    #[arg(long = "ood", value_name = "NAME=FILE", required_unless_present_any = ["near", "far", "input", "save"])]
     ood: Vec<NamedPath>,
+    /// An OoD set that is like the in-distribution one (repeatable); the near sets have a mean of their own.
+    #[arg(long, value_name = "NAME=FILE")]
+    near: Vec<NamedPath>,
+    /// An OoD set that is far from the in-distribution one (repeatable); the far sets have a mean of their own.
+    #[arg(long, value_name = "NAME=FILE")]
+    far: Vec<NamedPath>,
+    /// Features of another network, for the scores of an ensemble (repeatable): a folder with files of the same names as the
+    /// test and OoD sets, of the same samples in the same order.
+    #[arg(long, value_name = "FOLDER")]
+    ensemble: Vec<PathBuf>,
+    /// Show every figure of every score on every set, not the summary alone.
+    #[arg(long)]
+    all: bool,
     /// The head saw L2-normalised features; overrides the files' own word.
     #[arg(long)]
     l2: bool,
@@ -67,12 +84,16 @@ pub struct Args {
     #[arg(long, conflicts_with = "save")]
     load: Option<PathBuf>,
     /// Decide of every sample of this set, which needs no labels, whether to accept it as in-distribution; the thresholds
-    /// come from the validation split that --save was given. Standard output gets a line for each sample.
-    #[arg(long, requires = "load", conflicts_with_all = ["train", "test", "validation", "ood", "bootstrap"])]
+    /// come from the validation split that --save was given. Standard output gets a line for each sample. `-` reads a stream
+    /// of npy arrays, JSON lines or CSV from standard input, in bounded memory.
+    #[arg(long, requires = "load", conflicts_with_all = ["train", "test", "validation", "ood", "near", "far", "ensemble", "bootstrap"])]
     input: Option<PathBuf>,
     /// Share of in-distribution samples to accept in expectation, at least [default: 0.95].
     #[arg(long, value_name = "SHARE", value_parser = level, requires = "input")]
     accept: Option<f64>,
+    /// A threshold for each class that the network predicts, so that --accept holds within each of them.
+    #[arg(long, requires = "input")]
+    per_class: bool,
     /// Decisions as JSON lines instead of CSV.
     #[arg(long, requires = "input")]
     json: bool,
@@ -114,6 +135,11 @@ enum Form {
 const RIDGE: f64 = 1e-6;
 
 impl Args {
+    /// All OoD sets, near and far ones too.
+    fn ood_sets(&self) -> impl Iterator<Item = &NamedPath> {
+        self.ood.iter().chain(&self.near).chain(&self.far)
+    }
+
     fn settings(&self) -> Settings {
         let ridge = self.jitter.unwrap_or(RIDGE);
         Settings {
@@ -147,31 +173,44 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if let (Some(load), Some(input)) = (&args.load, &args.input) {
         return decide::run(&args, load, input);
     }
-    let splits = input::read_splits(&args)?;
+    let splits = watch("reading the feature sets", || input::read_splits(&args))?;
     let detectors = match &args.load {
-        Some(path) => load(&args, path, &splits)?,
-        None => fit(&args, &splits)?,
+        Some(path) => watch("reading the detectors", || load(&args, path, &splits))?,
+        None => watch("fitting the detectors", || fit(&args, &splits))?,
     };
     if let Some(path) = &args.save {
-        detectors.write(path)?;
+        watch("saving the detectors", || detectors.write(path))?;
     }
-    let evaluation = splits.evaluate(detectors.fitted, &args.intervals())?;
+    let evaluation = watch("scoring and measuring", || {
+        splits.evaluate(detectors.fitted, &args.intervals())
+    })?;
     let report = Report {
         notes: notes(&splits, &evaluation),
+        standings: evaluation.standings(&names(&args.near), &names(&args.far)),
         evaluation: &evaluation,
     };
     // Files first: a table that cannot be shown costs none of them.
     if let Some(out) = &args.out {
-        output::write(&args, out, splits.test(), &report)?;
+        watch("writing the report", || {
+            output::write(&args, out, &splits, &report)
+        })?;
     }
-    out!("{}", report.table())?;
+    out!("{}", report.summary())?;
+    if args.all {
+        out!("{}", report.table())?;
+    }
     if let Some(out) = &args.out {
         out!("Numbers: {}", out.join("scores.json").display())?;
+        out!("Report: {}", out.join("report.html").display())?;
     }
     for note in &report.notes {
         note!("note: {note}");
     }
     outcome(&args, &splits, &evaluation)
+}
+
+fn names(sets: &[NamedPath]) -> Vec<&str> {
+    sets.iter().map(|set| set.name.as_str()).collect()
 }
 
 /// Fits the detectors asked for; one that was named must be possible.
@@ -262,12 +301,18 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
         let line = |skipped: &&Skipped| format!("{}: {}", skipped.name, skipped.reason);
         skipped.iter().map(line).collect()
     };
-    let mut failed = lines(&unfitted);
+    let (mut failed, mut told) = (Vec::new(), Vec::new());
+    // What a file does not hold was said when it was saved.
+    match args.load.is_some() && args.detectors.is_empty() {
+        true => told.extend(lines(&unfitted)),
+        false => failed.extend(lines(&unfitted)),
+    }
     match args.detectors.is_empty() {
-        true => lines(&unscored)
-            .iter()
-            .for_each(|line| note!("note: without {line}")),
+        true => told.extend(lines(&unscored)),
         false => failed.extend(lines(&unscored)),
+    }
+    for line in told {
+        note!("note: without {line}");
     }
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);

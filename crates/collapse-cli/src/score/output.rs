@@ -6,19 +6,23 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use collapse_density::Agreement;
-use collapse_evaluate::{Calibrated, Evaluation, Geometry, Split};
+use collapse_evaluate::{Calibrated, CompleteSplits, Evaluation, Geometry, Standing};
 use collapse_files::Replacement;
 use collapse_ood::{Comparison, RiskCoverage, Skipped};
 use collapse_report::{SCORES_NOTE, TerminalStyle, render};
-use collapse_results::{Align, Cell, Column, ScoreId, Table};
+use collapse_results::{Align, ScoreId, Table};
 use serde::Serialize;
 
 use super::Args;
+use super::page;
+use super::summary::{column, percent, text};
 use crate::CODE_VERSION;
 
 /// Everything that is shown.
 pub struct Report<'a> {
     pub evaluation: &'a Evaluation,
+    /// The detectors, the best first.
+    pub standings: Vec<Standing>,
     pub notes: Vec<String>,
 }
 
@@ -35,6 +39,8 @@ struct Scores<'a> {
     level: f64,
     #[serde(flatten)]
     calibrated: Option<&'a Calibrated>,
+    /// One line a score, the best first.
+    standings: &'a [Standing],
     ood: &'a [Comparison],
     risk_coverage: BTreeMap<&'a str, f64>,
     generalised_risk_coverage: BTreeMap<&'a str, f64>,
@@ -45,20 +51,13 @@ struct Scores<'a> {
 }
 
 impl Report<'_> {
-    /// Every score against every set, in percent.
+    /// Every score against every set, as text for the terminal.
     pub fn table(&self) -> String {
-        let column = |key: &str, heading: &str, align| Column {
-            key: key.to_owned(),
-            heading: heading.to_owned(),
-            align,
-        };
-        let text = |text: &str| Cell::Text {
-            text: text.to_owned(),
-        };
-        let percent = |value: f64| Cell::Number {
-            value: 100.0 * value,
-            decimals: 2,
-        };
+        render::terminal(&self.long_table(), TerminalStyle::detect())
+    }
+
+    /// Every score against every set, in percent.
+    pub fn long_table(&self) -> Table {
         let mut columns = vec![
             column("score", "Score", Align::Left),
             column("set", "OoD set", Align::Left),
@@ -94,20 +93,20 @@ impl Report<'_> {
             ]
         };
         let keys = self.evaluation.comparisons.iter();
-        let table = Table {
+        Table {
             id: "scores".to_owned(),
             title: "Detection by every score".to_owned(),
-            caption: self.caption(),
+            caption: String::new(),
             columns,
             row_keys: keys
                 .map(|found| format!("{}:{}", found.score, found.set))
                 .collect(),
             rows: self.evaluation.comparisons.iter().map(row).collect(),
-        };
-        render::terminal(&table, TerminalStyle::detect())
+        }
     }
 
-    fn caption(&self) -> String {
+    /// What there is to say of the network beside detection.
+    pub fn caption(&self) -> String {
         let mut parts = Vec::new();
         if let Some(found) = &self.evaluation.calibrated {
             let mut part = format!(
@@ -196,8 +195,9 @@ impl Report<'_> {
 }
 
 /// Writes the files of `--out`, which appear together once all of them are on the disk.
-pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Result<()> {
-    let evaluation = report.evaluation;
+pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'_>) -> Result<()> {
+    let (evaluation, test) = (report.evaluation, splits.test());
+    let page = page::html(args, splits, report)?;
     let scores = Scores {
         schema: "collapse.scores/2",
         code_version: CODE_VERSION,
@@ -207,6 +207,7 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         n_features: test.features.n_features(),
         level: args.level,
         calibrated: evaluation.calibrated.as_ref(),
+        standings: &report.standings,
         ood: &evaluation.comparisons,
         risk_coverage: areas(evaluation, |found| found.aurc),
         generalised_risk_coverage: areas(evaluation, |found| found.augrc),
@@ -222,6 +223,9 @@ pub fn write(args: &Args, out: &Path, test: &Split, report: &Report<'_>) -> Resu
         })?,
         stage(&out.join("scores.csv"), |file| report.write_openood(file))?,
         stage(&out.join("samples.csv"), |file| report.write_samples(file))?,
+        stage(&out.join("report.html"), |file| {
+            file.write_all(page.as_bytes())
+        })?,
     ];
     for file in files {
         file.finish()?;

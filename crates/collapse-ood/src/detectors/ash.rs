@@ -49,12 +49,21 @@ impl Ash {
         if !(0.0..100.0).contains(&percentile) || detector.kept() == 0 {
             let expected = "at least 0 and small enough to keep one activation".into();
             return Err(Error::Setting {
-                name: "ash percentile",
+                name: match variant {
+                    AshVariant::ScaleAll => "scale percentile",
+                    _ => "ash percentile",
+                },
                 value: percentile.to_string(),
                 expected,
             });
         }
         Ok(detector)
+    }
+
+    /// The last linear layer.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
     }
 
     fn kept(&self) -> usize {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::neighbours::{Neighbours, check_count};
+use crate::neighbours::{Neighbours, Rows, check_count};
 
 /// Minus the distance of ẑ to its k-th nearest normalised training feature, exact in f64.
 ///
@@ -20,13 +20,13 @@ pub struct Knn {
 }
 
 impl Knn {
-    /// Stores the normalised training features; `neighbours` in 1..=N.
+    /// Stores the training features; `neighbours` in 1..=N.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting).
     pub fn fit(train: &TrainInputs, neighbours: usize) -> Result<Self> {
         check_count("knn neighbours", neighbours, train.labels().len())?;
-        let bank = train.inputs().to_normalized();
+        let bank = Rows::normalized(train.inputs().features());
         Ok(Self {
             bank: Neighbours::by_distance(bank, train.class_indices()),
             neighbours,

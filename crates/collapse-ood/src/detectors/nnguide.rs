@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::neighbours::{Neighbours, check_count};
+use crate::neighbours::{Neighbours, Rows, check_count};
 
 /// energy(z) · mean of the k largest energy_i · ẑ · ẑ_i over the training samples.
 ///
@@ -20,7 +20,7 @@ pub struct NnGuide {
 }
 
 impl NnGuide {
-    /// Stores the normalised training features and their energies; `neighbours` in 1..=N.
+    /// Stores the training features and their energies; `neighbours` in 1..=N.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting), [`Error::NeedsLogits`](crate::Error::NeedsLogits).
@@ -28,7 +28,7 @@ impl NnGuide {
         check_count("nnguide neighbours", neighbours, train.labels().len())?;
         let logits = train.inputs().logits_for()?;
         let energies = logits.rows().into_iter().map(log_sum_exp).collect();
-        let bank = train.inputs().to_normalized();
+        let bank = Rows::normalized(train.inputs().features());
         Ok(Self {
             bank: Neighbours::by_product(bank, train.class_indices(), energies),
             neighbours,

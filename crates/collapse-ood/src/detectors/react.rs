@@ -2,12 +2,13 @@
 
 use collapse_numeric::log_sum_exp;
 use collapse_results::ScoreId;
-use ndarray::{Array1, ArrayView2};
+use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::percentile::percentile_of;
 
 /// Energy of the head on features clipped from above at a percentile of all training activations.
 ///
@@ -22,13 +23,23 @@ impl React {
     /// Finds the threshold at `percentile` in 0..=100 (90 in the paper).
     ///
     /// # Errors
-    /// [`Error::NeedsHead`], [`Error::Setting`].
+    /// [`Error::NeedsHead`](crate::Error::NeedsHead), [`Error::Setting`](crate::Error::Setting).
     pub fn fit(train: &TrainInputs, percentile: f64) -> Result<Self> {
         let head = train.head()?.clone();
         Ok(Self {
             head,
-            threshold: percentile_of(train.inputs().head_features(), percentile)?,
+            threshold: percentile_of(
+                "react percentile",
+                train.inputs().head_features(),
+                percentile,
+            )?,
         })
+    }
+
+    /// The last linear layer.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
     }
 
     /// The value at which features are clipped.
@@ -55,27 +66,4 @@ impl Detector for React {
             .map(log_sum_exp)
             .collect())
     }
-}
-
-/// The percentile of all entries, interpolated linearly between neighbours.
-fn percentile_of(values: ArrayView2<f64>, percentile: f64) -> Result<f64> {
-    if !(0.0..=100.0).contains(&percentile) {
-        let expected = "between 0 and 100".into();
-        return Err(Error::Setting {
-            name: "percentile",
-            value: percentile.to_string(),
-            expected,
-        });
-    }
-    let mut values: Vec<f64> = values.iter().copied().collect();
-    let position = percentile / 100.0 * (values.len() - 1) as f64;
-    let low = (position.floor() as usize).min(values.len() - 1);
-    let (_, &mut at, above) = values.select_nth_unstable_by(low, f64::total_cmp);
-    let next = above.iter().copied().fold(f64::INFINITY, f64::min);
-    let share = position - low as f64;
-    Ok(if share > 0.0 && next.is_finite() {
-        at + share * (next - at)
-    } else {
-        at
-    })
 }

@@ -60,6 +60,50 @@ pub fn calibration(
     })
 }
 
+/// What is drawn of the samples of one bin of confidence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Samples.
+    pub count: usize,
+    /// Mean largest softmax probability; 0 of no samples.
+    pub confidence: f64,
+    /// Share of samples whose largest logit is the label; 0 of no samples.
+    pub accuracy: f64,
+}
+
+/// The 15 bins of the expected calibration error of `logits / temperature` `[N, C]`: bin b holds probabilities in
+/// (b / 15, (b + 1) / 15].
+///
+/// # Errors
+/// As [`calibration`].
+pub fn reliability(
+    logits: ArrayView2<f64>,
+    labels: &[usize],
+    temperature: f64,
+) -> Result<Vec<ReliabilityBin>> {
+    calibration(logits, labels, temperature)?;
+    let mut bins = vec![ReliabilityBin::default(); BINS];
+    for (row, &label) in logits.rows().into_iter().zip(labels) {
+        let softmax = Softmax::of(row, temperature);
+        let bin = &mut bins[bin_of(softmax.confidence(), BINS)];
+        bin.count += 1;
+        bin.confidence += softmax.confidence();
+        bin.accuracy += f64::from(u8::from(softmax.top() == label));
+    }
+    for bin in &mut bins {
+        let count = bin.count.max(1) as f64;
+        bin.confidence /= count;
+        bin.accuracy /= count;
+    }
+    Ok(bins)
+}
+
+/// The bin of a confidence, by ⌈n · confidence − 1⌉.
+fn bin_of(confidence: f64, n_bins: usize) -> usize {
+    let bin = (n_bins as f64 * confidence - 1.0).ceil().max(0.0) as usize;
+    bin.min(n_bins - 1)
+}
+
 /// For every row whether its largest logit, the first among equals, is the label's.
 ///
 /// # Errors
@@ -155,8 +199,7 @@ impl Bins {
 
     /// `doubt` is one minus the confidence; where it is known more precisely than that, so is the error.
     fn add(&mut self, confidence: f64, doubt: f64, hit: bool) {
-        let n = self.gaps.len();
-        let bin = ((n as f64 * confidence - 1.0).ceil().max(0.0) as usize).min(n - 1);
+        let bin = bin_of(confidence, self.gaps.len());
         self.gaps[bin] += if hit { doubt } else { -confidence };
         self.count += 1;
     }

@@ -5,6 +5,7 @@
 //! errors, never a number.
 
 mod calibration;
+mod curves;
 mod detection;
 mod intervals;
 mod ranking;
@@ -12,11 +13,12 @@ mod selective;
 mod threshold;
 
 pub use calibration::{
-    Calibration, TemperatureGrid, accuracy, calibration, correct, expected_calibration_error, nll,
-    temperature_grid, temperature_optimum,
+    Calibration, ReliabilityBin, TemperatureGrid, accuracy, calibration, correct,
+    expected_calibration_error, nll, reliability, temperature_grid, temperature_optimum,
 };
+pub use curves::Points;
 pub use detection::{Detection, auroc, detection};
 pub use intervals::{Bootstrap, BootstrapIntervals, Interval, delong_interval, delong_variance};
 pub use ranking::{Positive, Ranking};
-pub use selective::{augrc, aurc};
+pub use selective::{augrc, aurc, risk_coverage_curve};
 pub use threshold::{Threshold, share_interval};

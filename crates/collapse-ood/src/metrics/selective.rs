@@ -1,5 +1,6 @@
 //! Selective prediction: how wrong is the part of the test set one is sure of?
 
+use super::curves::{Points, thinned};
 use crate::error::{Error, Result};
 
 /// Area under the risk–coverage curve, in 0..=1, smaller = better: the mean over k of the error
@@ -12,10 +13,8 @@ use crate::error::{Error, Result};
 /// [`Error::NotANumber`].
 pub fn aurc(confidences: &[f64], correct: &[bool]) -> Result<f64> {
     let errors = errors_by_coverage(confidences, correct)?;
-    let risks = errors
-        .iter()
-        .zip(1u64..)
-        .map(|(errors, k)| errors / k as f64);
+    let risks = errors.iter().zip(1u64..);
+    let risks = risks.map(|(errors, covered)| errors / covered as f64);
     Ok(risks.sum::<f64>() / errors.len() as f64)
 }
 
@@ -38,6 +37,23 @@ pub fn augrc(confidences: &[f64], correct: &[bool]) -> Result<f64> {
     let n = errors.len() as f64;
     let last = errors.last().copied().unwrap_or(0.0);
     Ok((errors.iter().sum::<f64>() - 0.5 * last) / (n * n))
+}
+
+/// The curve itself: (coverage, error rate among the covered), from the most confident sample to all; at most about
+/// 2 · `resolution` points.
+///
+/// # Errors
+/// As [`aurc`].
+pub fn risk_coverage_curve(
+    confidences: &[f64],
+    correct: &[bool],
+    resolution: usize,
+) -> Result<Points> {
+    let errors = errors_by_coverage(confidences, correct)?;
+    let n = errors.len() as f64;
+    let points = errors.iter().zip(1u64..);
+    let points = points.map(|(errors, covered)| (covered as f64 / n, errors / covered as f64));
+    Ok(thinned(points, resolution))
 }
 
 /// Errors among the k most confident samples for k = 1..=N, tied samples in an average order.

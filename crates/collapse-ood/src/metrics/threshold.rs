@@ -1,5 +1,6 @@
 //! From a confidence to a decision: where to accept a sample, and how sure that place is.
 
+use collapse_numeric::rows_by_class;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
 
@@ -78,6 +79,58 @@ impl Threshold {
             n,
             share,
         })
+    }
+
+    /// A threshold for every class that the network may predict, `[C]`, each chosen by [`conformal`](Self::conformal) on the
+    /// held-out samples of that predicted class, `classes` `[N]`.
+    ///
+    /// Of a fresh in-distribution sample, exchangeable with the held-out ones, the chance of acceptance *given its predicted
+    /// class* is at least `accept`, whatever the class. A class with too few samples, fewer than 19 at 0.95, rejects nothing.
+    ///
+    /// Source: Vovk, *Conditional validity of inductive conformal predictors* (2012), label-conditional there.
+    ///
+    /// # Errors
+    /// As [`conformal`](Self::conformal); [`Error::Shape`] for another number of classes than of confidences;
+    /// [`Error::Numeric`] for a class that is not below `n_classes`.
+    pub fn conformal_by_class(
+        held_out: &[f64],
+        classes: &[usize],
+        n_classes: usize,
+        accept: f64,
+        level: f64,
+    ) -> Result<Vec<Self>> {
+        if classes.len() != held_out.len() {
+            return Err(Error::Shape {
+                what: "classes",
+                found: format!("{} entries", classes.len()),
+                expected: format!("{}, one for each confidence", held_out.len()),
+            });
+        }
+        // The whole set tells what is wrong with the confidences and the shares.
+        Self::conformal(held_out, accept, level)?;
+        let members = rows_by_class(classes, classes.len(), n_classes)?;
+        let of_class = |rows: Vec<usize>| match rows.is_empty() {
+            true => Ok(Self::accepting_all(accept)),
+            false => {
+                let own: Vec<f64> = rows.into_iter().map(|row| held_out[row]).collect();
+                Self::conformal(&own, accept, level)
+            }
+        };
+        members.into_iter().map(of_class).collect()
+    }
+
+    /// The threshold of no held-out samples, which rejects nothing.
+    #[must_use]
+    pub fn accepting_all(accept: f64) -> Self {
+        Self {
+            value: f64::NEG_INFINITY,
+            accept,
+            n: 0,
+            share: Interval {
+                low: 1.0,
+                high: 1.0,
+            },
+        }
     }
 
     /// Whether a sample of this confidence is taken as in-distribution.

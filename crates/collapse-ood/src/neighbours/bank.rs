@@ -1,10 +1,11 @@
 //! The rows that are searched, in the form in which they are searched fast.
 
 use collapse_numeric::{norm, rows_by_class};
-use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView1};
 
 use super::kernel::{ROWS, RowPairs};
 use super::rounded::Rounded;
+use super::rows::Rows;
 use crate::error::Result;
 
 /// Sixteen rows `b` of one group about its centre, `r = b − centre`.
@@ -40,12 +41,12 @@ pub(super) enum Goal<'a> {
 
 /// Groups the rows by `groups` `[N]`, indices below `n_groups`, and rounds them about the means of the groups.
 pub(super) fn pack(
-    rows: ArrayView2<f64>,
+    rows: &Rows,
     groups: &[usize],
     n_groups: usize,
     goal: &Goal,
 ) -> Result<Vec<Group>> {
-    let members = rows_by_class(groups, rows.nrows(), n_groups)?;
+    let members = rows_by_class(groups, rows.dim().0, n_groups)?;
     let largest = match goal {
         Goal::Distance => 1.0,
         Goal::Product(factors) => factors.iter().fold(0.0f64, |max, v| max.max(v.abs())),
@@ -63,22 +64,16 @@ pub(super) fn pack(
     Ok(occupied.map(group).collect())
 }
 
-fn mean(rows: ArrayView2<f64>, members: &[usize]) -> Array1<f64> {
-    let mut sum = Array1::zeros(rows.ncols());
+fn mean(rows: &Rows, members: &[usize]) -> Array1<f64> {
+    let mut sum = Array1::zeros(rows.dim().1);
     for row in members {
         sum += &rows.row(*row);
     }
     sum / members.len() as f64
 }
 
-fn panel(
-    rows: ArrayView2<f64>,
-    numbers: &[usize],
-    center: &Array1<f64>,
-    goal: &Goal,
-    unit: f64,
-) -> Panel {
-    let n_pairs = rows.ncols().div_ceil(2);
+fn panel(rows: &Rows, numbers: &[usize], center: &Array1<f64>, goal: &Goal, unit: f64) -> Panel {
+    let n_pairs = rows.dim().1.div_ceil(2);
     let mut panel = Panel {
         numbers: numbers.iter().map(|number| *number as u32).collect(),
         pairs: vec![[0; 2 * ROWS]; n_pairs],
@@ -90,7 +85,7 @@ fn panel(
         weight: [0.0; ROWS],
     };
     for (at, number) in numbers.iter().enumerate() {
-        let rest = &rows.index_axis(Axis(0), *number) - center;
+        let rest = rows.row(*number) - center;
         let rounded = Rounded::new(rest.view());
         for (pairs, whole) in panel.pairs.iter_mut().zip(rounded.whole.as_chunks::<2>().0) {
             [pairs[2 * at], pairs[2 * at + 1]] = *whole;

@@ -10,6 +10,7 @@
 mod bank;
 mod kernel;
 mod rounded;
+mod rows;
 mod search;
 
 use std::sync::OnceLock;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use bank::{Goal, Group};
+pub(crate) use rows::Rows;
 
 /// Fails unless `neighbours` is in `1..=n` for `n` training samples.
 ///
@@ -44,7 +46,7 @@ const QUERY_ROWS: usize = 96;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Neighbours {
     /// `[N, D]`.
-    rows: Array2<f64>,
+    rows: Rows,
     /// Group of each row, `[N]`.
     groups: Vec<usize>,
     /// Factors of the products, `[N]`; `None` where distances are sought.
@@ -71,7 +73,7 @@ impl Clone for Packed {
 
 impl Neighbours {
     /// Rows `[N, D]`, the nearest of which are sought; `groups` `[N]` says which lie together.
-    pub(crate) fn by_distance(rows: Array2<f64>, groups: &[usize]) -> Self {
+    pub(crate) fn by_distance(rows: Rows, groups: &[usize]) -> Self {
         Self {
             rows,
             groups: groups.to_vec(),
@@ -81,7 +83,7 @@ impl Neighbours {
     }
 
     /// Rows `[N, D]`, of which those of the largest factor · product are sought.
-    pub(crate) fn by_product(rows: Array2<f64>, groups: &[usize], factors: Vec<f64>) -> Self {
+    pub(crate) fn by_product(rows: Rows, groups: &[usize], factors: Vec<f64>) -> Self {
         Self {
             factors: Some(factors),
             ..Self::by_distance(rows, groups)
@@ -90,7 +92,7 @@ impl Neighbours {
 
     /// Number of columns D.
     pub(crate) fn n_features(&self) -> usize {
-        self.rows.ncols()
+        self.rows.dim().1
     }
 
     /// The `k` best of every query `[Q, D]`, `1 ≤ k ≤ N`: squared distances, ascending, or products, descending; `[Q, k]`.
@@ -113,9 +115,10 @@ impl Neighbours {
                 let rows = out.rows_mut().into_iter().zip(queries.rows());
                 for ((mut out, query), numbers) in rows.zip(found) {
                     let query = query.as_slice().unwrap_or(&[]);
+                    let mut own = Vec::with_capacity(query.len());
                     let mut exact: Vec<f64> = numbers
                         .iter()
-                        .map(|row| self.measure(query, *row as usize))
+                        .map(|row| self.measure(query, *row as usize, &mut own))
                         .collect();
                     match self.factors {
                         None => exact.sort_unstable_by(f64::total_cmp),
@@ -129,9 +132,9 @@ impl Neighbours {
         Ok(out)
     }
 
-    fn measure(&self, query: &[f64], row: usize) -> f64 {
-        let own = self.rows.row(row);
-        let own = own.to_slice().unwrap_or(&[]);
+    /// The value of a row, which is read into `own`.
+    fn measure(&self, query: &[f64], row: usize, own: &mut Vec<f64>) -> f64 {
+        self.rows.read(row, own);
         match &self.factors {
             None => sum_by_lanes(query, own, |a, b| (a - b) * (a - b)),
             Some(factors) => factors[row] * dot(query, own),
@@ -142,8 +145,8 @@ impl Neighbours {
         if let Some(groups) = self.packed.0.get() {
             return Ok(groups);
         }
-        let n = self.rows.nrows();
-        let fits = self.rows.is_standard_layout()
+        let (n, _) = self.rows.dim();
+        let fits = self.rows.fit()
             && self.groups.len() == n
             && self
                 .factors
@@ -164,7 +167,7 @@ impl Neighbours {
                 what: "the groups of the rows",
             });
         }
-        let groups = bank::pack(self.rows.view(), &self.groups, n_groups, goal)?;
+        let groups = bank::pack(&self.rows, &self.groups, n_groups, goal)?;
         Ok(self.packed.0.get_or_init(|| groups))
     }
 }
@@ -208,17 +211,19 @@ mod tests {
             let mut stream = Stream::new(seed, "queries", 0);
             queries.mapv_inplace(|v| v * (1.0 + 0.1 * spread * stream.normal()));
             let factors: Vec<f64> = (0..n).map(|_| 5.0 * stream.normal()).collect();
+            let bank = || Rows::plain(bank.view());
             for bank in [
-                Neighbours::by_distance(bank.clone(), &groups),
-                Neighbours::by_distance(bank.clone(), &vec![0; n]),
-                Neighbours::by_product(bank.clone(), &groups, factors),
+                Neighbours::by_distance(bank(), &groups),
+                Neighbours::by_distance(bank(), &vec![0; n]),
+                Neighbours::by_product(bank(), &groups, factors),
             ] {
                 for k in [1, 10.min(n), n] {
                     let found = bank.best(queries.view(), k).unwrap();
                     for (query, found) in queries.rows().into_iter().zip(found.rows()) {
                         let query = query.as_slice().unwrap();
-                        let mut all: Vec<f64> =
-                            (0..n).map(|row| bank.measure(query, row)).collect();
+                        let mut all: Vec<f64> = (0..n)
+                            .map(|row| bank.measure(query, row, &mut Vec::new()))
+                            .collect();
                         all.sort_by(f64::total_cmp);
                         if bank.factors.is_some() {
                             all.reverse();
@@ -247,7 +252,8 @@ mod tests {
             };
             let (bank, queries) = (near(3000), near(60));
             let groups: Vec<usize> = (0..3000).map(|i| i % 3).collect();
-            let packed = bank::pack(bank.view(), &groups, 3, &Goal::Distance).unwrap();
+            let packed =
+                bank::pack(&Rows::plain(bank.view()), &groups, 3, &Goal::Distance).unwrap();
             let found = search::candidates(&packed, &Goal::Distance, queries.view(), 50);
             let most = found.iter().map(Vec::len).max().unwrap();
             assert!(
@@ -260,11 +266,11 @@ mod tests {
     #[test]
     fn a_bank_whose_parts_do_not_fit_is_refused() {
         let (bank, groups) = rows(1, 20, 4, 1.0);
-        let mut stored = Neighbours::by_product(bank.clone(), &groups, vec![1.0; 19]);
+        let mut stored = Neighbours::by_product(Rows::plain(bank.view()), &groups, vec![1.0; 19]);
         assert!(stored.best(bank.view(), 3).is_err());
-        stored = Neighbours::by_distance(bank.clone(), &groups[..19]);
+        stored = Neighbours::by_distance(Rows::plain(bank.view()), &groups[..19]);
         assert!(stored.best(bank.view(), 3).is_err());
-        stored = Neighbours::by_distance(bank.clone(), &[usize::MAX; 20]);
+        stored = Neighbours::by_distance(Rows::plain(bank.view()), &[usize::MAX; 20]);
         assert!(stored.best(bank.view(), 3).is_err());
     }
 }

@@ -57,6 +57,58 @@ pub(super) fn histograms(lineup: &Lineup<'_>) -> Vec<Figure> {
     figures.filter_map(|score| figure(lineup, score)).collect()
 }
 
+/// One figure with a panel for each score, of one network's histograms; `None` of none.
+#[must_use]
+pub fn score_histograms(histograms: &[Histogram]) -> Option<Figure> {
+    let groups: Vec<Drawn<'_>> = histograms
+        .chunk_by(|a, b| a.score == b.score)
+        .map(|found| Drawn {
+            label: found[0].score.as_str(),
+            seed: 0,
+            found: found.iter().collect(),
+        })
+        .collect();
+    if groups.is_empty() {
+        return None;
+    }
+    let (mut canvas, sets, grid) = layout(&groups);
+    for (index, group) in groups.iter().enumerate() {
+        draw_group(&mut canvas, &grid, (index, group), "confidence", &sets);
+    }
+    let caption = "Share of samples in each bin; larger scores mean more in-distribution. The axis is linear around the median \
+                   of the in-distribution scores and logarithmic far from it, and bins are equally wide on it.";
+    Some(Figure::new(
+        "histograms",
+        "Score histograms",
+        caption.to_owned(),
+        grid.end(groups.len()) - 36.0,
+        canvas,
+    ))
+}
+
+/// A canvas with the legend of all sets, the sets in its order, and the grid of the groups below.
+fn layout<'a>(groups: &[Drawn<'a>]) -> (Canvas, Vec<&'a SetId>, Grid) {
+    let mut sets: Vec<&SetId> = vec![&SetId::TEST];
+    for histogram in groups.iter().flat_map(|group| &group.found) {
+        if !sets.contains(&&histogram.set) {
+            sets.push(&histogram.set);
+        }
+    }
+    let mut canvas = Canvas::default();
+    let name = |set: &SetId| match *set == SetId::TEST {
+        true => "in-distribution test".to_owned(),
+        false => set.to_string(),
+    };
+    let legend: Vec<(usize, String)> = sets.iter().map(|set| name(set)).enumerate().collect();
+    let grid = Grid {
+        columns: 2,
+        origin: (62.0, canvas.legend(0.0, &legend) + 28.0),
+        size: ((WIDTH - 2.0 * 72.0) / 2.0, 140.0),
+        gap: (72.0, 84.0),
+    };
+    (canvas, sets, grid)
+}
+
 /// Percent of the samples in each bin.
 fn shares(histogram: &Histogram) -> Vec<f64> {
     // In f64, so that no counts overflow.
@@ -94,26 +146,9 @@ fn figure(lineup: &Lineup<'_>, score: &ScoreId) -> Option<Figure> {
     if groups.is_empty() {
         return None;
     }
-    let mut sets: Vec<&SetId> = vec![&SetId::TEST];
-    for histogram in groups.iter().flat_map(|group| &group.found) {
-        if !sets.contains(&&histogram.set) {
-            sets.push(&histogram.set);
-        }
-    }
-    let mut canvas = Canvas::default();
-    let name = |set: &SetId| match *set == SetId::TEST {
-        true => "in-distribution test".to_owned(),
-        false => set.to_string(),
-    };
-    let legend: Vec<(usize, String)> = sets.iter().map(|set| name(set)).enumerate().collect();
-    let grid = Grid {
-        columns: 2,
-        origin: (62.0, canvas.legend(0.0, &legend) + 28.0),
-        size: ((WIDTH - 2.0 * 72.0) / 2.0, 140.0),
-        gap: (72.0, 84.0),
-    };
+    let (mut canvas, sets, grid) = layout(&groups);
     for (index, group) in groups.iter().enumerate() {
-        draw_group(&mut canvas, &grid, (index, group), score, &sets);
+        draw_group(&mut canvas, &grid, (index, group), score.as_str(), &sets);
     }
     Some(Figure::new(
         &format!("histogram-{score}"),
@@ -128,7 +163,7 @@ fn draw_group(
     canvas: &mut Canvas,
     grid: &Grid,
     (index, group): (usize, &Drawn<'_>),
-    score: &ScoreId,
+    x_label: &str,
     sets: &[&SetId],
 ) {
     let top = group
@@ -145,7 +180,7 @@ fn draw_group(
         true => "share (%)",
         false => " ",
     };
-    canvas.frame(&panel, group.label, score.as_str(), y_label);
+    canvas.frame(&panel, group.label, x_label, y_label);
     for (series, set) in sets.iter().enumerate() {
         for histogram in group.found.iter().filter(|h| h.set == **set) {
             let points = steps(&panel, histogram);

@@ -3,6 +3,7 @@
 mod curves;
 mod histograms;
 mod layout;
+mod lines;
 mod points;
 mod scale;
 mod scaling;
@@ -10,6 +11,8 @@ mod svg;
 
 use collapse_results::Results;
 
+pub use histograms::score_histograms;
+pub use lines::{LineAxes, LinePanel, line_figure};
 pub(crate) use scaling::step_times;
 use svg::{Canvas, WIDTH};
 

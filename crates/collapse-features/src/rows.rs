@@ -1,0 +1,351 @@
+//! Rows one after the other, of sets that need not fit into memory.
+
+mod npy_rows;
+mod text_rows;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use ndarray::{Array2, Axis, concatenate};
+
+use crate::error::{Error, Result};
+use crate::file::{Limits, ending, open};
+use crate::set::FeatureSet;
+use crate::{npy, whole};
+use npy_rows::Arrays;
+use text_rows::{Columns, Record, parse_csv, parse_json};
+
+/// Rows of a part, where as many are at hand.
+const PART_ROWS: usize = 1024;
+/// Numbers of a part.
+const PART_NUMBERS: usize = 1 << 18;
+/// Bytes that are read at once.
+const BUFFER: usize = 1 << 18;
+/// Bytes of a line of text.
+const LONGEST_LINE: u64 = 1 << 28;
+
+/// The rows of a feature set in parts of at most 1,024, each a feature set of its own.
+///
+/// A part ends early where the next row is not at hand yet, so that rows from a pipe come through as they are written.
+/// Memory is that of one part, whatever the length of the stream; only `.safetensors`, `.npz`, folders and `.npy`
+/// arrays in Fortran order are read whole, as one part.
+pub struct Rows(Source);
+
+enum Source {
+    Parts(Box<Parts>),
+    Whole(Option<FeatureSet>),
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rows")
+    }
+}
+
+impl Rows {
+    /// The rows of a file of any kind that [`read`](crate::read()) knows.
+    ///
+    /// # Errors
+    /// As [`read`](crate::read()); for what is wrong further on, the iterator's items tell it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let form = match ending(path).as_deref() {
+            Some("npy") if path.is_file() && !column_major(path)? => Form::Npy(Arrays::default()),
+            Some("csv") if !path.is_dir() => Form::Csv(None),
+            Some("jsonl" | "ndjson") if !path.is_dir() => Form::Json,
+            _ => {
+                let whole = whole::load(path, Limits::default())?;
+                return Ok(Self(Source::Whole(Some(whole))));
+            }
+        };
+        let (file, _) = open(path)?;
+        let parts = Parts::new(path.display().to_string(), Box::new(file), Some(form));
+        Ok(Self(Source::Parts(Box::new(parts))))
+    }
+
+    /// The rows of a stream, which messages call `origin`: arrays of NumPy one after the other, each [N, D] or one row
+    /// [D]; JSON lines; or CSV. The first byte tells which.
+    ///
+    /// A JSON line is a list of features, or `{"features": […], "logits": […], "label": 3}` of which only the features
+    /// must be there. CSV without a header holds features alone; a header names the columns `feature…`, `logit…` and
+    /// `label`, others are ignored.
+    pub fn from_reader(origin: &str, reader: impl Read + Send + 'static) -> Self {
+        let parts = Parts::new(origin.to_owned(), Box::new(reader), None);
+        Self(Source::Parts(Box::new(parts)))
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<FeatureSet>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Source::Whole(set) => set.take().map(Ok),
+            Source::Parts(parts) => parts.next().transpose(),
+        }
+    }
+}
+
+/// The whole of a file of rows.
+pub(crate) fn load(path: &Path, limits: Limits) -> Result<FeatureSet> {
+    let mut parts = Vec::new();
+    let mut bytes = 0u64;
+    for part in Rows::open(path)? {
+        let part = part?;
+        let logits = part.logits.as_ref().map_or(0, Array2::len);
+        bytes += 8 * (part.features.len() + logits) as u64;
+        if bytes > limits.set_bytes {
+            return Err(Error::TooLarge {
+                file: path.display().to_string(),
+                tensor: "features".to_owned(),
+                bytes,
+                limit: limits.set_bytes,
+            });
+        }
+        parts.push(part);
+    }
+    let set = FeatureSet::stacked(parts).ok_or_else(|| Error::Row {
+        origin: path.display().to_string(),
+        row: 0,
+        reason: "there are no rows".to_owned(),
+    })?;
+    Ok(set.without_unknown_labels())
+}
+
+fn column_major(path: &Path) -> Result<bool> {
+    let (file, _) = open(path)?;
+    // What is wrong with the header is told when the rows are read.
+    Ok(npy::header(&mut BufReader::new(file)).is_ok_and(|header| header.column_major))
+}
+
+impl FeatureSet {
+    /// The rows of all parts, one below the other; `None` of no parts. Head and metadata are those of the first part;
+    /// logits and labels are there where all parts have them, and all features and logits must have one width.
+    #[must_use]
+    pub fn stacked(parts: Vec<Self>) -> Option<Self> {
+        if parts.len() < 2 {
+            return parts.into_iter().next();
+        }
+        let stack = |arrays: Vec<&Array2<f64>>| {
+            let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
+            concatenate(Axis(0), &views).ok()
+        };
+        let features = stack(parts.iter().map(|part| &part.features).collect())?;
+        let logits: Option<Vec<_>> = parts.iter().map(|part| part.logits.as_ref()).collect();
+        let labels: Option<Vec<_>> = parts.iter().map(|part| part.labels.as_deref()).collect();
+        let (logits, labels) = (logits.and_then(stack), labels.map(|labels| labels.concat()));
+        let first = parts.into_iter().next()?;
+        Some(Self {
+            features,
+            logits,
+            labels,
+            ..first
+        })
+    }
+
+    /// A set whose labels are all beyond any class, as −1 is read, has none.
+    fn without_unknown_labels(mut self) -> Self {
+        let unknown = |labels: &Vec<usize>| labels.iter().all(|label| *label == usize::MAX);
+        if self.labels.as_ref().is_some_and(unknown) {
+            self.labels = None;
+        }
+        self
+    }
+}
+
+enum Form {
+    Npy(Arrays),
+    Json,
+    /// The columns, once the first line is read.
+    Csv(Option<Columns>),
+}
+
+struct Parts {
+    origin: String,
+    reader: BufReader<Box<dyn Read + Send>>,
+    form: Option<Form>,
+    /// Rows before the next.
+    row: usize,
+    /// Numbers of features and logits of a row.
+    widths: Option<(usize, usize)>,
+    ended: bool,
+}
+
+impl Parts {
+    fn new(origin: String, reader: Box<dyn Read + Send>, form: Option<Form>) -> Self {
+        Self {
+            origin,
+            reader: BufReader::with_capacity(BUFFER, reader),
+            form,
+            row: 0,
+            widths: None,
+            ended: false,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<FeatureSet>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let part = self.part();
+        if !matches!(part, Ok(Some(_))) {
+            self.ended = true;
+        }
+        let Some(part) = part? else {
+            return Ok(None);
+        };
+        let first = self.row;
+        self.row += part.n_samples();
+        part.check(&self.origin)
+            .map_err(|error| shifted(error, first))?;
+        Ok(Some(part))
+    }
+
+    fn part(&mut self) -> Result<Option<FeatureSet>> {
+        if self.form.is_none() {
+            let first = self
+                .reader
+                .fill_buf()
+                .map_err(|error| unread(&self.origin, self.row, &error))?;
+            self.form = Some(match first.first() {
+                None => return Ok(None),
+                Some(0x93) => Form::Npy(Arrays::default()),
+                Some(b'[' | b'{') => Form::Json,
+                Some(_) => Form::Csv(None),
+            });
+        }
+        match &mut self.form {
+            Some(Form::Npy(arrays)) => {
+                let found = arrays.rows(&mut self.reader, PART_ROWS, PART_NUMBERS);
+                let found = found.map_err(|reason| wrong(&self.origin, self.row, reason))?;
+                let Some(features) = found else {
+                    return Ok(None);
+                };
+                self.check_widths((features.ncols(), 0), self.row)?;
+                Ok(Some(FeatureSet::new(features)))
+            }
+            Some(_) => self.lines(),
+            None => Ok(None),
+        }
+    }
+
+    /// The rows of lines at hand.
+    fn lines(&mut self) -> Result<Option<FeatureSet>> {
+        let mut part = TextPart::default();
+        let mut line = Vec::new();
+        while part.n < PART_ROWS && part.features.len() < PART_NUMBERS {
+            if part.n > 0 && !self.reader.buffer().contains(&b'\n') {
+                break;
+            }
+            let row = self.row + part.n;
+            line.clear();
+            let mut bounded = (&mut self.reader).take(LONGEST_LINE);
+            let read = bounded.read_until(b'\n', &mut line);
+            if read.map_err(|error| unread(&self.origin, row, &error))? == 0 {
+                break;
+            }
+            if line.len() as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
+                let reason = format!("the line has more than {LONGEST_LINE} bytes");
+                return Err(wrong(&self.origin, row, reason));
+            }
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let record = match &mut self.form {
+                Some(Form::Csv(columns)) => parse_csv(&line, columns),
+                _ => parse_json(&line).map(Some),
+            };
+            let record = record.map_err(|reason| wrong(&self.origin, row, reason))?;
+            let Some(record) = record else {
+                continue;
+            };
+            self.check_widths((record.features.len(), record.logits.len()), row)?;
+            part.push(record);
+        }
+        part.into_set()
+            .map_err(|reason| wrong(&self.origin, self.row, reason))
+    }
+
+    fn check_widths(&mut self, found: (usize, usize), row: usize) -> Result<()> {
+        let expected = *self.widths.get_or_insert(found);
+        if found == expected {
+            return Ok(());
+        }
+        let reason = format!(
+            "it has {} features and {} logits, the rows before have {} and {}",
+            found.0, found.1, expected.0, expected.1
+        );
+        Err(wrong(&self.origin, row, reason))
+    }
+}
+
+#[derive(Default)]
+struct TextPart {
+    n: usize,
+    features: Vec<f64>,
+    logits: Vec<f64>,
+    labels: Vec<usize>,
+}
+
+impl TextPart {
+    fn push(&mut self, record: Record) {
+        self.n += 1;
+        self.features.extend(record.features);
+        self.logits.extend(record.logits);
+        self.labels.extend(record.label);
+    }
+
+    fn into_set(self) -> Result<Option<FeatureSet>, String> {
+        let n = self.n;
+        if n == 0 {
+            return Ok(None);
+        }
+        if ![0, n].contains(&self.labels.len()) {
+            return Err("some of the rows from here on have a label, others have none".to_owned());
+        }
+        let matrix = |values: Vec<f64>| {
+            let width = values.len() / n;
+            Array2::from_shape_vec((n, width), values).map_err(|error| error.to_string())
+        };
+        let mut set = FeatureSet::new(matrix(self.features)?);
+        if !self.logits.is_empty() {
+            set = set.with_logits(matrix(self.logits)?);
+        }
+        if !self.labels.is_empty() {
+            set = set.with_labels(self.labels);
+        }
+        Ok(Some(set))
+    }
+}
+
+fn wrong(origin: &str, row: usize, reason: String) -> Error {
+    Error::Row {
+        origin: origin.to_owned(),
+        row,
+        reason,
+    }
+}
+
+fn unread(origin: &str, row: usize, error: &std::io::Error) -> Error {
+    wrong(origin, row, format!("it cannot be read ({error})"))
+}
+
+/// An error whose row is counted from the first row of all.
+fn shifted(error: Error, first: usize) -> Error {
+    match error {
+        Error::NotFinite {
+            file,
+            tensor,
+            row,
+            column,
+            value,
+        } => Error::NotFinite {
+            file,
+            tensor,
+            row: row + first,
+            column,
+            value,
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,102 @@
+//! VRA: energy after rectifying the activations from both sides.
+
+use collapse_numeric::log_sum_exp;
+use collapse_results::ScoreId;
+use ndarray::{Array1, ArrayView2, Axis, Zip};
+use serde::{Deserialize, Serialize};
+
+use crate::detector::Detector;
+use crate::error::{Error, Result};
+use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::percentile::percentile_of;
+
+/// What happens to activations below the lower threshold, and whose percentiles the thresholds are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum VraVariant {
+    /// They become zero; thresholds of all activations together, as in the paper.
+    #[default]
+    Suppress,
+    /// They are raised to it; thresholds of every feature alone, as in pytorch-ood 0.4.0.
+    ClipFeatures,
+}
+
+/// Energy of the head on features that are clipped from above at one percentile of the training activations and
+/// suppressed below another.
+///
+/// Source: Xu et al., *VRA: Variational Rectified Activation for Out-of-distribution Detection* (2023).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Vra {
+    head: Head,
+    variant: VraVariant,
+    /// `[D]`.
+    lower: Array1<f64>,
+    /// `[D]`.
+    upper: Array1<f64>,
+}
+
+impl Vra {
+    /// Finds the thresholds at the percentiles `lower` ≤ `upper` in 0..=100.
+    ///
+    /// # Errors
+    /// [`Error::NeedsHead`], [`Error::Setting`].
+    pub fn fit(train: &TrainInputs, variant: VraVariant, lower: f64, upper: f64) -> Result<Self> {
+        let head = train.head()?.clone();
+        if lower > upper {
+            return Err(Error::Setting {
+                name: "vra lower percentile",
+                value: lower.to_string(),
+                expected: format!("at most the upper one, {upper}"),
+            });
+        }
+        let features = train.inputs().head_features();
+        let at = |name, percentile| -> Result<Array1<f64>> {
+            let of = |values: ArrayView2<f64>| percentile_of(name, values, percentile);
+            match variant {
+                VraVariant::Suppress => Ok(Array1::from_elem(features.ncols(), of(features)?)),
+                VraVariant::ClipFeatures => {
+                    let columns = features.columns().into_iter();
+                    columns
+                        .map(|column| of(column.insert_axis(Axis(1))))
+                        .collect()
+                }
+            }
+        };
+        Ok(Self {
+            lower: at("vra lower percentile", lower)?,
+            upper: at("vra upper percentile", upper)?,
+            head,
+            variant,
+        })
+    }
+
+    /// The last linear layer.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl Detector for Vra {
+    fn id(&self) -> ScoreId {
+        ScoreId::new("vra")
+    }
+
+    fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let features = inputs.head_features();
+        check_columns(features, self.head.weight.ncols())?;
+        let mut rectified = features.to_owned();
+        for row in rectified.rows_mut() {
+            Zip::from(row)
+                .and(&self.lower)
+                .and(&self.upper)
+                .for_each(|value, lower, upper| {
+                    *value = match self.variant {
+                        VraVariant::Suppress if *value < *lower => 0.0,
+                        _ => value.max(*lower).min(*upper),
+                    };
+                });
+        }
+        let logits = self.head.logits(rectified.view())?;
+        Ok(logits.rows().into_iter().map(log_sum_exp).collect())
+    }
+}
