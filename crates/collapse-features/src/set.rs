@@ -17,6 +17,14 @@ pub struct Head {
     pub bias: Array1<f64>,
 }
 
+impl Head {
+    /// The logits [N, C] of what the head sees, [N, D].
+    #[must_use]
+    pub fn logits(&self, head_features: ArrayView2<f64>) -> Array2<f64> {
+        head_features.dot(&self.weight.t()) + &self.bias
+    }
+}
+
 /// Everything a network says about one split of one data set.
 ///
 /// The fields are plain values; [`FeatureSet::check`] tells whether they fit together, and
@@ -135,9 +143,7 @@ impl FeatureSet {
     pub fn logits(&self) -> Result<Cow<'_, Array2<f64>>> {
         match (&self.logits, &self.head) {
             (Some(logits), _) => Ok(Cow::Borrowed(logits)),
-            (None, Some(head)) => Ok(Cow::Owned(
-                self.head_features().dot(&head.weight.t()) + &head.bias,
-            )),
+            (None, Some(head)) => Ok(Cow::Owned(head.logits(self.head_features().view()))),
             (None, None) => Err(Error::MissingTensor {
                 file: self.name(),
                 tensor: "logits",

@@ -105,7 +105,7 @@ pub fn fit_named<'n>(
         let entry = detectors().iter().find(|entry| entry.id().as_str() == name);
         let entry = entry.ok_or_else(|| Error::UnknownDetector {
             name: name.to_owned(),
-            known: known_names(),
+            known: list(detectors().iter().map(Entry::id)),
         })?;
         entry
             .fit(train, settings)
@@ -120,11 +120,8 @@ pub fn fit_named<'n>(
     })
 }
 
-fn known_names() -> String {
-    let names: Vec<String> = detectors()
-        .iter()
-        .map(|entry| entry.id().to_string())
-        .collect();
+fn list(names: impl Iterator<Item = ScoreId>) -> String {
+    let names: Vec<String> = names.map(|name| name.to_string()).collect();
     names.join(", ")
 }
 
@@ -140,33 +137,29 @@ impl Fitted {
     /// number of rows alone, so the bytes are the same for any number of threads.
     #[must_use]
     pub fn score_all(&self, inputs: &Inputs) -> Vec<(ScoreId, Result<Array1<f64>>)> {
-        let n = inputs.features().nrows();
-        let starts: Vec<usize> = (0..n).step_by(BLOCK_ROWS).collect();
-        let blocks: Vec<Vec<Result<Array1<f64>>>> = starts
-            .into_par_iter()
-            .map(|start| {
-                let part = inputs.part(start..n.min(start + BLOCK_ROWS));
-                let scores = self.detectors.iter().map(|detector| detector.score(&part));
-                scores.collect()
-            })
-            .collect();
-        let mut together: Vec<Result<Vec<f64>>> = (0..self.detectors.len())
-            .map(|_| Ok(Vec::with_capacity(n)))
-            .collect();
-        for block in blocks {
-            for (all, part) in together.iter_mut().zip(block) {
-                match (&mut *all, part) {
-                    (Ok(all), Ok(part)) => all.extend(part),
-                    // The first block in order that failed has the first row that failed.
-                    (Ok(_), Err(error)) => *all = Err(error),
-                    (Err(_), _) => {}
-                }
-            }
-        }
-        let named = self.detectors.iter().zip(together);
-        named
-            .map(|(detector, scores)| (detector.id(), scores.map(Array1::from)))
-            .collect()
+        let all: Vec<&AnyDetector> = self.detectors.iter().collect();
+        score_together(&all, inputs)
+    }
+
+    /// As [`score_all`](Self::score_all) by the named detectors alone, in the order of the names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDetector`] for a detector that was not fitted.
+    pub fn score_named<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+        inputs: &Inputs,
+    ) -> Result<Vec<(ScoreId, Result<Array1<f64>>)>> {
+        let find = |name: &str| {
+            let named = |detector: &&AnyDetector| detector.id().as_str() == name;
+            let unknown = || Error::UnknownDetector {
+                name: name.to_owned(),
+                known: list(self.detectors.iter().map(Detector::id)),
+            };
+            self.detectors.iter().find(named).ok_or_else(unknown)
+        };
+        let found: Vec<&AnyDetector> = names.into_iter().map(find).collect::<Result<_>>()?;
+        Ok(score_together(&found, inputs))
     }
 
     /// Scores a set by every detector, in one pass, and notes which scores cannot rank it.
@@ -206,6 +199,40 @@ impl Fitted {
             .iter()
             .find(|detector| detector.id() == *score)
     }
+}
+
+/// The scores of one pass over the inputs, block by block of rows.
+fn score_together(
+    detectors: &[&AnyDetector],
+    inputs: &Inputs,
+) -> Vec<(ScoreId, Result<Array1<f64>>)> {
+    let n = inputs.features().nrows();
+    let starts: Vec<usize> = (0..n).step_by(BLOCK_ROWS).collect();
+    let blocks: Vec<Vec<Result<Array1<f64>>>> = starts
+        .into_par_iter()
+        .map(|start| {
+            let part = inputs.part(start..n.min(start + BLOCK_ROWS));
+            let scores = detectors.iter().map(|detector| detector.score(&part));
+            scores.collect()
+        })
+        .collect();
+    let mut together: Vec<Result<Vec<f64>>> = (0..detectors.len())
+        .map(|_| Ok(Vec::with_capacity(n)))
+        .collect();
+    for block in blocks {
+        for (all, part) in together.iter_mut().zip(block) {
+            match (&mut *all, part) {
+                (Ok(all), Ok(part)) => all.extend(part),
+                // The first block in order that failed has the first row that failed.
+                (Ok(_), Err(error)) => *all = Err(error),
+                (Err(_), _) => {}
+            }
+        }
+    }
+    let named = detectors.iter().zip(together);
+    named
+        .map(|(detector, scores)| (detector.id(), scores.map(Array1::from)))
+        .collect()
 }
 
 /// A note where two samples or more all have one value.

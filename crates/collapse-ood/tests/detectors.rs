@@ -126,6 +126,28 @@ fn every_detector_prefers_the_in_distribution_set() {
 }
 
 #[test]
+fn named_detectors_score_in_the_order_of_the_names() {
+    let world = world();
+    let fitted = world.fit(false);
+    let logits = world.logits(&world.test, false);
+    let inputs = Inputs::new(world.test.view(), logits.view(), false).unwrap();
+    let named = fitted.score_named(["vim", "energy"], &inputs).unwrap();
+    let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["vim", "energy"]);
+    let all = fitted.score_all(&inputs);
+    for (name, scores) in &named {
+        let (_, expected) = all.iter().find(|(other, _)| other == name).unwrap();
+        assert_eq!(scores.as_ref().unwrap(), expected.as_ref().unwrap());
+    }
+    let unknown = fitted.score_named(["energy", "vimm"], &inputs).unwrap_err();
+    assert!(
+        unknown
+            .to_string()
+            .starts_with("no detector `vimm`: choose among max_softmax, ")
+    );
+}
+
+#[test]
 fn stored_detectors_score_the_same() {
     let world = world();
     let fitted = world.fit(true);

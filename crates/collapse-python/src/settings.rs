@@ -1,0 +1,52 @@
+//! Settings of the detectors and densities as Python names them.
+
+use collapse_density::{Covariance, Jitter, Shrinkage};
+use collapse_ood::Settings;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pythonize::depythonize;
+
+/// Ridge of the low-rank form where none is given.
+const RIDGE: f64 = 1e-6;
+
+/// The form of class covariances, by the names of the command line.
+pub fn covariance(name: &str, jitter: Option<f64>) -> PyResult<Covariance> {
+    Ok(match name {
+        "full" => Covariance::Full,
+        "tied" => Covariance::Tied,
+        "diagonal" => Covariance::Diagonal,
+        "ledoit-wolf" => Covariance::Shrinkage(Shrinkage::LedoitWolf),
+        "oas" => Covariance::Shrinkage(Shrinkage::Oas),
+        "low-rank" => Covariance::LowRank {
+            rank: None,
+            ridge: jitter.unwrap_or(RIDGE),
+        },
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "no covariance {name:?}: choose among full, tied, diagonal, ledoit-wolf, oas, low-rank"
+            )));
+        }
+    })
+}
+
+/// DDU's ladder, or the number given.
+pub fn jitter(jitter: Option<f64>) -> Jitter {
+    jitter.map_or(Jitter::Ladder, Jitter::Fixed)
+}
+
+/// The defaults, with what `settings` says otherwise.
+pub fn detectors(
+    covariance: &str,
+    jitter: Option<f64>,
+    settings: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Settings> {
+    let given = settings.map(|settings| {
+        let given: Result<Settings, _> = depythonize(settings);
+        given.map_err(|error| PyValueError::new_err(format!("settings: {error}")))
+    });
+    Ok(Settings {
+        gmm_covariance: self::covariance(covariance, jitter)?,
+        gmm_jitter: self::jitter(jitter),
+        ..given.transpose()?.unwrap_or_default()
+    })
+}
