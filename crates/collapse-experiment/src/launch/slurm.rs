@@ -35,7 +35,7 @@ pub struct Scripts {
     tasks: Vec<Task>,
 }
 
-/// Writes the scripts that [`submit`] gives to Slurm.
+/// Writes the scripts that [`Scripts::submit`] gives to Slurm.
 ///
 /// # Errors
 /// [`Error::Unwritable`] and [`Error::File`] when they cannot be written.
