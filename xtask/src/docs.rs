@@ -8,6 +8,8 @@ use collapse_report::{Figure, PeerRun, Scaling, group_label, page_figure, page_p
 use collapse_results::{Results, Role, ScoreId};
 use collapse_testing::Tally;
 
+use crate::reliability::Count;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The reproduction that README shows; only what its table and picture need.
 const QUICK: &str = "docs/quick/results.json";
@@ -15,8 +17,9 @@ const QUICK_FIGURE: &str = "docs/quick/auroc.svg";
 /// What docs/performance.md shows.
 const SCALING: &str = "docs/performance/scaling.json";
 const SCALING_FIGURE: &str = "docs/performance/scaling.svg";
-/// What docs/reliability.md shows, written by `cargo xtask mutations`.
+/// What docs/reliability.md shows, written by `cargo xtask mutations` and `cargo xtask reliability`.
 const MUTATIONS: &str = "docs/reliability/mutations.json";
+const TROUBLES: &str = "docs/reliability/troubles.json";
 const PRECISION: &str = "docs/performance/precision.json";
 /// The experiment of [`PRECISION`] by PyTorch: its page, and lines of `benches/peers/train_embedded.py`.
 const PYTORCH: &str = "docs/pytorch";
@@ -140,6 +143,10 @@ fn reliability(root: &Path) -> Result<(PathBuf, String)> {
         .with_context(|| format!("reading {}", counts.display()))?;
     let mut page = Page::open(root.join("docs/reliability.md"))?;
     page.fill("mutations", &crate::mutations::markdown(&tallies))?;
+    let counts = root.join(TROUBLES);
+    let counts: Vec<Count> = serde_json::from_str(&read(&counts)?)
+        .with_context(|| format!("reading {}", counts.display()))?;
+    page.fill("troubles", &crate::reliability::markdown(&counts))?;
     Ok((page.path, page.text))
 }
 

@@ -26,9 +26,15 @@ pub struct Args {
     /// Processes at one store at the same time.
     #[arg(long, default_value_t = 3)]
     launchers: usize,
+    /// SIGKILLs at random moments to processes at one store, each replaced by another.
+    #[arg(long, default_value_t = 30)]
+    shared_kills: usize,
     /// Moves the moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where the counts go; `cargo xtask docs` shows the default file.
+    #[arg(long, default_value = "docs/reliability/troubles.json")]
+    out: PathBuf,
 }
 
 const MANIFEST: &str = r#"
@@ -59,32 +65,50 @@ spectral_norm = false
 "#;
 
 /// What came of one kind of trouble.
-#[derive(Default)]
-struct Count {
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+pub struct Count {
+    kind: String,
     troubles: usize,
     lost: usize,
     done_twice: usize,
 }
 
+impl Count {
+    fn of(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// The counts as a table.
+pub fn markdown(counts: &[Count]) -> String {
+    let mut table =
+        String::from("| Trouble | Times | Lost | Done twice |\n| :--- | ---: | ---: | ---: |\n");
+    for count in counts {
+        table.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            count.kind, count.troubles, count.lost, count.done_twice
+        ));
+    }
+    table
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
     let folder = tempfile::tempdir()?;
     let mut trial = Trial::begin(folder.path(), args.seed)?;
-    println!("{:<28}{:>10}{:>8}{:>12}", "", "times", "lost", "done twice");
-    let mut sound = true;
-    let mut tell = |name: &str, count: Count| {
-        let Count {
-            troubles,
-            lost,
-            done_twice,
-        } = count;
-        println!("{name:<28}{troubles:>10}{lost:>8}{done_twice:>12}");
-        sound &= lost == 0 && done_twice == 0;
-    };
-    tell("SIGKILL", trial.stopped(args.kills, "KILL")?);
-    tell("SIGINT", trial.stopped(args.interrupts, "INT")?);
-    tell("no space for a file", trial.starved(args.sizes)?);
-    tell("processes at one store", trial.shared(args.launchers)?);
-    Ok(if sound {
+    let counts = [
+        trial.stopped(args.kills, "KILL")?,
+        trial.stopped(args.interrupts, "INT")?,
+        trial.starved(args.sizes)?,
+        trial.shared(args.launchers, args.shared_kills)?,
+    ];
+    collapse_files::replace_json(&args.out, &counts)?;
+    print!("{}", markdown(&counts));
+    println!("\nCounts: {}", args.out.display());
+    let sound = |count: &Count| count.lost == 0 && count.done_twice == 0;
+    Ok(if counts.iter().all(sound) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -147,7 +171,7 @@ impl Trial {
 
     /// Processes stopped by a signal at random moments, until each store is finished.
     fn stopped(&mut self, times: usize, signal: &str) -> Result<Count> {
-        let mut count = Count::default();
+        let mut count = Count::of(&format!("SIG{signal}"));
         while count.troubles < times {
             let store = self.store();
             let mut done = 0;
@@ -175,7 +199,7 @@ impl Trial {
 
     /// Processes whose files can grow to so many bytes only; the last has all it needs.
     fn starved(&mut self, sizes: usize) -> Result<Count> {
-        let mut count = Count::default();
+        let mut count = Count::of("no space for a file");
         let largest = largest_file(&self.folder.join("store-1"))?;
         for i in 0..sizes {
             let store = self.store();
@@ -200,30 +224,36 @@ impl Trial {
         Ok(count)
     }
 
-    /// Processes at one store, one of which is killed on the way.
-    fn shared(&mut self, launchers: usize) -> Result<Count> {
-        let mut count = Count {
-            troubles: launchers,
-            ..Count::default()
-        };
-        let store = self.store();
-        let mut children: Vec<Child> = (0..launchers)
-            .map(|_| self.command(&store).spawn())
-            .collect::<std::io::Result<_>>()?;
-        std::thread::sleep(self.length.mul_f64(0.4));
-        let mut done = 0;
-        if launchers > 1 {
-            let mut doomed = children.swap_remove(0);
-            // It may have ended by itself.
-            let _ = doomed.kill();
-            done += runs_done(&doomed.wait_with_output()?);
+    /// Processes at one store, of which one after the other is killed and replaced, until the store is finished.
+    fn shared(&mut self, launchers: usize, kills: usize) -> Result<Count> {
+        let mut count = Count::of("SIGKILL at a shared store");
+        while count.troubles < kills {
+            let store = self.store();
+            let spawn = |trial: &Self| trial.command(&store).spawn();
+            let mut children: Vec<Child> = (0..launchers)
+                .map(|_| spawn(self))
+                .collect::<std::io::Result<_>>()?;
+            let mut done = 0;
+            while count.troubles < kills {
+                let pause = self.length.mul_f64(0.5 * self.moments.uniform());
+                std::thread::sleep(pause);
+                let next = self.moments.below(children.len());
+                if children[next].try_wait()?.is_some() {
+                    break;
+                }
+                children[next].kill()?;
+                count.troubles += 1;
+                let successor = spawn(self)?;
+                let killed = std::mem::replace(&mut children[next], successor);
+                done += runs_done(&killed.wait_with_output()?);
+            }
+            for child in children {
+                let output = child.wait_with_output()?;
+                ensure!(output.status.success(), "{}", text(&output));
+                done += runs_done(&output);
+            }
+            self.judge(&store, done, &mut count)?;
         }
-        for child in children {
-            let output = child.wait_with_output()?;
-            ensure!(output.status.success(), "{}", text(&output));
-            done += runs_done(&output);
-        }
-        self.judge(&store, done, &mut count)?;
         Ok(count)
     }
 

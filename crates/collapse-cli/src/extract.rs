@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use collapse_data::View;
-use collapse_experiment::HeldOutImages;
 use collapse_models::{Device, NetConfig};
+use collapse_train::HeldOutImages;
 use collapse_train::{Precision, TrainedWeights, extract_to, load_model_on};
 
 use crate::data::ImageArgs;

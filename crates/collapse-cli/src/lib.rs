@@ -26,10 +26,14 @@ mod convert;
 mod data;
 #[cfg(feature = "train")]
 mod extract;
+#[cfg(feature = "train")]
+mod launch;
 mod named_path;
 #[cfg(feature = "train")]
 mod network;
 mod output;
+#[cfg(feature = "train")]
+mod plan;
 #[cfg(feature = "train")]
 mod progress;
 #[cfg(feature = "train")]

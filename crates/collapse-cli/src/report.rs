@@ -18,6 +18,9 @@ use crate::{CODE_VERSION, command_line};
 pub struct Args {
     #[command(flatten)]
     scale: ScaleArgs,
+    /// Draw these tables alone, e.g. main,nc-end [default: all].
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    tables: Vec<String>,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -38,5 +41,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     results.provenance.code_version = CODE_VERSION.to_owned();
     results.provenance.command = command_line::typed();
-    publish(&results, &references, &args.scale.out(&manifest))
+    publish(
+        &results,
+        &references,
+        &args.tables,
+        &args.scale.out(&manifest),
+    )
 }

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use collapse_experiment::{Manifest, RunStore, Setting, Shard, Work};
-use collapse_report::{References, TerminalStyle, render, verdict_label};
+use collapse_report::{References, TerminalStyle, render, verdict_label, with_tables};
 use collapse_results::{Maker, Results};
 
 use crate::data::{OodSet, check_names, open_benchmark};
-use crate::output::{note, out};
+use crate::launch::{Job, LaunchArgs, absolute, launch};
+use crate::output::{note, out, print};
+use crate::plan;
 use crate::progress::Board;
 use crate::{CODE_VERSION, command_line, stop};
 
@@ -50,6 +52,34 @@ impl ScaleArgs {
         manifest.select_seeds(&self.seed)?;
         manifest.shorten(self.seeds, self.epochs_at_most)?;
         Ok(manifest)
+    }
+
+    /// These arguments without the choice of groups and seeds, for a job that starts in another folder.
+    fn for_jobs(&self, manifest: &Manifest) -> Result<Vec<String>> {
+        let scale = match self.scale.ends_with(".toml") {
+            true => absolute(Path::new(&self.scale))?,
+            false => self.scale.clone(),
+        };
+        let out = absolute(&self.out(manifest))?;
+        let mut arguments = vec!["--scale".to_owned(), scale, "--out".to_owned(), out];
+        if let Some(epochs) = self.epochs_at_most {
+            arguments.extend(["--epochs-at-most".to_owned(), epochs.to_string()]);
+        }
+        Ok(arguments)
+    }
+
+    /// The choice of groups and seeds.
+    fn choice(&self) -> Vec<String> {
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| ["--group".to_owned(), group.clone()]);
+        let seeds = self
+            .seed
+            .iter()
+            .map(|seed| ["--seed".to_owned(), seed.to_string()]);
+        let first = self.seeds.map(|n| ["--seeds".to_owned(), n.to_string()]);
+        groups.chain(seeds).chain(first).flatten().collect()
     }
 
     /// The folder of tables and report.
@@ -92,6 +122,48 @@ pub struct Args {
     /// Leave out OoD images whose pixels occur in the in-distribution set.
     #[arg(long)]
     drop_duplicates: bool,
+    /// Draw these tables alone, e.g. main,nc-end [default: all].
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    tables: Vec<String>,
+    /// Make runs only; `report` draws the tables later.
+    #[arg(long)]
+    no_report: bool,
+    /// Say what it will take, from parts of a run timed now, and make nothing.
+    #[arg(long)]
+    plan: bool,
+    /// With --plan: as JSON.
+    #[arg(long, requires = "plan")]
+    json: bool,
+    #[command(flatten)]
+    launch: LaunchArgs,
+}
+
+impl Args {
+    /// The arguments of a job that makes one run.
+    fn for_jobs(&self, manifest: &Manifest) -> Result<Vec<String>> {
+        let mut arguments = self.scale.for_jobs(manifest)?;
+        if let Some(data) = &self.data {
+            arguments.extend(["--data".to_owned(), absolute(data)?]);
+        }
+        for set in &self.ood {
+            let set = match set {
+                OodSet::Registered(name) => name.clone(),
+                OodSet::At(set) => format!("{}={}", set.name, absolute(&set.path)?),
+            };
+            arguments.extend(["--ood".to_owned(), set]);
+        }
+        let switches = [
+            ("--one-path", self.one_path),
+            ("--drop-duplicates", self.drop_duplicates),
+        ];
+        arguments.extend(
+            switches
+                .iter()
+                .filter(|(_, on)| *on)
+                .map(|(flag, _)| (*flag).to_owned()),
+        );
+        Ok(arguments)
+    }
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -103,39 +175,73 @@ pub fn run(args: Args) -> Result<ExitCode> {
     check_names(manifest.data(), &args.ood)?;
     let out = args.scale.out(&manifest);
     let references = References::load(Path::new(REFERENCE))?;
-    let store = RunStore::open(args.scale.runs(&manifest))?;
+    let runs = args.scale.runs(&manifest);
+    let store = match args.plan {
+        true => RunStore::at(runs),
+        false => RunStore::open(runs)?,
+    };
     let benchmark = open_benchmark(manifest.data(), args.data.as_deref(), &args.ood)?;
 
     let command = command_line::typed();
-    let stop = stop::requested();
-    let mut results = {
-        let board = Board::new();
-        collapse_experiment::reproduce(
-            &manifest,
-            &Setting {
-                work: Work {
-                    benchmark: &benchmark,
-                    observer: &board,
-                    stop,
-                    code_version: CODE_VERSION,
-                    one_path: args.one_path,
-                },
-                store: &store,
-                command: &command,
-                jobs: args.jobs.map(NonZeroUsize::get),
-                shard: args.shard,
-            },
-        )?
+    let board = Board::new();
+    let setting = Setting {
+        work: Work {
+            benchmark: &benchmark,
+            observer: &board,
+            stop: stop::requested(),
+            code_version: CODE_VERSION,
+            one_path: args.one_path,
+        },
+        store: &store,
+        command: &command,
+        jobs: args.jobs.map(NonZeroUsize::get),
+        shard: args.shard,
     };
+    if args.plan {
+        let plan = collapse_experiment::estimate(&manifest, &setting)?;
+        drop(board);
+        match args.json {
+            true => out!("{}", serde_json::to_string_pretty(&plan)?)?,
+            false => print(plan::describe(&plan))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.launch.is_asked() {
+        let jobs = Job {
+            manifest: &manifest,
+            store: &store,
+            out: &out,
+            run: args.for_jobs(&manifest)?,
+            report: [args.scale.for_jobs(&manifest)?, args.scale.choice()].concat(),
+        };
+        let alone = Setting {
+            jobs: Some(1),
+            ..setting
+        };
+        let estimate = || Ok(collapse_experiment::estimate(&manifest, &alone)?);
+        launch(&args.launch, jobs, estimate)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut results = collapse_experiment::reproduce(&manifest, &setting)?;
+    drop(board);
+    if args.no_report {
+        return Ok(ExitCode::SUCCESS);
+    }
     results
         .times
         .insert("total".to_owned(), began.elapsed().as_secs_f64());
-    publish(&results, &references, &out)
+    publish(&results, &references, &args.tables, &out)
 }
 
-/// Writes the report into `out` and tells what it says.
-pub fn publish(results: &Results, references: &References, out: &Path) -> Result<ExitCode> {
-    let report = collapse_report::write_report(results, references, out)
+/// Writes the report into `out`, with `tables` alone where some are named, and tells what it says.
+pub fn publish(
+    results: &Results,
+    references: &References,
+    tables: &[String],
+    out: &Path,
+) -> Result<ExitCode> {
+    let whole = with_tables(collapse_report::complete(results, references), tables)?;
+    let report = collapse_report::write_completed(&whole, out)
         .with_context(|| format!("writing the report to {}", out.display()))?;
     let wanted: usize = results.groups.iter().map(|group| group.seeds.len()).sum();
     if results.runs.len() < wanted {
@@ -145,7 +251,7 @@ pub fn publish(results: &Results, references: &References, out: &Path) -> Result
     for line in mixtures(results) {
         note!("warning: {line}");
     }
-    print_summary(&collapse_report::complete(results, references))?;
+    print_summary(&whole)?;
     out!("\nReport: {}", report.display())?;
     out!("Numbers: {}", out.join("results.json").display())?;
     Ok(ExitCode::SUCCESS)

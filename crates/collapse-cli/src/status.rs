@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use collapse_experiment::launch::slurm;
 use collapse_experiment::{RunState, RunStatus, RunStore, status};
 
 use crate::output::{out, print};
 use crate::progress::duration;
 use crate::reproduce::ScaleArgs;
 
-/// Show which runs of a scale are pending, running, stopped and done.
+/// Show which runs of a scale are pending, running, stopped, stale, failed and done.
 ///
 /// It reads the store only, so it can be run while other processes fill it, and needs no image sets.
 #[derive(clap::Args)]
@@ -24,7 +25,13 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let manifest = args.scale.manifest()?;
-    let found = status(&manifest, &RunStore::at(args.scale.runs(&manifest)))?;
+    let mut found = status(&manifest, &RunStore::at(args.scale.runs(&manifest)))?;
+    let jobs = slurm::jobs(&args.scale.out(&manifest).join("slurm"))?;
+    for run in found.iter_mut().filter(|run| run.state != RunState::Done) {
+        if run.job.is_none() {
+            run.job = jobs.get(&(run.group.clone(), run.seed)).cloned();
+        }
+    }
     if args.json {
         for run in &found {
             out!("{}", serde_json::to_string(run)?)?;
@@ -38,11 +45,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let count = |state: RunState| found.iter().filter(|run| run.state == state).count();
     writeln!(
         text,
-        "{} of {} done, {} running, {} stopped on the way, {} pending, {} damaged",
+        "{} of {} done, {} running, {} stopped on the way, {} stale, {} failed, {} pending, {} damaged",
         count(RunState::Done),
         found.len(),
         count(RunState::Running),
         count(RunState::Stopped),
+        count(RunState::Stale),
+        count(RunState::Failed),
         count(RunState::Pending),
         count(RunState::Damaged),
     )?;
@@ -54,6 +63,9 @@ fn line(run: &RunStatus) -> String {
     let mut text = run.state.name().to_owned();
     if let Some(holder) = &run.holder {
         let _ = write!(text, " on {} (process {})", holder.host, holder.process);
+    }
+    if let Some(job) = &run.job {
+        let _ = write!(text, ", job {job}");
     }
     if run.epoch > 0 || run.state == RunState::Running {
         let _ = write!(text, ", epoch {}/{}", run.epoch, run.epochs);

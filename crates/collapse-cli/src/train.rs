@@ -269,6 +269,7 @@ fn plan(args: &Args, train: TrainConfig, benchmark: &collapse_data::Benchmark) -
         train,
         measure_at,
         evaluate_at: vec![args.epochs],
+        measure_images: None,
         device: args.device,
         keep: KeepConfig {
             last: args.keep_last,

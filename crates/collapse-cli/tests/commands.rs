@@ -215,6 +215,46 @@ fn a_network_is_trained_on_own_pictures() {
     );
 }
 
+/// A user's own pictures as in-distribution set of a manifest, named from where the manifest stands.
+#[test]
+fn a_manifest_may_be_about_own_pictures() {
+    let folder = TempDir::new().unwrap();
+    for i in 0..30 {
+        photograph(&folder.path().join(format!("pictures/even/{i}.jpg")), 2 * i);
+        photograph(
+            &folder.path().join(format!("pictures/odd/{i}.jpg")),
+            2 * i + 1,
+        );
+    }
+    let manifest = folder.path().join("garden.toml");
+    let about = |id: &str| {
+        let text = std::fs::read_to_string(tiny()).unwrap();
+        let data = format!("id = \"{id}\"\npath = \"pictures\"\nood = [\"uniform-noise\"]");
+        std::fs::write(&manifest, text.replace("id = \"embedded\"", &data)).unwrap();
+    };
+    about("garden");
+    let (scale, out) = (manifest.to_str().unwrap(), folder.path().join("out"));
+    let arguments = [
+        "reproduce",
+        "--scale",
+        scale,
+        "--group",
+        "l2",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    succeed(&arguments);
+    let results = results(&out);
+    let trained = results
+        .data
+        .iter()
+        .find(|set| set.role == Role::Train)
+        .unwrap();
+    assert_eq!((trained.name.as_str(), results.runs.len()), ("garden", 1));
+    about("cifar10");
+    refuse(&arguments, &["garden.toml", "a name of its own"]);
+}
+
 /// A user's own pictures and a generated control, named on the command line, stand in the tables.
 #[test]
 fn own_pictures_become_a_column() {

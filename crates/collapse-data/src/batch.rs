@@ -164,6 +164,36 @@ impl View {
         &self.normalization
     }
 
+    /// At most `limit` of the images, as many of each class as of any other where a class has them, drawn by `seed`'s
+    /// stream and kept in the view's order; of an unlabelled view, any of the images.
+    #[must_use]
+    pub fn part(&self, limit: usize, seed: u64) -> Self {
+        if limit >= self.len() {
+            return self.clone();
+        }
+        let mut classes = vec![Vec::new(); self.n_classes().max(1)];
+        for position in 0..self.len() {
+            let class = self.labels().map_or(0, |labels| labels[position]);
+            classes[class].push(position);
+        }
+        let drawn = classes.iter().enumerate().map(|(class, positions)| {
+            let order =
+                Stream::new(seed, "part of a view", class as u64).permutation(positions.len());
+            order.into_iter().map(|i| positions[i]).collect()
+        });
+        let drawn: Vec<Vec<usize>> = drawn.collect();
+        let longest = drawn.iter().map(Vec::len).max().unwrap_or(0);
+        let in_turn = (0..longest).flat_map(|i| drawn.iter().filter_map(move |class| class.get(i)));
+        let mut indices: Vec<usize> = in_turn.take(limit).map(|&p| self.indices[p]).collect();
+        indices.sort_unstable();
+        Self::new(
+            self.set.clone(),
+            indices,
+            self.normalization.clone(),
+            self.role,
+        )
+    }
+
     /// Fills `out` with the images at `positions` as [H, W, N, C], normalised.
     ///
     /// # Errors

@@ -145,6 +145,12 @@ pub enum Error {
         /// Its folder.
         folder: PathBuf,
     },
+    /// A scheduler refuses a job.
+    #[error("the scheduler takes no job: {message}")]
+    Scheduler {
+        /// What it says.
+        message: String,
+    },
     /// Ctrl-C.
     #[error("interrupted; finished steps are kept, the same command goes on from there")]
     Interrupted,

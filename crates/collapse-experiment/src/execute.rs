@@ -3,26 +3,22 @@
 use std::path::Path;
 use std::time::Instant;
 
-use collapse_data::{Benchmark, Parts, View};
 use collapse_evaluate::{FeatureSplits, Measurement, Split};
 use collapse_features::Precision as Stored;
 use collapse_models::Model;
 use collapse_ood::{Intervals, Settings};
 use collapse_results::{EpochRecord, Evaluation, Run, RunTimes};
-use collapse_train::{Event, HookError, Step, Trained, Trainer, extract};
+use collapse_train::{Event, FittedImages, HookError, Step, Trained, Trainer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::images::{FittedImages, HeldOutImages};
 use crate::machine::{Starts, maker};
 use crate::observer::EpochProgress;
 use crate::plan::RunPlan;
+use crate::splits::Measured;
 use crate::stop::Training;
 use crate::store::ClaimedRun;
 use crate::work::Work;
-
-/// Images of one forward pass when features are extracted.
-const EXTRACTION_BATCH: usize = 256;
 
 /// What the hook leaves in the event log.
 #[derive(Serialize, Deserialize)]
@@ -46,13 +42,12 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
     let (done, within) = position(&trainer.checkpoint())?;
     let maker = maker(plan.device, work.code_version)?;
     let starts = Starts::record(claimed, done, within > 0, maker, work.one_path)?;
-    let measured = Images::new(work.benchmark, &parts);
+    let measured = Measured::new(work.benchmark, &parts, plan);
     let id = plan.id();
-    let before = plan.measure_at.iter().filter(|&&epoch| epoch < done);
     work.observer.started(
         &id,
         (done * parts.train.len() + within) as u64,
-        (before.count() * measured.total()) as u64,
+        measured.images_before(plan, done),
     );
     let mut watcher = Watcher {
         plan,
@@ -66,7 +61,9 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
 
     let began = Instant::now();
     work.observer.measuring(&id, last);
-    let splits = measured.extract(trained.model.as_mut(), plan, last, work)?;
+    let splits = measured
+        .all
+        .extract(trained.model.as_mut(), plan, last, work)?;
     write_features(&splits, claimed)?;
     let splits = splits.complete(None)?;
     let fitted = splits.fit_all(&Settings::default())?;
@@ -80,7 +77,7 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
 }
 
 /// Epochs finished in a checkpoint, and images trained on in the one after them; 0 without a checkpoint.
-fn position(checkpoint: &Path) -> Result<(usize, usize), Error> {
+pub(crate) fn position(checkpoint: &Path) -> Result<(usize, usize), Error> {
     if !checkpoint.exists() {
         return Ok((0, 0));
     }
@@ -92,7 +89,7 @@ struct Watcher<'a> {
     plan: &'a RunPlan,
     claimed: &'a ClaimedRun,
     work: &'a Work<'a>,
-    images: &'a Images<'a>,
+    images: &'a Measured,
     /// Held while training, not while measuring.
     training: Option<Training<'a>>,
 }
@@ -136,7 +133,8 @@ impl collapse_train::Observer for Watcher<'_> {
 impl Watcher<'_> {
     fn measure(&self, epoch: usize, model: &mut dyn Model) -> Result<Hooked, Error> {
         self.work.observer.measuring(&self.plan.id(), epoch);
-        let splits = self.images.extract(model, self.plan, epoch, self.work)?;
+        let images = self.images.at(self.plan, epoch);
+        let splits = images.extract(model, self.plan, epoch, self.work)?;
         let splits = splits.complete(None)?;
         if !self.plan.evaluate_at.contains(&epoch) {
             return Ok(Hooked {
@@ -151,79 +149,6 @@ impl Watcher<'_> {
             evaluation: Some(splits.record(&evaluation, epoch)?),
         })
     }
-}
-
-/// The images of every split.
-struct Images<'a> {
-    train: &'a View,
-    validation: &'a View,
-    test: View,
-    ood: &'a [View],
-}
-
-impl<'a> Images<'a> {
-    fn new(benchmark: &'a Benchmark, parts: &'a Parts) -> Self {
-        Self {
-            train: parts.train.view(),
-            validation: &parts.validation,
-            test: benchmark.id().test(),
-            ood: benchmark.ood(),
-        }
-    }
-
-    /// Images of one measurement.
-    fn total(&self) -> usize {
-        let held_out = [self.train, self.validation, &self.test];
-        held_out.into_iter().chain(self.ood).map(View::len).sum()
-    }
-
-    fn extract(
-        &self,
-        model: &mut dyn Model,
-        plan: &RunPlan,
-        epoch: usize,
-        work: &Work<'_>,
-    ) -> Result<FeatureSplits, Error> {
-        let mut after_batch = |images: usize| {
-            work.observer.measured(images as u64);
-            work.stop.go_on()
-        };
-        let mut of = |name: &str, view: &View, split: &str| -> Result<Split, Error> {
-            let metadata = [
-                ("dataset", view.name().to_owned()),
-                ("split", split.to_owned()),
-                ("epoch", epoch.to_string()),
-                ("seed", plan.seed.to_string()),
-                ("group", plan.group.clone()),
-            ];
-            let images = HeldOutImages(view);
-            match extract(
-                model,
-                &images,
-                EXTRACTION_BATCH,
-                &metadata,
-                &mut after_batch,
-            ) {
-                Err(collapse_train::Error::Stopped) => Err(Error::Interrupted),
-                features => Ok(Split::new(name, features?)),
-            }
-        };
-        Ok(FeatureSplits {
-            train: Some(of("train", self.train, "train")?),
-            validation: Some(of("validation", self.validation, "validation")?),
-            test: of("test", &self.test, "test")?,
-            ood: self
-                .ood
-                .iter()
-                .map(|view| of(view.name(), view, "ood"))
-                .collect::<Result<_, Error>>()?,
-        })
-    }
-}
-
-/// Images of one measurement of a network of `seed`.
-pub(crate) fn measured_images(benchmark: &Benchmark, seed: u64) -> usize {
-    Images::new(benchmark, &benchmark.id().split(seed)).total()
 }
 
 fn write_features(splits: &FeatureSplits, claimed: &ClaimedRun) -> Result<(), Error> {

@@ -14,8 +14,9 @@
 //! * [`RunStore`], [`ClaimedRun`]: one folder a run, claimed by one process at a time, every file sealed.
 //! * [`reproduce()`]: makes what is missing, beside any number of other processes, and collects everything as
 //!   [`collapse_results::Results`]; [`make_run`]: one run.
+//! * [`estimate()`]: what all that will take, timed on the spot.
+//! * [`launch`]: the same runs as jobs of a cluster.
 //! * [`status()`], [`gather_store`], [`verify_store`]: what a store holds, without the image sets.
-//! * [`FittedImages`], [`HeldOutImages`]: image views as training and feature extraction read them.
 //!
 //! Test and OoD images never reach training, fitting or selection: densities, geometry and
 //! detectors are fitted on the training split, the temperature on the validation split, and the
@@ -24,14 +25,16 @@
 mod choice;
 mod ensembles;
 mod error;
+mod estimate;
 mod execute;
 mod gather;
-mod images;
+pub mod launch;
 mod machine;
 mod manifest;
 mod observer;
 mod plan;
 mod reproduce;
+mod splits;
 mod status;
 mod stop;
 mod store;
@@ -40,10 +43,10 @@ mod work;
 
 pub use choice::Shard;
 pub use error::{Error, Mistake};
+pub use estimate::{Estimate, GroupEstimate, estimate};
 pub use gather::{Gathered, gather_store};
-pub use images::{FittedImages, HeldOutImages};
-pub use machine::maker;
-pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision};
+pub use machine::{maker, peak_memory};
+pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision, Resources};
 pub use observer::{EpochProgress, Observer, RunId, Silent};
 pub use plan::{ImageForm, RunPlan, auto_precision, plan, resolve_precision};
 pub use reproduce::{Setting, reproduce};

@@ -41,6 +41,24 @@ fn processor() -> String {
     std::env::consts::ARCH.to_owned()
 }
 
+/// Largest resident memory of this process so far, in bytes; `None` where the system does not tell.
+#[cfg(unix)]
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let kilobytes = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
+    // macOS counts bytes, the others kilobytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    u64::try_from(kilobytes).ok().map(|value| value * unit)
+}
+
+/// Largest resident memory of this process so far, in bytes; `None` where the system does not tell.
+#[cfg(not(unix))]
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
+    None
+}
+
 /// Where a maker took a run up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Start {

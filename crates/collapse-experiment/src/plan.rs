@@ -33,6 +33,9 @@ pub struct RunPlan {
     pub measure_at: Vec<usize>,
     /// Epochs of the whole evaluation, ascending; the last is the run's last.
     pub evaluate_at: Vec<usize>,
+    /// At an epoch on the way, so many images of each set are measured; `None` = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure_images: Option<usize>,
     /// Where it is computed.
     #[serde(skip_serializing_if = "is_cpu")]
     pub device: Device,
@@ -236,6 +239,7 @@ pub(crate) fn plan_run(
         train,
         measure_at,
         evaluate_at,
+        measure_images: manifest.measure_images,
         device: Device::Cpu,
         keep: KeepConfig::default(),
     })
@@ -266,6 +270,7 @@ pub(crate) fn describe_group(
         ablation: group.ablation,
         precision: groups_differ.then(|| group_precision(manifest, group, auto).name().to_owned()),
         seeds: manifest.seeds().to_vec(),
+        measure_images: manifest.measure_images,
     }
 }
 

@@ -10,11 +10,11 @@ use collapse_train::Precision;
 use crate::choice::Shard;
 use crate::ensembles::ensembles;
 use crate::error::Error;
-use crate::execute::measured_images;
 use crate::gather::gather;
 use crate::machine::maker;
 use crate::manifest::{GroupSpec, Manifest, Parallel};
 use crate::plan::{ImageForm, RunPlan, auto_precision, describe_data, plan};
+use crate::splits::Measured;
 use crate::store::{RunManifest, RunStore};
 use crate::work::{Work, make_run};
 
@@ -37,9 +37,9 @@ pub struct Setting<'a> {
 }
 
 /// A run that the manifest asks for.
-struct Wanted {
-    plan: RunPlan,
-    manifest: RunManifest,
+pub(crate) struct Wanted {
+    pub(crate) plan: RunPlan,
+    pub(crate) manifest: RunManifest,
 }
 
 /// Makes all runs of `manifest` and collects them, tables not yet made.
@@ -102,7 +102,7 @@ pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, 
     Ok(results)
 }
 
-fn wanted(
+pub(crate) fn wanted(
     manifest: &Manifest,
     auto: Precision,
     setting: &Setting<'_>,
@@ -122,6 +122,14 @@ fn settle_precision(manifest: &Manifest, store: &RunStore) -> Result<Precision, 
     if !manifest.has_auto_precision() {
         return Ok(here);
     }
+    store.settle_precision(begun_precision(manifest, store).unwrap_or(here))
+}
+
+/// What `auto` was settled to mean in a store, or what its runs were begun with.
+pub(crate) fn begun_precision(manifest: &Manifest, store: &RunStore) -> Option<Precision> {
+    if let Ok(Some(settled)) = store.settled_precision() {
+        return Some(settled);
+    }
     let begun = |group: &GroupSpec| {
         let mut seeds = manifest.seeds().iter();
         seeds.find_map(|&seed| {
@@ -130,8 +138,7 @@ fn settle_precision(manifest: &Manifest, store: &RunStore) -> Result<Precision, 
         })
     };
     let mut groups = manifest.groups().iter();
-    let begun = groups.find_map(|group| group.precision.is_none().then(|| begun(group))?);
-    store.settle_precision(begun.unwrap_or(here))
+    groups.find_map(|group| group.precision.is_none().then(|| begun(group))?)
 }
 
 fn check_paths(
@@ -159,10 +166,9 @@ fn announce(wanted: &[Wanted], pending: &VecDeque<usize>, kept: usize, setting: 
     let (mut trained, mut measured) = (0, 0);
     for &index in pending {
         let plan = &wanted[index].plan;
-        let n = benchmark.id().split(plan.seed).train.len();
-        let times = plan.measured_before_last().len() + 1;
-        trained += (n * plan.train.epochs) as u64;
-        measured += (measured_images(benchmark, plan.seed) * times) as u64;
+        let parts = benchmark.id().split(plan.seed);
+        trained += (parts.train.len() * plan.train.epochs) as u64;
+        measured += Measured::new(benchmark, &parts, plan).images(plan);
     }
     setting
         .work
@@ -192,6 +198,30 @@ impl Queue {
     }
 }
 
+/// How many of `runs` are made at a time, and the threads of each.
+pub(crate) fn jobs_and_threads(
+    parallel: Parallel,
+    runs: usize,
+    asked: Option<usize>,
+) -> (usize, usize) {
+    let cores = rayon::current_num_threads();
+    let jobs = asked.unwrap_or(match parallel {
+        Parallel::Threads => 1,
+        Parallel::Runs => cores,
+    });
+    let jobs = jobs.clamp(1, runs.max(1));
+    (jobs, (cores / jobs).max(1))
+}
+
+pub(crate) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::Threads {
+            message: error.to_string(),
+        })
+}
+
 /// Works the queue off on as many workers as jobs, each with its share of the cores.
 fn make_all(
     wanted: &[Wanted],
@@ -199,13 +229,7 @@ fn make_all(
     parallel: Parallel,
     setting: &Setting<'_>,
 ) -> Result<BTreeMap<usize, Run>, Error> {
-    let cores = rayon::current_num_threads();
-    let jobs = setting.jobs.unwrap_or(match parallel {
-        Parallel::Threads => 1,
-        Parallel::Runs => cores,
-    });
-    let jobs = jobs.clamp(1, pending.len().max(1));
-    let threads = (cores / jobs).max(1);
+    let (jobs, threads) = jobs_and_threads(parallel, pending.len(), setting.jobs);
     let queue = Mutex::new(Queue {
         pending,
         ..Queue::default()
@@ -235,12 +259,7 @@ fn work_off(
     threads: usize,
     setting: &Setting<'_>,
 ) -> Result<(), Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| Error::Threads {
-            message: error.to_string(),
-        })?;
+    let pool = thread_pool(threads)?;
     loop {
         let next = lock(queue).next();
         let Some((index, held_before)) = next else {

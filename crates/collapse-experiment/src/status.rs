@@ -1,14 +1,16 @@
 //! Where every run of a manifest stands, from the store alone.
 
 use std::path::Path;
+use std::time::SystemTime;
 
-use collapse_files::{Lock, LockOutcome};
 use collapse_train::{Event, read_events};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::store::{CHECKPOINT, CLAIM, EVENTS, Holder, RunManifest, RunStore, read_result};
+use crate::store::{
+    CHECKPOINT, EVENTS, Failure, Found, Holder, RunManifest, RunStore, read_result,
+};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -18,8 +20,12 @@ pub enum RunState {
     Pending,
     /// A process is at it.
     Running,
-    /// Begun, and nobody is at it: the next process goes on.
+    /// Begun and stopped in order: the next process goes on.
     Stopped,
+    /// A process was at it and died, or gives no sign of life: the next process takes it over.
+    Stale,
+    /// It ended in an error; the next process tries it again.
+    Failed,
     /// Finished.
     Done,
     /// Something in its folder cannot be believed; the next process sets it aside.
@@ -34,6 +40,8 @@ impl RunState {
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Stopped => "stopped",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
             Self::Done => "done",
             Self::Damaged => "damaged",
         }
@@ -59,10 +67,13 @@ pub struct RunStatus {
     /// Seconds that a running run still needs, at the speed of its epochs so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<f64>,
-    /// Who is at it.
+    /// Who is at it, or was when it died or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
-    /// What is wrong with it.
+    /// The scheduler's job that makes it or waits to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// What is wrong with it: the error of a failed run, the silence of a stale one, the damage of a damaged one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
 }
@@ -70,7 +81,7 @@ pub struct RunStatus {
 /// Every run of `manifest` in `store`, group by group, seed by seed.
 ///
 /// # Errors
-/// [`Error::Read`] when a file cannot be read; [`Error::File`] when locks cannot be asked for.
+/// [`Error::Read`] when a file cannot be read.
 pub fn status(manifest: &Manifest, store: &RunStore) -> Result<Vec<RunStatus>, Error> {
     let mut found = Vec::new();
     for group in manifest.groups() {
@@ -84,6 +95,7 @@ pub fn status(manifest: &Manifest, store: &RunStore) -> Result<Vec<RunStatus>, E
                 loss: None,
                 seconds_left: None,
                 holder: None,
+                job: None,
                 remark: None,
             };
             match look(&store.folder(&group.id, seed), &mut run) {
@@ -100,10 +112,14 @@ pub fn status(manifest: &Manifest, store: &RunStore) -> Result<Vec<RunStatus>, E
 }
 
 fn look(folder: &Path, run: &mut RunStatus) -> Result<(), Error> {
-    let held = is_held(folder)?;
+    let lease = Found::of(folder, SystemTime::now())?;
+    let held = lease.as_ref().is_some_and(Found::is_alive);
     if held {
         run.state = RunState::Running;
-        run.holder = Holder::of(folder);
+    }
+    if let Some(holder) = lease.as_ref().and_then(Found::holder) {
+        run.job.clone_from(&holder.job);
+        run.holder = Some(holder.clone());
     }
     let Some(manifest) = RunManifest::read(folder)? else {
         return Ok(());
@@ -111,11 +127,31 @@ fn look(folder: &Path, run: &mut RunStatus) -> Result<(), Error> {
     if !held && read_result(folder, &manifest)?.is_some() {
         run.state = RunState::Done;
         run.epoch = run.epochs;
+        run.holder = None;
         return Ok(());
     }
     if !held && folder.join(CHECKPOINT).exists() {
         run.state = RunState::Stopped;
     }
+    if let Some(lease) = lease.filter(|_| !held) {
+        run.state = RunState::Stale;
+        run.remark = Some(match lease.is_of_a_dead_process() {
+            true => "its process has died".to_owned(),
+            false => format!(
+                "no sign of life of its process for {} min",
+                lease.silence.as_secs() / 60
+            ),
+        });
+    } else if let Some(failure) = (!held).then(|| Failure::of(folder)).transpose()?.flatten() {
+        run.state = RunState::Failed;
+        run.holder = Some(failure.holder);
+        run.remark = Some(failure.reason);
+    }
+    history(folder, held, run)
+}
+
+/// What the run's events tell of it.
+fn history(folder: &Path, held: bool, run: &mut RunStatus) -> Result<(), Error> {
     let events = match read_events(&folder.join(EVENTS)) {
         Ok(events) => events,
         // A running process may be writing it.
@@ -143,10 +179,4 @@ fn look(folder: &Path, run: &mut RunStatus) -> Result<(), Error> {
         run.seconds_left = Some(seconds / run.epoch as f64 * left as f64);
     }
     Ok(())
-}
-
-/// Whether a process holds the claim of `folder`; asking takes it for a moment where none does.
-fn is_held(folder: &Path) -> Result<bool, Error> {
-    let claim = folder.join(CLAIM);
-    Ok(claim.exists() && matches!(Lock::take(&claim)?, LockOutcome::Held))
 }

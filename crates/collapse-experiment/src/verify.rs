@@ -7,7 +7,9 @@ use collapse_train::read_events;
 
 use crate::error::Error;
 use crate::stop::Stop;
-use crate::store::{CHECKPOINT, EVENTS, MANIFEST, RESULT, RunManifest, is_leftover, read_result};
+use crate::store::{
+    CHECKPOINT, EVENTS, FAILURE, MANIFEST, RESULT, RunManifest, is_leftover, read_result,
+};
 
 /// What [`verify_store`] says of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +148,7 @@ fn damaged(name: &str, reason: String) -> Verdict {
             "delete it, with checkpoint.safetensors, events.jsonl and result.json beside it: the same command makes the run anew"
         }
         "made-by.json" => "delete it: only who computed which epochs is lost",
+        FAILURE => "delete it: only the reason of a failure is lost",
         "store.json" => "delete it: the next process decides anew what the precision `auto` means",
         "results.json" => "draw it again with `report`",
         _ => {

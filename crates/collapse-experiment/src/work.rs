@@ -54,8 +54,40 @@ pub fn make_run(
     if let Some(run) = found? {
         return Ok(run);
     }
-    let run = execute(plan, &claimed, work)?;
+    claimed.forget_failure()?;
+    let run = match execute(plan, &claimed, work) {
+        Ok(run) => run,
+        Err(error) => return Err(given_up(error, plan, &claimed, work)),
+    };
     claimed.finish(&run)?;
     work.observer.finished(&plan.id(), &run);
     Ok(run)
+}
+
+/// What is told of a run that could not be finished: its folder keeps the reason, unless it was stopped or taken over.
+fn given_up(error: Error, plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> Error {
+    if claimed.is_taken_over() {
+        work.observer.note(&format!(
+            "{} was taken over by another process, since this one gave no sign of life or locks do not work in its folder",
+            plan.id()
+        ));
+        return Error::HeldElsewhere {
+            run: plan.id().to_string(),
+            folder: claimed.folder().to_owned(),
+        };
+    }
+    if !work.stop.is_raised() {
+        let mut reason = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(deeper) = cause {
+            let text = deeper.to_string();
+            if !reason.contains(&text) {
+                reason = format!("{reason}: {text}");
+            }
+            cause = deeper.source();
+        }
+        // The error itself is told in any case.
+        let _ = claimed.record_failure(reason);
+    }
+    error
 }

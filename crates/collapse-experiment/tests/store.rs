@@ -172,7 +172,8 @@ fn a_claim_that_another_was_granted_too_stops_the_first() {
     let run = folder.path().join("run");
     let claimed = take(&run, &manifest(8));
     // As a file system does whose locks are without effect.
-    std::fs::write(run.join("claim"), r#"{"host":"elsewhere","process":7}"#).unwrap();
+    let lease = r#"{"host":"elsewhere","process":7,"token":"theirs"}"#;
+    std::fs::write(run.join("lease"), lease).unwrap();
     assert!(matches!(claimed.check(), Err(Error::ClaimLost { .. })));
     assert!(claimed.finish(&run_of("g", 1)).is_err());
     assert!(!run.join("result.json").exists());

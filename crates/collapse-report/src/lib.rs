@@ -48,7 +48,9 @@ pub use figures::{Figure, figures};
 pub use lineup::group_label;
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
-pub use report::{complete, page_figure, page_peers, page_table, write_report};
+pub use report::{
+    complete, page_figure, page_peers, page_table, with_tables, write_completed, write_report,
+};
 pub use scaling::{SCALING_SCHEMA, Scaling, StepTime};
 pub use tables::{PeerRun, SCORES_NOTE, evaluation_table, peer_table, tables};
 
@@ -66,6 +68,14 @@ pub enum Error {
     /// A file or folder could not be written.
     #[error("cannot write the report; choose a writable folder with --out")]
     Write(#[from] collapse_files::Error),
+    /// A table that these results do not make.
+    #[error("there is no table {table:?} of these results; they make {known}")]
+    UnknownTable {
+        /// The name asked for.
+        table: String,
+        /// Those there are.
+        known: String,
+    },
     /// A reference file is not of the described form.
     #[error("{} is not a reference file; compare it with reference/paper.toml", path.display())]
     Reference {

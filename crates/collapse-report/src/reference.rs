@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use collapse_results::{Results, Role};
 use serde::Deserialize;
 
 use crate::Error;
@@ -13,6 +14,10 @@ pub struct References {
     pub paper_source: String,
     /// Seeds behind each of the paper's values.
     pub paper_seeds: usize,
+    /// The scale that the paper's values are of: at another, nothing is held against them.
+    pub paper_scale: String,
+    /// The in-distribution set that they are of.
+    pub paper_data: String,
     /// The paper's values, found by table, row and column.
     pub paper: Vec<PaperValue>,
     /// Values of other publications, shown in a table of their own.
@@ -49,6 +54,8 @@ pub struct Neighbour {
     pub source: String,
     /// Network and in-distribution set.
     pub setting: String,
+    /// The in-distribution set by its name here: shown only beside results on the same.
+    pub data: String,
     /// Method.
     pub method: String,
     /// Quantity, e.g. `AUROC`.
@@ -67,12 +74,15 @@ enum File {
     Paper {
         source: String,
         seeds: usize,
+        scale: String,
+        data: String,
         #[serde(default, rename = "value")]
         values: Vec<PaperValue>,
     },
     Neighbours {
         source: String,
         setting: String,
+        data: String,
         #[serde(default, rename = "value")]
         values: Vec<NeighbourValue>,
     },
@@ -119,21 +129,27 @@ impl References {
             File::Paper {
                 source,
                 seeds,
+                scale,
+                data,
                 values,
             } => {
                 self.paper_source = source;
                 self.paper_seeds = seeds;
+                self.paper_scale = scale;
+                self.paper_data = data;
                 self.paper.extend(values);
             }
             File::Neighbours {
                 source,
                 setting,
+                data,
                 values,
             } => {
                 self.neighbours
                     .extend(values.into_iter().map(|value| Neighbour {
                         source: source.clone(),
                         setting: setting.clone(),
+                        data: data.clone(),
                         method: value.method,
                         quantity: value.quantity,
                         set: value.set,
@@ -143,6 +159,19 @@ impl References {
             }
         }
         Ok(())
+    }
+
+    /// Those that may stand beside `results`: the paper's at the same scale on the same set, others on the same set.
+    #[must_use]
+    pub fn beside(&self, results: &Results) -> Self {
+        let trained = results.data.iter().find(|set| set.role == Role::Train);
+        let on = |data: &str| trained.is_some_and(|set| set.name.as_str() == data);
+        let mut those = self.clone();
+        if results.scale != self.paper_scale || !on(&self.paper_data) {
+            those.paper.clear();
+        }
+        those.neighbours.retain(|value| on(&value.data));
+        those
     }
 
     /// The paper's value for one cell.

@@ -45,8 +45,34 @@ pub fn write_report(
     references: &References,
     folder: &Path,
 ) -> Result<PathBuf, Error> {
-    let whole = complete(results, references);
-    let lineup = Lineup::of(&whole);
+    write_completed(&complete(results, references), folder)
+}
+
+/// Completed results with these tables alone, in the order of the report; with all of them where none is named.
+///
+/// # Errors
+/// [`Error::UnknownTable`].
+pub fn with_tables(mut whole: Results, ids: &[String]) -> Result<Results, Error> {
+    let has = |id: &String| whole.tables.iter().any(|table| table.id == *id);
+    if let Some(unknown) = ids.iter().find(|id| !has(id)) {
+        let known: Vec<&str> = whole.tables.iter().map(|table| table.id.as_str()).collect();
+        return Err(Error::UnknownTable {
+            table: unknown.clone(),
+            known: known.join(", "),
+        });
+    }
+    if !ids.is_empty() {
+        whole.tables.retain(|table| ids.contains(&table.id));
+    }
+    Ok(whole)
+}
+
+/// As [`write_report`], with the tables and claims that `whole` has.
+///
+/// # Errors
+/// As [`write_report`].
+pub fn write_completed(whole: &Results, folder: &Path) -> Result<PathBuf, Error> {
+    let lineup = Lineup::of(whole);
     let drawn = figures::of_lineup(&lineup);
     let mut files: Vec<(PathBuf, String)> = Vec::new();
     for table in &whole.tables {

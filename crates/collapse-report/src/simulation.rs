@@ -88,6 +88,7 @@ fn experiment(truth: &Truth, stream: &mut Stream) -> Results {
                 ablation: false,
                 precision: None,
                 seeds: (0..truth.seeds).collect(),
+                measure_images: None,
             };
             let runs = shared.iter().zip(0..);
             let level = LEVELS * stream.normal();

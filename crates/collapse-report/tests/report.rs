@@ -7,9 +7,12 @@ use std::path::Path;
 
 use collapse_report::{
     PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete,
-    figures, page_figure, page_peers, page_table, peer_table, render, tables, write_report,
+    figures, page_figure, page_peers, page_table, peer_table, render, tables, with_tables,
+    write_completed, write_report,
 };
-use collapse_results::{Cell, Defined, Ensemble, OodResult, Results, ScoreId, Table, Verdict};
+use collapse_results::{
+    Cell, DataSet, Defined, Ensemble, OodResult, Results, Role, ScoreId, Table, Verdict,
+};
 use common::synthetic;
 
 fn references() -> References {
@@ -17,9 +20,20 @@ fn references() -> References {
         .expect("the reference files are well formed")
 }
 
+/// Synthetic results of networks trained on `name`.
+fn trained_on(name: &str) -> Results {
+    let mut results = synthetic(3);
+    results.data.push(DataSet {
+        name: name.into(),
+        role: Role::Train,
+        ..results.data[0].clone()
+    });
+    results
+}
+
 #[test]
 fn every_table_of_the_paper_is_there_and_rectangular() {
-    let tables = tables(&synthetic(3), &references());
+    let tables = tables(&trained_on("cifar10"), &references());
     let ids: Vec<&str> = tables.iter().map(|t| t.id.as_str()).collect();
     for id in [
         "main",
@@ -105,11 +119,25 @@ fn main_table_has_mean_and_extremes_over_seeds() {
 #[test]
 fn values_typed_into_the_paper_file_gain_columns() {
     let folder = tempfile::tempdir().unwrap();
-    let file = "kind = \"paper\"\nsource = \"a paper\"\nseeds = 15\n[[value]]\ntable = \"main\"\n\
+    let file = "kind = \"paper\"\nsource = \"a paper\"\nseeds = 15\nscale = \"SCALE\"\ndata = \"DATA\"\n[[value]]\ntable = \"main\"\n\
                 row = \"r18-l2\"\ncolumn = \"auroc:mnist\"\nmean = 90.5\nstd = 0.5\n";
-    std::fs::write(folder.path().join("paper.toml"), file).unwrap();
-    let references = References::load(folder.path()).unwrap();
-    let main = tables(&synthetic(3), &references).remove(0);
+    let results = trained_on("some-set");
+    let load = |scale: &str, data: &str| {
+        let file = file.replace("SCALE", scale).replace("DATA", data);
+        std::fs::write(folder.path().join("paper.toml"), file).unwrap();
+        References::load(folder.path()).unwrap()
+    };
+    for (scale, data) in [("other", "some-set"), (&results.scale, "other")] {
+        let main = tables(&results, &load(scale, data)).remove(0);
+        let of_paper = |column: &&collapse_results::Column| column.key.ends_with(":paper");
+        assert_eq!(
+            main.columns.iter().find(of_paper),
+            None,
+            "{scale} on {data}"
+        );
+    }
+    let references = load(&results.scale, "some-set");
+    let main = tables(&results, &references).remove(0);
     let at = main
         .columns
         .iter()
@@ -151,6 +179,15 @@ fn a_wrong_reference_file_is_named() {
 fn the_paper_file_is_empty_as_shipped() {
     assert!(references().paper.is_empty());
     assert_eq!(references().neighbours.len(), 9);
+    let of_others = |results: &Results| {
+        let tables = tables(results, &references());
+        tables.iter().any(|table| table.id == "neighbours")
+    };
+    assert!(
+        !of_others(&trained_on("fashion-mnist")),
+        "they are of CIFAR-10"
+    );
+    assert!(of_others(&trained_on("cifar10")));
 }
 
 #[test]
@@ -466,6 +503,36 @@ fn names_with_commas_quotes_and_newlines_stay_one_field() {
     assert!(
         text.contains("\"a,\"\"b\"\"\nc\",\"x,\"\"y\"\"\nz\","),
         "{text}"
+    );
+}
+
+#[test]
+fn chosen_tables_alone_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let only = |ids: &[&str]| -> Vec<String> { ids.iter().map(|id| (*id).to_owned()).collect() };
+    let whole = complete(&synthetic(3), &references());
+    let chosen = with_tables(whole.clone(), &only(&["nc-end", "main"])).unwrap();
+    let ids: Vec<&str> = chosen
+        .tables
+        .iter()
+        .map(|table| table.id.as_str())
+        .collect();
+    assert_eq!(ids, ["main", "nc-end"], "in the order of the report");
+    write_completed(&chosen, folder.path()).unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(folder.path().join("tables"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".csv"))
+        .collect();
+    files.sort();
+    assert_eq!(files, ["main.csv", "nc-end.csv"]);
+    assert_eq!(with_tables(whole.clone(), &[]).unwrap(), whole);
+    let refused = with_tables(whole, &only(&["mian"]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("mian") && refused.contains("main, "),
+        "{refused}"
     );
 }
 

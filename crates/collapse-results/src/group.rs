@@ -67,4 +67,7 @@ pub struct Group {
     pub precision: Option<String>,
     /// Seeds planned.
     pub seeds: Vec<u64>,
+    /// At epochs on the way at most so many images of each set were measured, as many of each class; `None` = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure_images: Option<usize>,
 }

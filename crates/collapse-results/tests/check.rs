@@ -22,6 +22,7 @@ fn results() -> Results {
         ablation: false,
         precision: None,
         seeds: vec![1],
+        measure_images: None,
     });
     results.runs.push(Run {
         group: "r18-l2".into(),

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! * [`TrainConfig`] and [`Trainer`]: a run in a folder, with [`Observer`] hooks.
-//! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest.
+//! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest, [`FittedImages`] and [`HeldOutImages`] are
+//!   image views of `collapse-data` with augmentation (see the example `image_views`).
 //! * [`Learner`]: one training step; [`loss`], [`Schedule`], [`Sgd`]: its pieces; [`Batches`]: what it is fed with.
 //! * [`Checkpoint`], [`read_events`]: what a run leaves behind, sealed; [`model_from_checkpoint`], [`TrainedWeights`].
 //! * [`extract`], [`extract_to`]: the feature file's content, in memory or straight to the file.
@@ -39,6 +40,7 @@ mod data;
 mod error;
 mod events;
 mod extract;
+mod images;
 mod keep;
 mod learner;
 pub mod loss;
@@ -55,6 +57,7 @@ pub use data::{Batches, Draw, InMemory, LoadedBatch, TrainSet, epoch_order};
 pub use error::{Error, Result};
 pub use events::{EpochRecord, Event, read_events};
 pub use extract::{AfterBatch, accuracy, extract, extract_to};
+pub use images::{FittedImages, HeldOutImages};
 pub use keep::KeepConfig;
 pub use learner::{Learner, StepResult};
 pub use loss::LossConfig;

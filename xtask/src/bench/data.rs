@@ -8,13 +8,13 @@ use anyhow::{Context, Result, ensure};
 use collapse_data::{
     Cache, Constants, ImageSet, ImageShape, InDistribution, LoadOptions, Part, TrainingView, sha256,
 };
-use collapse_experiment::FittedImages;
+use collapse_experiment::peak_memory;
 use collapse_models::{L2Mode, Net, NetConfig, Parameters};
 use collapse_random::Stream;
-use collapse_train::{Batches, Draw, epoch_order, load_model};
+use collapse_train::{Batches, Draw, FittedImages, epoch_order, load_model};
 use serde::Serialize;
 
-use super::measure::{Timings, peak_rss_bytes, seconds};
+use super::measure::{Timings, seconds};
 use super::step::{PrecisionArg, Worker};
 
 /// Time loading a set: from the file on disk to its pixels and labels in memory.
@@ -92,7 +92,7 @@ pub fn load(args: LoadArgs) -> Result<ExitCode> {
             max_s: timings.max(),
             images_per_s: set.len() as f64 / timings.median(),
             sha256: sha256(&content).to_hex(),
-            peak_rss_bytes: peak_rss_bytes(),
+            peak_rss_bytes: peak_memory(),
         },
         args.json,
     )

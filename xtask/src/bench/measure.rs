@@ -39,22 +39,6 @@ pub fn seconds(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64>
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Largest resident memory of this process so far; `None` where the system does not tell.
-#[cfg(unix)]
-pub fn peak_rss_bytes() -> Option<u64> {
-    use nix::sys::resource::{UsageWho, getrusage};
-    let kilobytes = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
-    // macOS counts bytes, the others kilobytes.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    u64::try_from(kilobytes).ok().map(|value| value * unit)
-}
-
-/// Largest resident memory of this process so far; `None` where the system does not tell.
-#[cfg(not(unix))]
-pub fn peak_rss_bytes() -> Option<u64> {
-    None
-}
-
 /// Resident memory of this process now; `None` where the system does not tell.
 pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use collapse_density::LabelledGaussianMixture;
+use collapse_experiment::peak_memory;
 use collapse_ood::detectors::Knn;
 use collapse_ood::{Detector, Inputs, TrainInputs};
 use collapse_random::Stream;
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::measure::{Timings, peak_rss_bytes, seconds};
+use super::measure::{Timings, seconds};
 
 /// Sizes and repetitions.
 #[derive(clap::Args)]
@@ -191,7 +192,7 @@ fn density(args: &Args) -> Result<Figures> {
         Ok(())
     })?;
     let model = model.context("--repetitions must be at least 1")?;
-    let (data_bytes, peak) = (8 * train.len(), peak_rss_bytes());
+    let (data_bytes, peak) = (8 * train.len(), peak_memory());
     let (queries, _) = features(args.queries, args.d, args, "bench-queries");
     let timed = repeat(args.repetitions, || {
         std::hint::black_box(model.score(queries.view())?);
@@ -209,8 +210,8 @@ fn density(args: &Args) -> Result<Figures> {
         nominal_gflops,
         nominal_share_of_peak_f64: nominal_gflops / peak_gflops_f64,
         data_bytes: all_bytes,
-        peak_rss_bytes: peak_rss_bytes(),
-        peak_over_data: over(peak_rss_bytes(), all_bytes),
+        peak_rss_bytes: peak_memory(),
+        peak_over_data: over(peak_memory(), all_bytes),
     };
     Ok(Figures {
         what: format!("density: fit {n} x {}, {} classes", args.d, args.classes),
@@ -249,7 +250,7 @@ fn knn(args: &Args) -> Result<Figures> {
     })?;
     let peak_gflops_f64 = peak_f64()?;
     let gflops = 2.0 * n as f64 * args.queries as f64 * args.d as f64 / timings.median() / 1e9;
-    let (data_bytes, peak) = (8 * (bank.len() + queries.len()), peak_rss_bytes());
+    let (data_bytes, peak) = (8 * (bank.len() + queries.len()), peak_memory());
     Ok(Figures {
         what: format!(
             "kNN: k = {}, bank {n} x {}, {} queries",
@@ -279,7 +280,7 @@ fn auroc(args: &Args) -> Result<Figures> {
         std::hint::black_box(collapse_ood::metrics::auroc(&id, &ood)?);
         Ok(())
     })?;
-    let (data_bytes, peak) = (8 * n, peak_rss_bytes());
+    let (data_bytes, peak) = (8 * n, peak_memory());
     Ok(Figures {
         what: format!("AUROC of {n} scores"),
         threads: rayon::current_num_threads(),

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use collapse_experiment::peak_memory;
 use collapse_kernels::{PoolStatistics, kernel_path, peak_gflops_register_loop, pool_statistics};
 use collapse_models::{Batch, CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
 use collapse_random::Stream;
 use collapse_train::{Learner, Precision, TrainConfig, load_model};
 use serde::Serialize;
 
-use super::measure::{Timings, peak_rss_bytes, resident_bytes, seconds};
+use super::measure::{Timings, resident_bytes, seconds};
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum PrecisionArg {
@@ -152,7 +153,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(args: &Args) -> Result<Figures> {
+fn network(args: &Args) -> NetConfig {
     let mut config = NetConfig::new(args.net, 10);
     config.width = args.width.unwrap_or(config.width);
     config.input_size = args.input_size;
@@ -163,6 +164,11 @@ fn measure(args: &Args) -> Result<Figures> {
     } else {
         L2Mode::TrainAndInference
     };
+    config
+}
+
+fn measure(args: &Args) -> Result<Figures> {
+    let config = network(args);
     let precision = args.precision.precision();
     let model = load_model(&config, precision, Parameters::initialise(&config, 1)?)?;
     let mut worker = Worker::new(&config, model, args.batch)?;
@@ -227,7 +233,7 @@ fn measure(args: &Args) -> Result<Figures> {
         peak_gflops: rate.peak_gflops,
         share_of_peak: rate.share_of_peak(),
         bytes_allocated_per_step: allocated,
-        peak_rss_bytes: peak_rss_bytes(),
+        peak_rss_bytes: peak_memory(),
         resident_growth_bytes: growth,
         against: args.against.map(Opponent::name),
         against_median_s: against,

@@ -99,9 +99,21 @@ pub fn check_names(spec: &DataSpec, further: &[OodSet]) -> Result<()> {
     if spec.id == EMBEDDED {
         Benchmark::embedded()?.check_further(&ood, &extra)?;
     } else {
-        options(IdSet::Published(spec.id.clone()), ood, extra).check()?;
+        options(id_set(spec), ood, extra).check()?;
     }
     Ok(())
+}
+
+/// The in-distribution set of a manifest that is not the embedded one.
+fn id_set(spec: &DataSpec) -> IdSet {
+    let name = spec.id.clone();
+    match &spec.path {
+        Some(path) => IdSet::Own {
+            name,
+            path: path.clone(),
+        },
+        None => IdSet::Published(name),
+    }
 }
 
 /// Opens the benchmark a manifest asks for, with further OoD sets of the command line.
@@ -112,12 +124,7 @@ pub fn open_benchmark(spec: &DataSpec, folder: Option<&Path>, ood: &[OodSet]) ->
     let benchmark = if spec.id == EMBEDDED {
         further(Benchmark::embedded()?, spec.ood.clone(), folder, ood)?
     } else {
-        open(
-            IdSet::Published(spec.id.clone()),
-            spec.ood.clone(),
-            folder,
-            ood,
-        )?
+        open(id_set(spec), spec.ood.clone(), folder, ood)?
     };
     if !spec.drop_duplicates {
         return Ok(benchmark);

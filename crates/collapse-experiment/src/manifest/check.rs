@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use collapse_data::controls::Control;
-use collapse_data::registry;
+use collapse_data::{check_set_name, registry};
 use collapse_models::{Net, NetConfig};
 use collapse_train::{SgdConfig, TrainConfig};
 
@@ -28,6 +28,14 @@ struct Checker<'a> {
     places: &'a Places,
     mistakes: Vec<Mistake>,
 }
+
+const EMBEDDED: &str = "embedded";
+/// The embedded images are of eight classes.
+const EMBEDDED_CLASSES: usize = 8;
+/// What a set has at least; how many a user's own has is known when it is read.
+const LEAST_CLASSES: usize = 2;
+/// Images of a class without which nothing can be fitted on it.
+const LEAST_OF_A_CLASS: usize = 10;
 
 const FOLDER_NAME: &str = "use lower-case letters, digits and `-`; it becomes a folder name";
 
@@ -61,6 +69,31 @@ impl Checker<'_> {
             let field = format!("measure_at contains {epoch}");
             let remedy = "no group trains so long; name epochs from 0 to the longest group's";
             self.refuse((None, "measure_at"), field, remedy);
+        }
+        let classes = match registry::find(&manifest.data.id) {
+            Ok(set) => set.n_classes,
+            Err(_) if manifest.data.path.is_some() => LEAST_CLASSES,
+            Err(_) => EMBEDDED_CLASSES,
+        };
+        if let Some(images) = manifest.measure_images
+            && images < LEAST_OF_A_CLASS * classes
+        {
+            let field = format!("measure_images = {images}");
+            let remedy = format!(
+                "a density needs some images of each class; give at least {}",
+                LEAST_OF_A_CLASS * classes
+            );
+            self.refuse((None, "measure_images"), field, remedy);
+        }
+        let resources = &manifest.resources;
+        for (key, zero) in [
+            ("minutes", resources.minutes == Some(0)),
+            ("memory_mib", resources.memory_mib == Some(0)),
+            ("cores", resources.cores == Some(0)),
+        ] {
+            if zero {
+                self.refuse((None, key), format!("{key} = 0"), "give at least 1");
+            }
         }
     }
 
@@ -119,14 +152,23 @@ impl Checker<'_> {
 
     fn data(&mut self, manifest: &Manifest) {
         let data = &manifest.data;
-        if data.id != "embedded"
-            && let Err(error) = registry::find(&data.id)
-        {
-            self.refuse(
-                (None, "id"),
-                format!("data id {:?}", data.id),
-                error.to_string(),
-            );
+        let field = format!("data id {:?}", data.id);
+        let known = registry::find(&data.id);
+        match &data.path {
+            Some(_) if data.id == EMBEDDED || known.is_ok() => {
+                let remedy = "that is a published set; give the set in `path` a name of its own";
+                self.refuse((None, "id"), field, remedy);
+            }
+            Some(_) => {
+                if let Err(error) = check_set_name(&data.id) {
+                    self.refuse((None, "id"), field, error.to_string());
+                }
+            }
+            None => {
+                if let (true, Err(error)) = (data.id != EMBEDDED, known) {
+                    self.refuse((None, "id"), field, error.to_string());
+                }
+            }
         }
         let mut seen = BTreeSet::new();
         for name in &data.ood {
@@ -202,10 +244,11 @@ impl Checker<'_> {
                 return self.refuse((Some(index), "net"), field, error.to_string());
             }
         };
-        // The embedded images are grey, 28×28, of eight classes.
+        // The embedded images are grey, 28×28; a user's own become colour, 32×32, of as many classes as they have.
         let (classes, channels, side) = match registry::find(&manifest.data.id) {
             Ok(set) => (set.n_classes, set.shape.channels, set.shape.height),
-            Err(_) => (8, 1, 28),
+            Err(_) if manifest.data.path.is_some() => (LEAST_CLASSES, 3, 32),
+            Err(_) => (EMBEDDED_CLASSES, 1, 28),
         };
         let mut config = NetConfig::new(net, classes);
         config.in_channels = channels;

@@ -2,13 +2,15 @@
 
 mod check;
 mod read;
+mod resources;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use collapse_results::{Loss, ScheduleLength};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+pub use resources::Resources;
 
 /// The scales that come with the project.
 const BUILT_IN: [(&str, &str); 4] = [
@@ -48,8 +50,11 @@ pub enum Parallel {
 /// Which image sets a scale uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DataSpec {
-    /// In-distribution set: `embedded` or a registered name such as `cifar10`.
+    /// In-distribution set: `embedded`, a registered name such as `cifar10`, or the name of the set in `path`.
     pub id: String,
+    /// A user's own set, a folder or archive with labels; its images are part of the question, not its place.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
     /// OoD sets by registered name, and generated controls such as `uniform-noise`; `embedded` brings its own besides.
     pub ood: Vec<String>,
     /// Leave out OoD images whose pixels occur in the in-distribution set.
@@ -114,6 +119,12 @@ pub struct Manifest {
     pub(crate) spectral_norm_coefficient: f64,
     /// Epochs at which geometry and detection are measured; empty = the log-spaced set.
     pub(crate) measure_at: Vec<usize>,
+    /// At an epoch on the way, so many images of each set are measured, drawn once and class-balanced; `None` = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) measure_images: Option<usize>,
+    /// What a cluster's scheduler is asked for; not part of the question.
+    #[serde(skip)]
+    resources: Resources,
     /// Image sets.
     data: DataSpec,
     /// The groups, in the order they are trained and shown.
@@ -166,7 +177,7 @@ impl Manifest {
         })
     }
 
-    /// Reads and checks a manifest file.
+    /// Reads and checks a manifest file; a user's own set is named from the file's folder.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Manifest`].
@@ -175,7 +186,11 @@ impl Manifest {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text, &path.display().to_string())
+        let mut manifest = Self::parse(&text, &path.display().to_string())?;
+        if let (Some(set), Some(folder)) = (&mut manifest.data.path, path.parent()) {
+            *set = folder.join(&set);
+        }
+        Ok(manifest)
     }
 
     /// Name of the scale, also a folder name.
@@ -200,6 +215,12 @@ impl Manifest {
     #[must_use]
     pub fn data(&self) -> &DataSpec {
         &self.data
+    }
+
+    /// What a scheduler is asked for.
+    #[must_use]
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// How runs share the machine.
@@ -457,10 +478,8 @@ mod tests {
             assert_eq!(Manifest::scale_named(name).unwrap().scale(), name);
         }
         let message = Manifest::scale_named("huge").unwrap_err().to_string();
-        assert!(
-            message.contains("huge") && message.contains("quick, precision, small, paper"),
-            "{message}"
-        );
+        let known = message.contains("quick, precision, small, paper");
+        assert!(message.contains("huge") && known, "{message}");
     }
 
     #[test]

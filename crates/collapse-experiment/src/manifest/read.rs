@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::{DataSpec, GroupSpec, Manifest, Parallel, Precision};
+use super::{DataSpec, GroupSpec, Manifest, Parallel, Precision, Resources};
 use crate::error::Mistake;
 
 /// A field: the index of its group, or `None` for the scale's own and those of `[data]`, and its name.
@@ -75,7 +75,8 @@ impl<'t> Reader<'t> {
         };
         // The top table ends at its first sub-table; what is missing is missing at the top.
         top.span.end = top.span.start;
-        let data = self.sub_table(&mut top);
+        let data = self.data_table(&mut top);
+        let resources = self.sub_table(&mut top, "resources", "[resources]");
         let groups = self.sub_tables(&mut top);
         let manifest = Manifest {
             scale: self.required(&mut top, "scale", String::new()),
@@ -90,6 +91,8 @@ impl<'t> Reader<'t> {
             parallel: self.optional(&mut top, "parallel", Parallel::Threads),
             spectral_norm_coefficient: self.optional(&mut top, "spectral_norm_coefficient", 3.0),
             measure_at: self.optional(&mut top, "measure_at", Vec::new()),
+            measure_images: self.optional(&mut top, "measure_images", None),
+            resources: resources.map_or_else(Resources::default, |table| self.resources(table)),
             data: data.map_or_else(DataSpec::default, |table| self.data(table)),
             groups: groups.into_iter().map(|table| self.group(table)).collect(),
         };
@@ -100,11 +103,24 @@ impl<'t> Reader<'t> {
     fn data(&mut self, mut table: Table<'t>) -> DataSpec {
         let data = DataSpec {
             id: self.required(&mut table, "id", String::new()),
+            path: self.optional(&mut table, "path", None),
             ood: self.optional(&mut table, "ood", Vec::new()),
             drop_duplicates: self.optional(&mut table, "drop_duplicates", false),
         };
         self.nothing_left(table);
         data
+    }
+
+    fn resources(&mut self, mut table: Table<'t>) -> Resources {
+        let resources = Resources {
+            minutes: self.optional(&mut table, "minutes", None),
+            memory_mib: self.optional(&mut table, "memory_mib", None),
+            cores: self.optional(&mut table, "cores", None),
+            partition: self.optional(&mut table, "partition", None),
+            account: self.optional(&mut table, "account", None),
+        };
+        self.nothing_left(table);
+        resources
     }
 
     fn group(&mut self, mut table: Table<'t>) -> GroupSpec {
@@ -128,23 +144,41 @@ impl<'t> Reader<'t> {
     }
 
     /// The table `[data]`.
-    fn sub_table(&mut self, top: &mut Table<'t>) -> Option<Table<'t>> {
-        let Some(value) = self.take(top, "data") else {
+    fn data_table(&mut self, top: &mut Table<'t>) -> Option<Table<'t>> {
+        if !top.fields.contains_key("data") {
             self.missing(top, "data");
             return None;
-        };
+        }
+        let table = self.sub_table(top, "data", "[data]");
+        if table.is_none() {
+            self.places.failed.insert((None, "id"));
+        }
+        table
+    }
+
+    /// The table `name`; `None` where there is none.
+    fn sub_table(
+        &mut self,
+        top: &mut Table<'t>,
+        key: &'static str,
+        name: &str,
+    ) -> Option<Table<'t>> {
+        let value = self.take(top, key)?;
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(fields) => Some(Table {
                 fields,
                 span,
-                name: "[data]".to_owned(),
+                name: name.to_owned(),
                 group: None,
             }),
             other => {
-                let found = format!("data is a {}", other.type_str());
-                self.refuse(Some(span), &found, "write a table [data] with `id`");
-                self.places.failed.insert((None, "id"));
+                let found = format!("{key} is a {}", other.type_str());
+                let remedy = match key {
+                    "data" => "write a table [data] with `id`",
+                    _ => "write a table [resources]",
+                };
+                self.refuse(Some(span), &found, remedy);
                 None
             }
         }

@@ -8,6 +8,7 @@ use collapse_files::{Lock, LockOutcome};
 use collapse_results::Run;
 use serde::{Deserialize, Serialize};
 
+use super::lease::{Holder, LEASE, Lease};
 use super::record::{MANIFEST, RESULT, RunManifest, read_result, write_result};
 use super::sealed;
 use crate::error::Error;
@@ -17,6 +18,7 @@ pub(crate) const CLAIM: &str = "claim";
 pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const EVENTS: &str = "events.jsonl";
 const MADE_BY: &str = "made-by.json";
+pub(crate) const FAILURE: &str = "failure.json";
 /// What shows that a folder holds a run.
 const OF_A_RUN: [&str; 5] = [MANIFEST, RESULT, CHECKPOINT, EVENTS, "features"];
 /// Temporary files as old as this were left by a process that died.
@@ -24,14 +26,16 @@ const ORPHANED: Duration = Duration::from_secs(24 * 3600);
 
 /// A run folder held by this process; released when dropped, also when the process is killed.
 ///
-/// The claim is a lock on a file in the folder. Whoever removes or moves the folder takes the claim away:
-/// [`ClaimedRun::check`] says so, and nothing is written from then on.
+/// The claim is a lock on a file in the folder, where the file system has locks, and a lease beside it: a file that
+/// names the holder and is written anew every few seconds. Whoever removes or moves the folder, or takes the lease,
+/// takes the claim away: [`ClaimedRun::check`] says so, and nothing is written from then on.
 #[derive(Debug)]
 pub struct ClaimedRun {
     folder: PathBuf,
     manifest: RunManifest,
-    lock: Lock,
-    holder: Holder,
+    /// `None` where the file system has no locks.
+    lock: Option<Lock>,
+    lease: Lease,
     notes: Vec<String>,
 }
 
@@ -45,7 +49,7 @@ impl ClaimedRun {
     /// [`Error::File`] when the folder cannot be made, locked or set aside.
     pub fn take(folder: &Path, manifest: &RunManifest) -> Result<Option<Self>, Error> {
         let mut notes = Vec::new();
-        let Some(mut lock) = lock(folder)? else {
+        let Some((mut lock, mut lease)) = claim(folder)? else {
             return Ok(None);
         };
         match reason_to_set_aside(folder, manifest)? {
@@ -57,8 +61,10 @@ impl ClaimedRun {
                     folder.display(),
                     aside.display()
                 ));
-                match self::lock(folder)? {
-                    Some(fresh) => lock = fresh,
+                // The lease has moved along.
+                let _ = std::fs::remove_file(aside.join(LEASE));
+                match claim(folder)? {
+                    Some(fresh) => (lock, lease) = fresh,
                     None => return Ok(None),
                 }
             }
@@ -70,14 +76,10 @@ impl ClaimedRun {
             folder: folder.to_owned(),
             manifest: manifest.clone(),
             lock,
-            holder: Holder::here(),
+            lease,
             notes,
         };
         claimed.sweep();
-        // In place, since the lock is on this very file.
-        if let Ok(text) = serde_json::to_vec(&claimed.holder) {
-            let _ = std::fs::write(folder.join(CLAIM), text);
-        }
         Ok(Some(claimed))
     }
 
@@ -95,13 +97,13 @@ impl ClaimedRun {
 
     /// Whether the folder is still the one that was taken; to be asked before every write into it.
     ///
-    /// Where the file system grants a lock twice, the claim names who took it last; the other stops here.
+    /// Where the file system grants a lock twice, the lease names who took it last; the other stops here.
     ///
     /// # Errors
     /// [`Error::ClaimLost`] when it was removed, moved or replaced, or is claimed by another.
     pub fn check(&self) -> Result<(), Error> {
-        let ours = || Holder::of(&self.folder).is_none_or(|holder| holder == self.holder);
-        if self.lock.still_in_place() && ours() {
+        let in_place = self.lock.as_ref().is_none_or(Lock::still_in_place);
+        if in_place && self.lease.is_ours() {
             Ok(())
         } else {
             Err(Error::ClaimLost {
@@ -152,6 +154,31 @@ impl ClaimedRun {
         write_result(&self.folder, &self.manifest, run)
     }
 
+    /// Whether another process has taken the run over.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.folder.join(LEASE).exists() && !self.lease.is_ours()
+    }
+
+    /// Records why the run could not be finished, for [`status`](crate::status()).
+    pub(crate) fn record_failure(&self, reason: String) -> Result<(), Error> {
+        self.check()?;
+        let failure = Failure {
+            reason,
+            holder: Holder::here(),
+        };
+        sealed::write(&self.folder.join(FAILURE), &failure)
+    }
+
+    /// Forgets that the run failed before: it is tried again.
+    pub(crate) fn forget_failure(&self) -> Result<(), Error> {
+        let path = self.folder.join(FAILURE);
+        if !path.exists() {
+            return Ok(());
+        }
+        self.check()?;
+        std::fs::remove_file(&path).map_err(|source| Error::Unwritable { path, source })
+    }
+
     /// Removes temporary files that a killed process left; another write's, just begun, stay.
     fn sweep(&self) {
         for part in ["", "features", "checkpoints"] {
@@ -176,46 +203,42 @@ pub(crate) fn is_leftover(name: &OsStr) -> bool {
     name.starts_with(".collapse-") && name.ends_with(".tmp")
 }
 
-/// Who holds a claim, as its file says.
+/// Why a run could not be finished: the content of its `failure.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// Name of the machine.
-    pub host: String,
-    /// Number of the process there.
-    pub process: u32,
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    pub(crate) holder: Holder,
 }
 
-impl Holder {
-    fn here() -> Self {
-        let variable = |name| std::env::var(name).ok();
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-        let host = host
-            .or_else(|| variable("HOSTNAME"))
-            .or_else(|| variable("COMPUTERNAME"));
-        Self {
-            host: host.map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned()),
-            process: std::process::id(),
-        }
-    }
-
-    /// What the claim of `folder` says.
-    pub(crate) fn of(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(folder.join(CLAIM)).ok()?).ok()
+impl Failure {
+    /// That of `folder`; `None` when its run has not failed.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>, Error> {
+        sealed::read(&folder.join(FAILURE))
     }
 }
 
-/// Locks the claim of `folder`, which is made where it is missing; `None` when another holds it.
-fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
+/// Claims `folder`, which is made where it is missing; `None` when another holds it.
+fn claim(folder: &Path) -> Result<Option<(Option<Lock>, Lease)>, Error> {
+    let Some(lock) = lock(folder)? else {
+        return Ok(None);
+    };
+    Ok(Lease::take(folder)?.map(|lease| (lock, lease)))
+}
+
+/// Locks the file of the claim; `None` when another holds the lock, `Some(None)` when there are no locks.
+fn lock(folder: &Path) -> Result<Option<Option<Lock>>, Error> {
     // Between opening and locking, the folder may be set aside by the claim's last holder.
     for _ in 0..100 {
         std::fs::create_dir_all(folder).map_err(|source| Error::Unwritable {
             path: folder.to_owned(),
             source,
         })?;
-        match Lock::take(&folder.join(CLAIM))? {
-            LockOutcome::Held => return Ok(None),
-            LockOutcome::Taken(lock) if lock.still_in_place() => return Ok(Some(lock)),
-            LockOutcome::Taken(_) => {}
+        match Lock::take(&folder.join(CLAIM)) {
+            Ok(LockOutcome::Held) => return Ok(None),
+            Ok(LockOutcome::Taken(lock)) if lock.still_in_place() => return Ok(Some(Some(lock))),
+            Ok(LockOutcome::Taken(_)) => {}
+            Err(collapse_files::Error::System { action: "lock", .. }) => return Ok(Some(None)),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(None)

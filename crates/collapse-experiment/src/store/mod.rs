@@ -6,21 +6,23 @@
 //! not adopted: those versions drew other random numbers, so their runs answer another question.
 
 mod claim;
+mod lease;
 mod record;
 mod sealed;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use collapse_files::{Lock, LockOutcome, Replacement};
+use collapse_files::Replacement;
 use collapse_results::Run;
 use collapse_train::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, is_leftover};
-pub use claim::{ClaimedRun, Holder};
+pub use claim::ClaimedRun;
+pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, FAILURE, Failure, is_leftover};
+pub(crate) use lease::Found;
+pub use lease::Holder;
 pub use record::RunManifest;
 pub(crate) use record::{MANIFEST, RESULT, hash, read_result};
 
@@ -71,12 +73,6 @@ impl RunStore {
     /// # Errors
     /// [`Error::Read`] when the file that says so cannot be read; [`Error::File`] when it cannot be written.
     pub(crate) fn settle_precision(&self, here: Precision) -> Result<Precision, Error> {
-        // Held for a moment only, by another process that asks the same.
-        let mut lock = Lock::take(&self.root.join("claim"))?;
-        while matches!(lock, LockOutcome::Held) {
-            std::thread::sleep(Duration::from_millis(20));
-            lock = Lock::take(&self.root.join("claim"))?;
-        }
         let path = self.root.join(SETTLED);
         match self.settled_precision() {
             Ok(Some(settled)) => return Ok(settled),
@@ -86,8 +82,17 @@ impl RunStore {
             }
             Err(error) => return Err(error),
         }
-        sealed::write(&path, &Settled { auto: here })?;
-        Ok(here)
+        // Whoever links first has decided, with or without locks.
+        let ours = self
+            .root
+            .join(format!(".collapse-{}.tmp", std::process::id()));
+        sealed::write(&ours, &Settled { auto: here })?;
+        if std::fs::hard_link(&ours, &path).is_err() && !path.exists() {
+            sealed::write(&path, &Settled { auto: here })?;
+        }
+        // One that stays is swept by nobody, but costs a hundred bytes.
+        let _ = std::fs::remove_file(&ours);
+        Ok(self.settled_precision()?.unwrap_or(here))
     }
 
     /// What `auto` was settled to mean, if it was.

@@ -14,10 +14,9 @@ pub const CONVOLUTION_VARIABLE: &str = "COLLAPSE_CONVOLUTION";
 /// How convolutions of 3×3 are computed; 1×1 are always direct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConvolutionAlgorithm {
-    /// Sums of products, tap by tap. The default: with it every reference number holds.
-    #[default]
+    /// Sums of products, tap by tap.
     Direct,
-    /// Winograd's algorithms where they pay, else direct.
+    /// Winograd's algorithms where they pay, else direct. The default.
     ///
     /// - f32 (and bf16 where it is computed as f32): F(4×4) in all directions.
     /// - bf16 in pairs: F(2×2) forward, whose rounding error every later layer sees; F(4×4) in both directions back.
@@ -31,6 +30,7 @@ pub enum ConvolutionAlgorithm {
     /// kernel, which skips the zero padding: maps of 4×4, of 6×6 and more (F(2×2): but for 7×7); with stride 2 maps of 8×8, 15×15,
     /// 16×16, and most from 23×23 on. The gradient to the weights with stride 2 is direct where its sums outgrow the caches (from about
     /// 100,000 filters in f32, 200,000 in bf16).
+    #[default]
     Winograd,
     /// F(2×2) in all directions, whether it pays or not; stride 2 direct.
     Winograd2,
@@ -158,7 +158,7 @@ thread_local! {
 }
 
 /// The algorithm in force for weights packed and gradients computed on this thread: the one of [`with_convolution`] if inside it, else the
-/// one named by `COLLAPSE_CONVOLUTION`, else [`ConvolutionAlgorithm::Direct`]. Chosen once per process.
+/// one named by `COLLAPSE_CONVOLUTION`, else [`ConvolutionAlgorithm::Winograd`]. Chosen once per process.
 ///
 /// # Errors
 /// If the variable names none.

@@ -25,6 +25,12 @@ pub(super) fn made_from(results: &Results) -> String {
         text.push_str(&format!(", {word} {versions}"));
     }
     text.push('.');
+    if let Some(images) = results.groups.iter().find_map(|group| group.measure_images) {
+        text.push_str(&format!(
+            " Epochs on the way are measured on at most {images} images of each set, as many of each class; \
+             whole evaluations on all."
+        ));
+    }
     text
 }
 

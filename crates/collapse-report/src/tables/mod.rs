@@ -36,6 +36,7 @@ pub(crate) fn of_lineup(
     judged: &[Claim],
     references: &References,
 ) -> Vec<Table> {
+    let references = &references.beside(lineup.results);
     let mut drafts = vec![detection::main(lineup), detection::worst_seed(lineup)];
     drafts.extend(detection::output_scores(lineup));
     drafts.push(ensembles::compared(lineup));

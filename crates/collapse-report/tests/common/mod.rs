@@ -168,6 +168,7 @@ pub(crate) fn synthetic(seeds: u64) -> Results {
             ablation,
             precision: None,
             seeds: (1..=seeds).collect(),
+            measure_images: None,
         });
     }
     for group in &results.groups {

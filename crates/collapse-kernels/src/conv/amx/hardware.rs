@@ -78,6 +78,7 @@ impl Tiles for Hardware {
         Self(PhantomData)
     }
 
+    /// Longer than a page: four loops of assembly, one for each number of tiles, side by side so that what they share shows.
     #[inline(always)]
     unsafe fn multiply<const R: usize, const C: usize>(&mut self, strip: Strip) {
         if strip.steps == 0 {

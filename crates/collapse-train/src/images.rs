@@ -1,7 +1,8 @@
 //! Image views as the sets that training draws from.
 
 use collapse_data::{TrainingView, View};
-use collapse_train::TrainSet;
+
+use crate::data::TrainSet;
 
 type BatchError = Box<dyn std::error::Error + Send + Sync>;
 
