@@ -83,7 +83,7 @@ impl World {
             ash_percentile: 25.0,
             scale_percentile: 25.0,
             dice_percentile: 25.0,
-            lts_share: 0.25,
+            lts_share: 0.5,
             // Classes of fifty samples have a tail of five.
             openmax_tail: 5,
             ..Settings::default()
