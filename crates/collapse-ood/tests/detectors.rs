@@ -83,9 +83,9 @@ impl World {
             ash_percentile: 25.0,
             scale_percentile: 25.0,
             dice_percentile: 25.0,
-            lts_share: 0.25,
-            // As are four classes for a revision of ten.
-            openmax_revised: 2,
+            lts_share: 0.5,
+            // Classes of fifty samples have a tail of five.
+            openmax_tail: 5,
             ..Settings::default()
         };
         fit_all(&train, &settings)
