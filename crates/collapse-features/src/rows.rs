@@ -33,7 +33,7 @@ pub struct Rows(Source);
 
 enum Source {
     Parts(Box<Parts>),
-    Whole(Option<FeatureSet>),
+    Whole(Option<Box<FeatureSet>>),
 }
 
 impl std::fmt::Debug for Rows {
@@ -55,7 +55,7 @@ impl Rows {
             Some("jsonl" | "ndjson") if !path.is_dir() => Form::Json,
             _ => {
                 let whole = whole::load(path, Limits::default())?;
-                return Ok(Self(Source::Whole(Some(whole))));
+                return Ok(Self(Source::Whole(Some(Box::new(whole)))));
             }
         };
         let (file, _) = open(path)?;
@@ -64,7 +64,7 @@ impl Rows {
     }
 
     /// The rows of a stream, which messages call `origin`: arrays of NumPy one after the other, each [N, D] or one row
-    /// [D]; JSON lines; or CSV. The first byte tells which.
+    /// \[D\]; JSON lines; or CSV. The first byte tells which.
     ///
     /// A JSON line is a list of features, or `{"features": […], "logits": […], "label": 3}` of which only the features
     /// must be there. CSV without a header holds features alone; a header names the columns `feature…`, `logit…` and
@@ -80,7 +80,7 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
-            Source::Whole(set) => set.take().map(Ok),
+            Source::Whole(set) => set.take().map(|set| Ok(*set)),
             Source::Parts(parts) => parts.next().transpose(),
         }
     }

@@ -96,7 +96,7 @@ impl Report<'_> {
         Table {
             id: "scores".to_owned(),
             title: "Detection by every score".to_owned(),
-            caption: String::new(),
+            caption: SCORES_NOTE.to_owned(),
             columns,
             row_keys: keys
                 .map(|found| format!("{}:{}", found.score, found.set))
@@ -142,16 +142,19 @@ impl Report<'_> {
         let areas = &self.evaluation.risk_coverage;
         if let Some(found) = areas.iter().find(|found| found.score == named) {
             parts.push(format!(
-                "area under the risk–coverage curve {:.3} % (AURC), {:.3} % generalised (AUGRC), by {named}",
+                "Area under the risk–coverage curve {:.3} % (AURC), {:.3} % generalised (AUGRC), by {named}",
                 100.0 * found.aurc,
                 100.0 * found.augrc
             ));
         }
         if let Some(found) = &self.evaluation.agreement {
-            parts.push(format!("densities with and without labels: {found}"));
+            parts.push(format!("Densities with and without labels: {found}"));
         }
-        parts.push(SCORES_NOTE.to_owned());
-        parts.join(". ")
+        if !parts.is_empty() {
+            // The last one ends like the others.
+            parts.push(String::new());
+        }
+        parts.join(". ").trim_end().to_owned()
     }
 
     /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
