@@ -2,11 +2,10 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use collapse_verify::{Options, verify_dir};
+//! use collapse_verify::{Options, PUBLIC, verify_dir};
 //!
-//! let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/public");
 //! let options = Options { only: vec!["metrics".into()], ..Options::default() };
-//! let report = verify_dir(&folder, &options)?;
+//! let report = verify_dir(Path::new(PUBLIC), &options)?;
 //! assert_eq!(report.failed().count(), 0, "{report}");
 //! # Ok::<(), collapse_verify::Error>(())
 //! ```
@@ -39,6 +38,9 @@ pub use models::Extent;
 pub use report::{Report, Row, relative_error};
 
 use folder::File;
+
+/// The folder of reference numbers that comes with the crate.
+pub const PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/public");
 
 /// What to check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
