@@ -12,6 +12,7 @@
 //!
 //! # The map
 //! * [`verify_dir`] runs every checker whose file the folder has; [`Report`] holds one [`Row`] a quantity.
+//! * [`PUBLIC`] is the folder of references that comes with the crate.
 //! * Checkers: `gmm` (densities), `metrics`, `nc` (geometry), `ood` and `ood_head` (detectors), `misc` (generator).
 //! * `models` checks the networks (`model_resnet18`, `model_resnet50`), which takes minutes; [`Extent`] says how much of them.
 //! * [`generator`]: how the inputs of the references are made from seeds.
