@@ -19,7 +19,7 @@ use crate::progress::Board;
 use crate::{CODE_VERSION, command_line, stop};
 
 /// The published numbers, as TOML files that a reader may complete.
-pub const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../reference");
+pub const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reference");
 
 /// The scale and which of its runs; the same for `reproduce`, `report` and `status`.
 #[derive(clap::Args)]

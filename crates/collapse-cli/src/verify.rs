@@ -4,15 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use collapse_verify::{Extent, Options, known_files, verify_dir};
+use collapse_verify::{Extent, Options, PUBLIC, known_files, verify_dir};
 
 use crate::output::out;
-
-/// The reference numbers that come with the project.
-const PUBLIC: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../collapse-verify/fixtures/public"
-);
 
 /// Check this implementation against folders of independent reference numbers.
 ///

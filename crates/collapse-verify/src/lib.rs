@@ -2,17 +2,17 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use collapse_verify::{Options, verify_dir};
+//! use collapse_verify::{Options, PUBLIC, verify_dir};
 //!
-//! let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/public");
 //! let options = Options { only: vec!["metrics".into()], ..Options::default() };
-//! let report = verify_dir(&folder, &options)?;
+//! let report = verify_dir(Path::new(PUBLIC), &options)?;
 //! assert_eq!(report.failed().count(), 0, "{report}");
 //! # Ok::<(), collapse_verify::Error>(())
 //! ```
 //!
 //! # The map
 //! * [`verify_dir`] runs every checker whose file the folder has; [`Report`] holds one [`Row`] a quantity.
+//! * [`PUBLIC`] is the folder of references that comes with the crate.
 //! * Checkers: `gmm` (densities), `metrics`, `nc` (geometry), `ood` and `ood_head` (detectors), `misc` (generator).
 //! * `models` checks the networks (`model_resnet18`, `model_resnet50`), which takes minutes; [`Extent`] says how much of them.
 //! * [`generator`]: how the inputs of the references are made from seeds.
@@ -39,6 +39,9 @@ pub use models::Extent;
 pub use report::{Report, Row, relative_error};
 
 use folder::File;
+
+/// The folder of reference numbers that comes with the crate.
+pub const PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/public");
 
 /// What to check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -14,13 +14,10 @@ pub use resources::Resources;
 
 /// The scales that come with the project.
 const BUILT_IN: [(&str, &str); 4] = [
-    ("quick", include_str!("../../../../experiments/quick.toml")),
-    (
-        "precision",
-        include_str!("../../../../experiments/precision.toml"),
-    ),
-    ("small", include_str!("../../../../experiments/small.toml")),
-    ("paper", include_str!("../../../../experiments/paper.toml")),
+    ("quick", include_str!("../../manifests/quick.toml")),
+    ("precision", include_str!("../../manifests/precision.toml")),
+    ("small", include_str!("../../manifests/small.toml")),
+    ("paper", include_str!("../../manifests/paper.toml")),
 ];
 
 /// Arithmetic of training.
