@@ -331,6 +331,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unwrap_used)] // a helper of tests
     fn compare_pages(column: &ColumnMeta, bytes: &[u8], theirs: &mut dyn PageReader) {
         let start = column.start as usize;
         let mut rest = &bytes[start..start + column.stored_length as usize];
