@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use collapse_experiment::launch::quoted;
+use collapse_results::quoted;
 
 /// The command of this process, quoted for a shell: what a result says it was made by.
 pub fn typed() -> String {

@@ -27,6 +27,7 @@ mod group;
 mod ids;
 mod run;
 mod table;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,7 @@ pub use group::{DataSet, Group, Loss, ScheduleLength};
 pub use ids::{Role, ScoreId, SetId};
 pub use run::{EpochRecord, Maker, Run, RunTimes, Span};
 pub use table::{Align, Cell, Claim, Column, Stratum, Table, Verdict};
+pub use words::quoted;
 
 /// Name and version of the schema that this crate reads and writes.
 pub const SCHEMA: &str = "collapse.results/1";

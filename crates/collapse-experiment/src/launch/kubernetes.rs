@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Launch, quoted};
+use collapse_results::quoted;
+
+use super::Launch;
 
 /// Times a run is begun again after an error or an eviction; it goes on from its checkpoint.
 const TRIES: usize = 20;

@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use collapse_results::quoted;
 use serde::{Deserialize, Serialize};
 
-use super::{Launch, Task, quoted};
+use super::{Launch, Task};
 use crate::error::Error;
 
 /// Seconds before its limit at which a job is warned: a step of the largest network and its checkpoint.
