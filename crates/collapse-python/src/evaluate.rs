@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use collapse_density::Agreement;
 use collapse_evaluate::{Calibrated, Error, Evaluation, FeatureSplits, Geometry, Split};
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{Comparison, Fitted, Intervals, Note, Skipped};
+use collapse_ood::{Comparison, Fitted, Intervals, Note, RiskCoverage, Skipped};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
@@ -27,6 +27,7 @@ struct Figures<'a> {
     calibrated: Option<&'a Calibrated>,
     ood: &'a [Comparison],
     risk_coverage: BTreeMap<&'a str, f64>,
+    generalised_risk_coverage: BTreeMap<&'a str, f64>,
     geometry: Option<&'a Geometry>,
     density_agreement: Option<&'a Agreement>,
     skipped: Vec<Skipped>,
@@ -59,8 +60,8 @@ struct Figures<'a> {
 /// dict
 ///     ``ood``: a list of dicts, one for every score and set, with ``auroc``, ``auroc_interval`` (DeLong), ``aupr_in``,
 ///     ``aupr_out``, ``fpr95_id_positive``, ``fpr95_ood_positive``, ``detection_error`` (shares, 0..1); ``accuracy``, ``ece``,
-///     ``nll``, the same ``scaled`` by ``temperature``; ``risk_coverage``; ``geometry``; ``density_agreement``; ``skipped`` and
-///     ``notes``; ``samples``: for every set a dict from names of scores to float64 arrays ``[N]``.
+///     ``nll``, the same ``scaled`` by ``temperature``; ``risk_coverage``, ``generalised_risk_coverage``; ``geometry``;
+///     ``density_agreement``; ``skipped`` and ``notes``; ``samples``: for every set a dict from names of scores to float64 arrays ``[N]``.
 ///
 /// Raises
 /// ------
@@ -130,14 +131,20 @@ pub fn evaluate<'py>(
         Ok((splits.evaluate(fitted, &intervals)?, l2, n_features))
     };
     let (evaluation, l2, n_features) = py.detach(run).map_err(raise)?;
-    let areas = evaluation.risk_coverage.iter();
+    let areas = |pick: fn(&RiskCoverage) -> f64| {
+        let found = evaluation.risk_coverage.iter();
+        found
+            .map(|found| (found.score.as_str(), pick(found)))
+            .collect()
+    };
     let figures = Figures {
         l2,
         n_features,
         level,
         calibrated: evaluation.calibrated.as_ref(),
         ood: &evaluation.comparisons,
-        risk_coverage: areas.map(|(score, area)| (score.as_str(), *area)).collect(),
+        risk_coverage: areas(|found| found.aurc),
+        generalised_risk_coverage: areas(|found| found.augrc),
         geometry: evaluation.geometry.as_ref(),
         density_agreement: evaluation.agreement.as_ref(),
         skipped: evaluation.skipped(),
