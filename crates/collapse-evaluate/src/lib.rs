@@ -39,6 +39,7 @@
 //! - [`Evaluation`]: every score against every out-of-distribution set with intervals, [`Calibrated`], [`Geometry`], the
 //!   agreement of the densities, risk–coverage, histograms.
 //! - [`evaluate_ensemble`]: several networks together, from their logits.
+//! - [`Evaluation::figures`]: what is written of it ([`Figures`]).
 //! - [`Evaluation::standings`]: one line a detector, the best first ([`Standing`]).
 //! - [`Measurement`]: the part of it that is cheap enough for many epochs, alone by [`CompleteSplits::measure`].
 //! - [`SavedDetectors`]: fitted detectors in a sealed file, with their confidences on held-out samples ([`HeldOut`]);
@@ -58,6 +59,7 @@ mod decide;
 mod ensemble;
 mod error;
 mod evaluation;
+mod figures;
 mod geometry;
 mod held_out;
 mod histogram;
@@ -73,6 +75,7 @@ pub use decide::{Decider, Decisions, Policy, Rule};
 pub use ensemble::{EnsembleFigures, EnsembleSet, evaluate_ensemble};
 pub use error::{Error, Result};
 pub use evaluation::Evaluation;
+pub use figures::Figures;
 pub use geometry::Geometry;
 pub use held_out::HeldOut;
 pub use measurement::Measurement;

@@ -1,11 +1,8 @@
 //! Every figure of one network as a dictionary.
 
-use std::collections::BTreeMap;
-
-use collapse_density::Agreement;
-use collapse_evaluate::{Calibrated, Error, Evaluation, FeatureSplits, Geometry, Split};
+use collapse_evaluate::{Error, Evaluation, FeatureSplits, Figures, Split};
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{Comparison, Fitted, Intervals, Note, RiskCoverage, Skipped};
+use collapse_ood::{Fitted, Intervals, Note};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
@@ -17,20 +14,14 @@ use crate::errors::raise;
 use crate::sets::Set;
 use crate::settings;
 
-/// The figures, under the names of `scores.json`.
+/// What is told beside the samples' scores, under the names of `scores.json`.
 #[derive(Serialize)]
-struct Figures<'a> {
+struct Scores<'a> {
     l2: bool,
     n_features: usize,
     level: f64,
     #[serde(flatten)]
-    calibrated: Option<&'a Calibrated>,
-    ood: &'a [Comparison],
-    risk_coverage: BTreeMap<&'a str, f64>,
-    generalised_risk_coverage: BTreeMap<&'a str, f64>,
-    geometry: Option<&'a Geometry>,
-    density_agreement: Option<&'a Agreement>,
-    skipped: Vec<Skipped>,
+    figures: Figures<'a>,
     notes: Vec<&'a Note>,
 }
 
@@ -131,26 +122,14 @@ pub fn evaluate<'py>(
         Ok((splits.evaluate(fitted, &intervals)?, l2, n_features))
     };
     let (evaluation, l2, n_features) = py.detach(run).map_err(raise)?;
-    let areas = |pick: fn(&RiskCoverage) -> f64| {
-        let found = evaluation.risk_coverage.iter();
-        found
-            .map(|found| (found.score.as_str(), pick(found)))
-            .collect()
-    };
-    let figures = Figures {
+    let scores = Scores {
         l2,
         n_features,
         level,
-        calibrated: evaluation.calibrated.as_ref(),
-        ood: &evaluation.comparisons,
-        risk_coverage: areas(|found| found.aurc),
-        generalised_risk_coverage: areas(|found| found.augrc),
-        geometry: evaluation.geometry.as_ref(),
-        density_agreement: evaluation.agreement.as_ref(),
-        skipped: evaluation.skipped(),
+        figures: evaluation.figures(),
         notes: evaluation.notes().collect(),
     };
-    let figures = pythonize(py, &figures)?;
+    let figures = pythonize(py, &scores)?;
     figures.set_item("samples", samples(py, evaluation)?)?;
     Ok(figures)
 }

@@ -1,14 +1,12 @@
 //! The table and the files.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use collapse_density::Agreement;
-use collapse_evaluate::{Calibrated, CompleteSplits, Evaluation, Geometry, Standing};
+use collapse_evaluate::{CompleteSplits, Evaluation, Figures, Geometry, Standing};
 use collapse_files::Replacement;
-use collapse_ood::{Comparison, RiskCoverage, Skipped};
+use collapse_ood::Comparison;
 use collapse_report::{SCORES_NOTE, TerminalStyle, render};
 use collapse_results::{Align, ScoreId, Table};
 use serde::Serialize;
@@ -37,16 +35,10 @@ struct Scores<'a> {
     n_features: usize,
     /// Level of the intervals.
     level: f64,
-    #[serde(flatten)]
-    calibrated: Option<&'a Calibrated>,
     /// One line a score, the best first.
     standings: &'a [Standing],
-    ood: &'a [Comparison],
-    risk_coverage: BTreeMap<&'a str, f64>,
-    generalised_risk_coverage: BTreeMap<&'a str, f64>,
-    geometry: Option<&'a Geometry>,
-    density_agreement: Option<&'a Agreement>,
-    skipped: &'a [Skipped],
+    #[serde(flatten)]
+    figures: Figures<'a>,
     notes: &'a [String],
 }
 
@@ -209,14 +201,8 @@ pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'
         l2: test.features.l2(),
         n_features: test.features.n_features(),
         level: args.level,
-        calibrated: evaluation.calibrated.as_ref(),
         standings: &report.standings,
-        ood: &evaluation.comparisons,
-        risk_coverage: areas(evaluation, |found| found.aurc),
-        generalised_risk_coverage: areas(evaluation, |found| found.augrc),
-        geometry: evaluation.geometry.as_ref(),
-        density_agreement: evaluation.agreement.as_ref(),
-        skipped: &evaluation.skipped(),
+        figures: evaluation.figures(),
         notes: &report.notes,
     };
     let files = [
@@ -234,14 +220,6 @@ pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'
         file.finish()?;
     }
     Ok(())
-}
-
-/// One of the areas of every score, by its name.
-fn areas(evaluation: &Evaluation, pick: fn(&RiskCoverage) -> f64) -> BTreeMap<&str, f64> {
-    let found = evaluation.risk_coverage.iter();
-    found
-        .map(|found| (found.score.as_str(), pick(found)))
-        .collect()
 }
 
 /// A file written beside its place.

@@ -1,11 +1,11 @@
 //! Several networks that look at the same samples.
 
-use collapse_numeric::Softmax;
 use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
+use crate::ensemble::ensemble_scores;
 use crate::error::{Error, Result};
 use crate::inputs::Inputs;
 
@@ -28,48 +28,6 @@ pub enum EnsembleMeasure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ensemble(pub EnsembleMeasure);
 
-impl Ensemble {
-    /// Both terms for one sample, from one softmax and the logits under it for each network.
-    fn value(self, networks: &[(Softmax, Vec<f64>)]) -> f64 {
-        let count = networks.len() as f64;
-        let n_classes = networks.first().map_or(0, |(_, logits)| logits.len());
-        let mut sum = 0.0;
-        for class in 0..n_classes {
-            let log_p = |(softmax, logits): &(Softmax, Vec<f64>)| -softmax.loss(logits[class]);
-            let log_ps: Vec<f64> = networks.iter().map(log_p).collect();
-            let log_mean = match networks.iter().all(|(softmax, _)| softmax.top() == class) {
-                // Keeps its digits where all are nearly 1.
-                true => {
-                    let doubt: f64 = networks.iter().map(|(softmax, _)| softmax.doubt()).sum();
-                    (-doubt / count).ln_1p()
-                }
-                false => {
-                    let largest = log_ps.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                    let weights = log_ps.iter().map(|log_p| (log_p - largest).exp());
-                    largest + (weights.sum::<f64>() / count).ln()
-                }
-            };
-            sum += match self.0 {
-                EnsembleMeasure::Entropy => product(log_mean, log_mean),
-                EnsembleMeasure::MutualInformation => {
-                    let terms = log_ps.iter().map(|log_p| product(*log_p, log_mean - log_p));
-                    terms.sum::<f64>() / count
-                }
-            };
-        }
-        // Rounding may carry a vanishing information past zero.
-        sum.min(0.0)
-    }
-}
-
-/// exp(log_p) · factor, zero with p.
-fn product(log_p: f64, factor: f64) -> f64 {
-    match log_p.exp() {
-        0.0 => 0.0,
-        p => p * factor,
-    }
-}
-
 impl Detector for Ensemble {
     fn id(&self) -> ScoreId {
         ScoreId::new(match self.0 {
@@ -84,15 +42,13 @@ impl Detector for Ensemble {
         if members.is_empty() {
             return Err(Error::NeedsMembers);
         }
-        let of_row = |row: usize| {
-            let network =
-                |logits: ndarray::ArrayView1<f64>| (Softmax::of(logits, 1.0), logits.to_vec());
-            let others = members.iter().map(|member| network(member.row(row)));
-            let networks: Vec<_> = std::iter::once(network(logits.row(row)))
-                .chain(others)
-                .collect();
-            self.value(&networks)
-        };
-        Ok((0..logits.nrows()).map(of_row).collect())
+        let networks: Vec<_> = std::iter::once(logits)
+            .chain(members.iter().map(|member| member.view()))
+            .collect();
+        let scores = ensemble_scores(&networks)?;
+        Ok(match self.0 {
+            EnsembleMeasure::Entropy => scores.softmax_entropy,
+            EnsembleMeasure::MutualInformation => scores.mutual_information,
+        })
     }
 }

@@ -111,7 +111,7 @@ pub(crate) struct Product<K: Kernel> {
 /// Sixteens of words that are summed in registers before they join the sum in memory.
 ///
 /// Most of the error of a Winograd convolution in f32 is that of long sums, whose transforms then cancel. Sums of sixteen leave a network's
-/// features as exact as the direct kernels do, for 3 to 5 % of a product's time. Between bf16 operands the sum's own error is nothing.
+/// features about as exact as the direct kernels do, for 3 to 5 % of a product's time. Between bf16 operands the sum's own error is nothing.
 const fn sixteens_at_once<K: Kernel>() -> usize {
     if K::GROUP == 1 { 1 } else { usize::MAX }
 }
