@@ -4,8 +4,8 @@
 
 use collapse_benches::{noise, noise_f32};
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Conv, ConvWeights, Element, Residual, Result, Sgd, Shape, bf16,
-    bn_act_backward, bn_act_forward, conv_backward_data, conv_backward_weights, conv_forward,
+    Act, Activation, BatchNorm, Conv, ConvWeights, NetworkElement, Residual, Result, Sgd, Shape,
+    bf16, bn_act_backward, bn_act_forward, conv_backward_data, conv_backward_weights, conv_forward,
     kernel_path, sgd_step,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -23,11 +23,11 @@ const LAYERS: [(usize, usize, usize, usize, usize); 7] = [
     (32, 64, 256, 1, 1),
 ];
 
-fn activations<T: Element<Param = f32>>(seed: u64, shape: Shape) -> Result<Act<T>> {
+fn activations<T: NetworkElement<Param = f32>>(seed: u64, shape: Shape) -> Result<Act<T>> {
     Act::from_hwnc(shape, &noise_f32(seed, shape.len()))
 }
 
-fn convolutions<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> Result<()> {
+fn convolutions<T: NetworkElement<Param = f32>>(c: &mut Criterion, precision: &str) -> Result<()> {
     for (side, c_in, c_out, kernel, stride) in LAYERS {
         let conv = Conv::new(c_in, c_out, kernel, stride)?;
         let input = Shape {
@@ -63,7 +63,10 @@ fn convolutions<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> 
     Ok(())
 }
 
-fn normalisations<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> Result<()> {
+fn normalisations<T: NetworkElement<Param = f32>>(
+    c: &mut Criterion,
+    precision: &str,
+) -> Result<()> {
     let shape = Shape {
         h: 32,
         w: 32,

@@ -1,7 +1,7 @@
 //! Forward and backward of whole networks: the quick scale's (width 16, grey 28×28) and CIFAR's at width 32.
 
 use collapse_benches::noise_f32;
-use collapse_kernels::{Element, bf16, kernel_path};
+use collapse_kernels::{NetworkElement, bf16, kernel_path};
 use collapse_models::{Batch, HeadGradient, L2Mode, Net, NetConfig, Network, Result};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -36,7 +36,7 @@ fn cases() -> [Case; 2] {
     ]
 }
 
-fn network<T: Element<Param = f32>>(c: &mut Criterion, precision: &str) -> Result<()> {
+fn network<T: NetworkElement<Param = f32>>(c: &mut Criterion, precision: &str) -> Result<()> {
     for Case {
         name,
         config,

@@ -25,10 +25,10 @@ const PRECISION: &str = "docs/performance/precision.json";
 const PYTORCH: &str = "docs/pytorch";
 /// Folders of docs that show one training experiment each: its results, its page, and lines of
 /// `benches/peers/train_cifar.py --json` to hold it against.
-const C4: &str = "docs/c4";
+const WIDTH_8: &str = "docs/cifar10-width8";
 const CIFAR10: &str = "docs/cifar10";
 
-/// Write the tables and pictures of README, docs/performance.md, docs/reliability.md, docs/pytorch, docs/c4 and docs/cifar10 from the measurements committed beside them.
+/// Write the tables and pictures of README, docs/performance.md, docs/reliability.md, docs/pytorch, docs/cifar10-width8 and docs/cifar10 from the measurements committed beside them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Results of `cargo xtask reproduce` to take, and keep, for README.
@@ -37,9 +37,9 @@ pub struct Args {
     /// Results of `cargo xtask reproduce --scale precision` to take, and keep, for docs/performance.md and docs/pytorch.
     #[arg(long, value_name = "RESULTS.JSON")]
     precision: Option<PathBuf>,
-    /// Results of `cargo xtask reproduce --scale experiments/c4.toml` to take, and keep, for docs/c4.
+    /// Results of `cargo xtask reproduce --scale experiments/cifar10-width8.toml` to take, and keep, for docs/cifar10-width8.
     #[arg(long, value_name = "RESULTS.JSON")]
-    c4: Option<PathBuf>,
+    cifar10_width8: Option<PathBuf>,
     /// Results of `cargo xtask reproduce --scale experiments/cifar10.toml` to take, and keep, for docs/cifar10.
     #[arg(long, value_name = "RESULTS.JSON")]
     cifar10: Option<PathBuf>,
@@ -111,7 +111,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     ];
     files.push(reliability(root)?);
     files.push(peers(root, &precision)?);
-    files.extend(experiment(root, C4, &args.c4)?);
+    files.extend(experiment(root, WIDTH_8, &args.cifar10_width8)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
     for (path, content) in files {
         if args.check {

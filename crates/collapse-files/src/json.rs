@@ -46,7 +46,9 @@ pub fn to_sealed_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`SealedJsonError`]; nothing without a sound seal is taken.
-pub fn from_sealed_json<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, SealedJsonError> {
+pub fn from_sealed_json<T: DeserializeOwned>(
+    text: &[u8],
+) -> std::result::Result<T, SealedJsonError> {
     match check(text) {
         Check::Sound(_) => Ok(serde_json::from_slice::<WithSeal<T, String>>(text)?.value),
         Check::Damaged => Err(SealedJsonError::Damaged),

@@ -1,6 +1,6 @@
 //! The face that training and feature extraction see, whatever the precision or device.
 
-use collapse_kernels::Element;
+use collapse_kernels::NetworkElement;
 
 use crate::{Batch, Gradients, HeadGradient, Network, Output, Parameters, Plan, Result};
 
@@ -40,7 +40,7 @@ pub trait Model: Send {
     ) -> Result<Gradients<f32>>;
 }
 
-impl<T: Element<Param = f32>> Model for Network<T> {
+impl<T: NetworkElement<Param = f32>> Model for Network<T> {
     fn plan(&self) -> &Plan {
         Network::plan(self)
     }

@@ -150,7 +150,9 @@ impl Results {
         let results: Self = match collapse_files::from_json_sealed_or_not(text.as_bytes()) {
             Ok(results) => results,
             Err(SealedJsonError::Json(error)) => return Err(Error::Json(error)),
-            Err(SealedJsonError::Damaged | SealedJsonError::Unsealed) => return Err(Error::Damaged),
+            Err(SealedJsonError::Damaged | SealedJsonError::Unsealed) => {
+                return Err(Error::Damaged);
+            }
         };
         if results.schema != SCHEMA {
             return Err(Error::Schema {

@@ -158,7 +158,10 @@ fn committed_results_still_load_and_are_written_as_they_were() {
         );
         let text = std::fs::read_to_string(&path).unwrap();
         let results = Results::from_json(&text).unwrap();
-        assert!(results.to_json().unwrap() == text, "{path} is written in another way");
+        assert!(
+            results.to_json().unwrap() == text,
+            "{path} is written in another way"
+        );
     }
 }
 

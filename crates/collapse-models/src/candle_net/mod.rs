@@ -320,7 +320,7 @@ impl<P: Float + WithDType> CandleNet<P> {
             Some(spectral) => self.normalized_weight(pass, conv, &spectral)?,
             None => pass.tensors[spec.weight].clone(),
         };
-        Ok(x.conv2d(&weight, spec.conv.kernel / 2, spec.conv.stride, 1, 1)?)
+        Ok(x.conv2d(&weight, spec.conv.kernel() / 2, spec.conv.stride(), 1, 1)?)
     }
 
     fn batch_norm(&self, pass: &mut Pass, norm: NormId, y: &Tensor) -> Result<Tensor> {
@@ -366,8 +366,8 @@ impl<P: Float + WithDType> CandleNet<P> {
     ) -> Result<Tensor> {
         let spec = &self.plan.convs[conv];
         let weight = pass.tensors[spec.weight].clone();
-        let (kernel, stride) = (spec.conv.kernel, spec.conv.stride);
-        let (rows, columns) = (spec.conv.out_channels, spec.conv.in_channels);
+        let (kernel, stride) = (spec.conv.kernel(), spec.conv.stride());
+        let (rows, columns) = (spec.conv.out_channels(), spec.conv.in_channels());
         let (out, side) = (spec.output, spec.input);
         let matrix = kernel == 1;
         let fixed = weight.detach();
