@@ -405,9 +405,11 @@ impl<'a, T: NetworkElement<Param = T> + Float> Check<'a, T> {
             lengths = f64::INFINITY;
         }
         let pick = |double, single| self.tolerance.pick(double, single, single);
+        // In f32 one pre-activation that rounds to the other side of zero changes single entries; the fixtures' README has
+        // the figures that were seen.
         for (what, error, tolerance) in [
             ("gradients, norms", lengths, pick(1e-9, 2e-2)),
-            ("gradients, entries over rms", entries, pick(1e-8, 2e-1)),
+            ("gradients, entries over rms", entries, pick(1e-8, 3e-1)),
             ("gradients, sums", sums, pick(1e-9, 2e-2)),
         ] {
             report.record(self.case.file.name, self.name, what, error, tolerance);
