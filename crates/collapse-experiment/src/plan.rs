@@ -1,6 +1,7 @@
 //! From a manifest to the runs it asks for.
 
 use collapse_data::Benchmark;
+use collapse_data::controls::Control;
 use collapse_kernels::KernelPath;
 use collapse_models::{Device, L2Mode, Net, NetConfig};
 use collapse_results::{DataSet, Group, Loss, Role, SetId};
@@ -299,7 +300,15 @@ pub(crate) fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
         benchmark
             .ood()
             .iter()
-            .map(|view| describe(view.set(), Role::Ood)),
+            .map(|view| describe(view.set(), ood_role(view.set().name()))),
     );
     sets
+}
+
+/// Whether the set that an in-distribution one is tested against is a generated control.
+pub(crate) fn ood_role(name: &str) -> Role {
+    match Control::find(name) {
+        Some(_) => Role::Control,
+        None => Role::Ood,
+    }
 }

@@ -286,7 +286,9 @@ pub(super) fn all_figures(lineup: &Lineup<'_>) -> Draft {
 /// Share of OoD images in each comparison, in brackets; empty where the sizes are not known.
 fn prevalence(data: &[DataSet]) -> String {
     let test: usize = sizes(data, Role::Test).map(|set| set.images).sum();
-    let shares: Vec<String> = sizes(data, Role::Ood)
+    let shares: Vec<String> = [Role::Ood, Role::Control]
+        .into_iter()
+        .flat_map(|role| sizes(data, role))
         .filter(|set| test + set.images > 0)
         .map(|set| {
             let share = 100.0 * set.images as f64 / (test + set.images) as f64;

@@ -6,6 +6,7 @@ mod detection;
 mod draft;
 mod ensembles;
 mod evaluation;
+mod gain;
 mod peers;
 mod precision;
 mod setup;
@@ -20,7 +21,7 @@ pub use peers::{PeerRun, peer_table};
 
 /// All tables that the results have numbers for, in the order of the report.
 ///
-/// The paper's sections in miniature: main (4.1), worst seed, softmax, entropy and energy (A.2),
+/// The paper's sections in miniature: main (4.1), gain at equal training and epochs needed, worst seed, softmax, entropy and energy (A.2),
 /// ensembles, logit Gaussians (A.3), Gaussians on raw and normalised features, over-training (A.4), neural
 /// collapse at the end and over epochs (4.2, A.5, A.6), loss over epochs, ablation, precisions and
 /// training details (A.1); then all scores, all detection figures, calibration, the claims with
@@ -37,7 +38,12 @@ pub(crate) fn of_lineup(
     references: &References,
 ) -> Vec<Table> {
     let references = &references.beside(lineup.results);
-    let mut drafts = vec![detection::main(lineup), detection::worst_seed(lineup)];
+    let mut drafts = vec![
+        detection::main(lineup),
+        gain::at_equal_length(lineup),
+        gain::epochs_needed(lineup),
+        detection::worst_seed(lineup),
+    ];
     drafts.extend(detection::output_scores(lineup));
     drafts.push(ensembles::compared(lineup));
     drafts.push(detection::logit_gaussians(lineup));
