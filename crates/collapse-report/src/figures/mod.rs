@@ -13,7 +13,6 @@ use collapse_results::Results;
 
 pub use histograms::score_histograms;
 pub use lines::{LineAxes, LinePanel, line_figure};
-pub(crate) use scaling::step_times;
 use svg::{Canvas, WIDTH};
 
 use crate::lineup::Lineup;
