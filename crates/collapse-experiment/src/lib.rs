@@ -50,7 +50,7 @@ pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision, Resources
 pub use observer::{EpochProgress, Observer, RunId, Silent};
 pub use plan::{ImageForm, RunPlan, auto_precision, plan, resolve_precision};
 pub use reproduce::{Setting, reproduce};
-pub use status::{RunState, RunStatus, status};
+pub use status::{RunState, RunStatus, refresh_status, status};
 pub use stop::Stop;
 pub use store::{ClaimedRun, Holder, RunManifest, RunStore, finished_in};
 pub use verify::{Finding, Verdict, verify_store};

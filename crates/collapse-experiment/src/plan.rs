@@ -220,30 +220,40 @@ pub(crate) fn plan_run(
     };
     train.check()?;
 
-    let mut evaluate_at = group.evaluate_at.clone();
-    evaluate_at.push(group.epochs);
-    evaluate_at.sort_unstable();
-    evaluate_at.dedup();
-    let mut measure_at = if manifest.measure_at.is_empty() {
-        log_spaced_epochs(group.epochs)
-    } else {
-        manifest.measure_at.clone()
-    };
-    measure_at.retain(|&epoch| epoch <= group.epochs);
-    measure_at.extend(&evaluate_at);
-    measure_at.sort_unstable();
-    measure_at.dedup();
     Ok(RunPlan {
         group: group.id.clone(),
         seed,
         net,
         train,
-        measure_at,
-        evaluate_at,
+        measure_at: measured_epochs(manifest, group),
+        evaluate_at: evaluated_epochs(group),
         measure_images: manifest.measure_images,
         device: Device::Cpu,
         keep: KeepConfig::default(),
     })
+}
+
+/// The epochs of a group's whole evaluations, ascending; the last epoch is one of them.
+fn evaluated_epochs(group: &GroupSpec) -> Vec<usize> {
+    let mut epochs = group.evaluate_at.clone();
+    epochs.push(group.epochs);
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs
+}
+
+/// The epochs after which a group's networks are measured, in whole evaluations or on the way, ascending.
+pub(crate) fn measured_epochs(manifest: &Manifest, group: &GroupSpec) -> Vec<usize> {
+    let mut epochs = if manifest.measure_at.is_empty() {
+        log_spaced_epochs(group.epochs)
+    } else {
+        manifest.measure_at.clone()
+    };
+    epochs.retain(|&epoch| epoch <= group.epochs);
+    epochs.extend(evaluated_epochs(group));
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs
 }
 
 /// The group as the result file describes it.

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::execute::execute;
 use crate::observer::Observer;
 use crate::plan::RunPlan;
+use crate::splits::Measured;
 use crate::stop::Stop;
 use crate::store::{ClaimedRun, RunManifest};
 
@@ -52,6 +53,9 @@ pub fn make_run(
         work.observer.note(note);
     }
     if let Some(run) = found? {
+        let (trained, measured) = images_of(plan, work.benchmark);
+        work.observer
+            .finished_elsewhere(&plan.id(), trained, measured);
         return Ok(run);
     }
     claimed.forget_failure()?;
@@ -62,6 +66,13 @@ pub fn make_run(
     claimed.finish(&run)?;
     work.observer.finished(&plan.id(), &run);
     Ok(run)
+}
+
+/// Images that a whole run is trained on and measured on.
+pub(crate) fn images_of(plan: &RunPlan, benchmark: &Benchmark) -> (u64, u64) {
+    let parts = benchmark.id().split(plan.seed);
+    let trained = (parts.train.len() * plan.train.epochs) as u64;
+    (trained, Measured::new(benchmark, &parts, plan).images(plan))
 }
 
 /// What is told of a run that could not be finished: its folder keeps the reason, unless it was stopped or taken over.

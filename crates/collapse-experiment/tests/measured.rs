@@ -50,6 +50,7 @@ impl Observer for Counts {
     fn epoch(&self, _run: &RunId, _progress: EpochProgress) {}
     fn measuring(&self, _run: &RunId, _epoch: usize) {}
     fn finished(&self, _run: &RunId, _result: &Run) {}
+    fn finished_elsewhere(&self, _run: &RunId, _trained: u64, _measured: u64) {}
 }
 
 fn with(line: &str) -> Manifest {

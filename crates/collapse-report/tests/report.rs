@@ -6,9 +6,9 @@ mod common;
 use std::path::Path;
 
 use collapse_report::{
-    PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete,
-    figures, page_figure, page_peers, page_table, peer_table, render, tables, with_tables,
-    write_completed, write_report,
+    PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, check_tables, claims,
+    complete, figures, page_figure, page_peers, page_table, peer_table, render, tables,
+    with_tables, write_completed, write_report,
 };
 use collapse_results::{
     Cell, DataSet, Defined, Ensemble, OodResult, Results, Role, ScoreId, Table, Verdict,
@@ -35,6 +35,8 @@ fn trained_on(name: &str) -> Results {
 fn every_table_of_the_paper_is_there_and_rectangular() {
     let tables = tables(&trained_on("cifar10"), &references());
     let ids: Vec<&str> = tables.iter().map(|t| t.id.as_str()).collect();
+    let asked: Vec<String> = tables.iter().map(|table| table.id.clone()).collect();
+    check_tables(&asked, ["fashion-held-out", "mnist", "noise"]).expect("each can be asked for");
     for id in [
         "main",
         "gain",

@@ -366,7 +366,7 @@ impl Worker {
         let mut stream = Stream::new(1, "bench", 0);
         let pixels = config.input_size * config.input_size * config.in_channels * batch;
         Ok(Self {
-            learner: Learner::new(model, TrainConfig::default().check()?),
+            learner: Learner::new(model, TrainConfig::default().check()?)?,
             images: (0..pixels)
                 .map(|_| 2.0 * stream.uniform() as f32 - 1.0)
                 .collect(),

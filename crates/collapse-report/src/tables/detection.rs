@@ -215,7 +215,7 @@ pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
         .map(|set| {
             let mut draft = Draft::of_sets(
                 lineup,
-                &format!("scores-{set}"),
+                &super::scores_of(set),
                 &format!("Every score against {set}"),
                 "AUROC in percent after the last epoch, mean ± standard deviation over seeds. \
                  NNGuide's bank holds every training feature (its authors take 1 %).",

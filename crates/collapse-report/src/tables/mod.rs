@@ -14,10 +14,58 @@ mod training;
 
 use collapse_results::{Claim, Results, Table};
 
+use crate::Error;
 use crate::lineup::Lineup;
 use crate::reference::References;
 pub use evaluation::{SCORES_NOTE, evaluation_table};
 pub use peers::{PeerRun, peer_table};
+
+/// The tables that results can make, besides one of all scores for each OoD set.
+const IDS: [&str; 19] = [
+    "main",
+    "worst-seed",
+    "softmax",
+    "entropy",
+    "energy",
+    "ensembles",
+    "logit-gaussians",
+    "raw-normalised",
+    "over-training",
+    "nc-end",
+    "nc-epochs",
+    "history",
+    "ablation",
+    "precision",
+    "training",
+    "detection",
+    "calibration",
+    "claims",
+    "neighbours",
+];
+
+/// Fails for a table that no results with these OoD sets make; which of the others they make, the runs decide.
+///
+/// # Errors
+/// [`Error::UnknownTable`].
+pub fn check_tables<'a>(
+    ids: &[String],
+    ood_sets: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let of_sets = ood_sets.into_iter().map(|set| scores_of(set));
+    let known: Vec<String> = IDS.map(str::to_owned).into_iter().chain(of_sets).collect();
+    match ids.iter().find(|id| !known.contains(id)) {
+        None => Ok(()),
+        Some(unknown) => Err(Error::UnknownTable {
+            table: unknown.clone(),
+            known: known.join(", "),
+        }),
+    }
+}
+
+/// The table of every score against an OoD set.
+fn scores_of(set: impl std::fmt::Display) -> String {
+    format!("scores-{set}")
+}
 
 /// All tables that the results have numbers for, in the order of the report.
 ///
