@@ -12,7 +12,7 @@ use collapse_train::{Event, FittedImages, HookError, Step, Trained, Trainer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::machine::{Starts, maker};
+use crate::machine::maker;
 use crate::observer::EpochProgress;
 use crate::plan::RunPlan;
 use crate::splits::Measured;
@@ -41,7 +41,7 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
 
     let at = Position::of(&trainer.checkpoint())?;
     let maker = maker(plan.device, work.code_version)?;
-    let starts = Starts::record(claimed, at.epochs, at.within > 0, maker, work.one_path)?;
+    let starts = claimed.record_start(at.epochs, at.within > 0, maker, work.one_path)?;
     let measured = Measured::new(work.benchmark, &parts, plan);
     let id = plan.id();
     work.observer.started(

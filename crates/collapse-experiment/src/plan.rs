@@ -10,6 +10,7 @@ use collapse_train::{KeepConfig, LossConfig, SgdConfig, TrainConfig, log_spaced_
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::image_form::ImageForm;
 use crate::manifest::{GroupSpec, Manifest, Precision};
 use crate::observer::RunId;
 use crate::store::RunManifest;
@@ -91,30 +92,6 @@ impl RunPlan {
         let mut manifest = RunManifest::new(&self.group, self.seed, identity, code_version);
         manifest.data = describe_data(benchmark);
         Ok(manifest)
-    }
-}
-
-/// What a network must know of its images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageForm {
-    /// Classes.
-    pub n_classes: usize,
-    /// Channels.
-    pub channels: usize,
-    /// Side in pixels.
-    pub side: usize,
-}
-
-impl ImageForm {
-    /// The form of a benchmark's images.
-    #[must_use]
-    pub fn of(benchmark: &Benchmark) -> Self {
-        let images = benchmark.id().train_set();
-        Self {
-            n_classes: images.n_classes(),
-            channels: images.shape().channels,
-            side: images.shape().height,
-        }
     }
 }
 

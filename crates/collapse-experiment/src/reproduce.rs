@@ -11,11 +11,13 @@ use crate::choice::Shard;
 use crate::ensembles::ensembles;
 use crate::error::Error;
 use crate::gather::gather;
+use crate::image_form::ImageForm;
 use crate::machine::maker;
+use crate::make::{images_of, make_run};
 use crate::manifest::{GroupSpec, Manifest, Parallel};
-use crate::plan::{ImageForm, RunPlan, auto_precision, describe_data, plan};
+use crate::plan::{RunPlan, auto_precision, describe_data, plan};
 use crate::store::{RunManifest, RunStore};
-use crate::work::{Work, images_of, make_run};
+use crate::work::Work;
 
 /// How often a run that another process holds is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
