@@ -836,3 +836,34 @@ fn the_gain_is_paired_by_seed() {
     };
     assert!((mean - (expected[0] + expected[1]) / 2.0).abs() < 1e-12);
 }
+
+#[test]
+fn latex_tables_take_the_form_that_fits_a_page() {
+    let tables = tables(&synthetic(3), &References::default());
+    let of = |id: &str| tables.iter().find(|table| table.id == id).unwrap();
+    let mut main = of("main").clone();
+    main.columns.truncate(4);
+    main.rows.iter_mut().for_each(|row| row.truncate(4));
+    let narrow = render::latex(&main);
+    assert!(
+        narrow.contains("\\begin{table}") && narrow.contains("\\small"),
+        "{narrow}"
+    );
+    // Long headings are broken to the width of their columns.
+    assert!(
+        narrow.contains("\\shortstack[r]{AUROC\\\\fashion-held-out\\\\(\\%)}"),
+        "{narrow}"
+    );
+
+    let wide = render::latex(of("calibration"));
+    assert!(
+        wide.starts_with("% needs \\usepackage{booktabs,rotating}"),
+        "{wide}"
+    );
+
+    let mut long = main.clone();
+    for _ in 0..5 {
+        long.rows.extend(long.rows.clone());
+    }
+    assert!(render::latex(&long).contains("\\endhead"));
+}

@@ -21,8 +21,10 @@ pub use evaluation::{SCORES_NOTE, evaluation_table};
 pub use peers::{PeerRun, peer_table};
 
 /// The tables that results can make, besides one of all scores for each OoD set.
-const IDS: [&str; 19] = [
+const IDS: [&str; 21] = [
     "main",
+    "gain",
+    "epochs-needed",
     "worst-seed",
     "softmax",
     "entropy",
