@@ -11,6 +11,8 @@ use crate::render;
 
 /// Colours and type of every page; they follow the reader's light or dark theme.
 pub(crate) const PAGE_STYLE: &str = include_str!("page.css");
+/// Sorting of tables and the hint that one goes on; pages are whole without it.
+pub(crate) const PAGE_SCRIPT: &str = include_str!("page.js");
 
 /// What stands on a page, in its order.
 #[derive(Clone, Debug)]
@@ -83,6 +85,7 @@ pub fn page(page: &Page<'_>) -> Result<String, Error> {
         provenance => Value::from(Serde(&page.provenance)),
         command => page.command,
         page_style => PAGE_STYLE,
+        page_script => PAGE_SCRIPT,
         figure_style => FIGURE_STYLE,
     })?;
     Ok(text)
