@@ -336,7 +336,7 @@ fn writing_refuses_what_reading_would() {
 
 #[test]
 fn logits_without_head_and_labels() {
-    let set = FeatureSet::new(Array2::ones((2, 2)));
+    let set = FeatureSet::new(Array2::<f64>::ones((2, 2)));
     assert!(
         set.logits()
             .unwrap_err()
@@ -365,7 +365,7 @@ fn logits_without_head_and_labels() {
 #[test]
 fn normalisation_of_extreme_rows() {
     let set = FeatureSet::new(array![[3e300, 4e300], [0.0, 0.0], [3e-170, 4e-170]]);
-    let normalized = set.normalized_features();
+    let normalized = set.normalized_features().to_f64();
     assert!((normalized[[0, 1]] - 0.8).abs() < 1e-15);
     assert_eq!(normalized.row(1).to_vec(), [0.0, 0.0]);
     // Below the floor the row is divided by the floor, as PyTorch does.

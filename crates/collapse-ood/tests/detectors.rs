@@ -255,7 +255,7 @@ fn bad_inputs_are_typed_errors() {
         Inputs::new(world.test.view(), logits.view(), false),
         Err(Error::Shape { .. })
     ));
-    let empty = Array2::zeros((0, D));
+    let empty = Array2::<f64>::zeros((0, D));
     assert!(matches!(
         Inputs::new(empty.view(), Array2::zeros((0, 4)).view(), false),
         Err(Error::Undefined { .. })
@@ -275,7 +275,7 @@ fn bad_inputs_are_typed_errors() {
         }))
     ));
 
-    let narrow = Array2::ones((2, D - 1));
+    let narrow = Array2::<f64>::ones((2, D - 1));
     let two = Array2::ones((2, N_CLASSES));
     let inputs = Inputs::new(narrow.view(), two.view(), false).unwrap();
     for (name, scores) in world.fit(false).score_all(&inputs) {

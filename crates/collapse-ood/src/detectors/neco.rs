@@ -1,6 +1,6 @@
 //! Share of the feature in the principal subspace.
 
-use collapse_numeric::{argmax, covariance, matmul_nt, mean, norm, symmetric_eigen};
+use collapse_numeric::{RowSource, argmax, covariance, matmul_nt, mean, norm, symmetric_eigen};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ impl Neco {
     /// # Errors
     /// [`Error::Setting`], [`Error::Density`].
     pub fn fit(train: &TrainInputs, components: NecoComponents) -> Result<Self> {
-        let features = train.inputs().head_features();
+        let features = train.inputs().head_rows();
         let (n, d) = features.dim();
         let center = mean(features)?;
         let mut matrix = covariance(features, center.view(), n as f64)?;
