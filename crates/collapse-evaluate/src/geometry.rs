@@ -1,6 +1,6 @@
 //! Neural collapse of the training split.
 
-use collapse_geometry::{ClassScatter, Collapse, Head, RowSource, RowsView, Variability, measure};
+use collapse_geometry::{ClassScatter, Collapse, Head, RowsView, Variability, measure};
 use serde::Serialize;
 
 use crate::splits::{CompleteSplits, Split};

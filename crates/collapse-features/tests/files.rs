@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use collapse_features::{Error, FeatureSet, FeatureWriter, Head, Outline, Precision, read};
+use collapse_features::{Error, FeatureSet, FeatureWriter, Head, Matrix, Outline, Precision, read};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 
@@ -360,6 +360,35 @@ fn logits_without_head_and_labels() {
             ..
         })
     ));
+}
+
+/// Features stay as wide as they came, and none loses a digit.
+#[test]
+fn features_keep_their_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let single = array![[0.5f32, 0.1], [1e-30, 3.0]];
+    let set = FeatureSet::new(single.clone());
+    for precision in [Precision::F32, Precision::F64] {
+        set.write(&path, precision).unwrap();
+        let again = read(&path).unwrap();
+        let narrow = matches!(again.features, Matrix::Single(_));
+        assert_eq!(narrow, precision == Precision::F32);
+        assert_eq!(again, set);
+    }
+    let double = FeatureSet::new(array![[0.1f64, 1e-200]]);
+    double.write(&path, Precision::F64).unwrap();
+    assert_eq!(read(&path).unwrap(), double);
+    // Logits of f32 features are those of the same numbers in f64.
+    let head = (array![[0.3, -0.7], [0.1, 0.2]], array![0.1, -0.1]);
+    for l2 in [false, true] {
+        let of = |features: Matrix| {
+            let set = FeatureSet::new(features).with_l2(l2);
+            let set = set.with_head(head.0.clone(), head.1.clone());
+            set.logits().unwrap().into_owned()
+        };
+        assert_eq!(of(single.clone().into()), of(single.mapv(f64::from).into()));
+    }
 }
 
 #[test]

@@ -254,6 +254,27 @@ enum Values<'a> {
 }
 
 impl<'a> RowsView<'a> {
+    /// N and D.
+    #[must_use]
+    pub fn dim(&self) -> (usize, usize) {
+        match &self.values {
+            Values::Single(values) => values.dim(),
+            Values::Double(values) => values.dim(),
+        }
+    }
+
+    /// Number of rows N.
+    #[must_use]
+    pub fn nrows(&self) -> usize {
+        self.dim().0
+    }
+
+    /// Number of columns D.
+    #[must_use]
+    pub fn ncols(&self) -> usize {
+        self.dim().1
+    }
+
     /// The same rows, read as ẑ = z / max(‖z‖, [`NORM_FLOOR`]): the numbers of
     /// [`normalize_rows`](crate::normalize_rows), to the last bit.
     #[must_use]
@@ -280,11 +301,13 @@ impl<'a> RowsView<'a> {
         self.slice(0..self.nrows())
     }
 
-    /// The array itself where it is what is read: f64 that are not normalised.
+    /// The array itself where it is what is read: row-major f64 that are not normalised.
     #[must_use]
     pub fn as_f64(&self) -> Option<ArrayView2<'_, f64>> {
         match &self.values {
-            Values::Double(values) if !self.unit => Some(values.view()),
+            Values::Double(values) if !self.unit && values.is_standard_layout() => {
+                Some(values.view())
+            }
             _ => None,
         }
     }
@@ -314,10 +337,7 @@ impl<'a> RowsView<'a> {
 
 impl RowSource for RowsView<'_> {
     fn dim(&self) -> (usize, usize) {
-        match &self.values {
-            Values::Single(values) => values.dim(),
-            Values::Double(values) => values.dim(),
-        }
+        Self::dim(self)
     }
 
     fn read(&self, row: usize, out: &mut [f64]) {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use collapse_numeric::RowSource;
 use collapse_results::ScoreId;
 use ndarray::Array1;
 use rayon::prelude::*;

@@ -1,6 +1,6 @@
 //! Share of the feature in the principal subspace.
 
-use collapse_numeric::{RowSource, argmax, covariance, matmul_nt, mean, norm, symmetric_eigen};
+use collapse_numeric::{argmax, covariance, matmul_nt, mean, norm, symmetric_eigen};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
