@@ -752,7 +752,7 @@ fn unusable_features_are_refused() {
     let train = write("train.safetensors", &good);
     let other = write(
         "other.safetensors",
-        &FeatureSet::new(Array2::ones((4, 5))).with_logits(Array2::ones((4, 2))),
+        &FeatureSet::new(Array2::<f64>::ones((4, 5))).with_logits(Array2::ones((4, 2))),
     );
     let ood = format!("x={train}");
 

@@ -135,7 +135,7 @@ fn features_alone_score_what_they_can() {
     assert_eq!(rows(&again), rows(&table));
     let wide = folder.write(
         "wide.safetensors",
-        FeatureSet::new(Array2::ones((4, D + 1))),
+        FeatureSet::new(Array2::<f64>::ones((4, D + 1))),
     );
     let (output, _, error) = score(&[
         "--load",

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use collapse_numeric::argmax;
-use linfa::Float;
-use ndarray::{Array1, Array2, ArrayView2};
+use collapse_numeric::{RowSource, argmax};
+use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use crate::em::EmMixture;
@@ -50,16 +49,16 @@ impl fmt::Display for Agreement {
 /// # Errors
 /// Another number of columns, NaN or infinite features, fewer than three rows, and scores that are all equal or
 /// infinite, which have no order to compare.
-pub fn agreement<F: Float>(
+pub fn agreement<R: RowSource>(
     labelled: &LabelledGaussianMixture,
     em: &EmMixture,
-    features: ArrayView2<F>,
+    features: R,
 ) -> Result<Agreement> {
     let priors = labelled.log_priors();
-    let by_class = labelled.log_density(features)? + &priors;
-    let by_cluster = em.log_density(features)? + em.weights().mapv(f64::ln);
-    let scores = labelled.score_with_priors(features, &priors.to_vec())?;
-    let others = em.score(features)?;
+    let by_class = labelled.log_density(&features)? + &priors;
+    let by_cluster = em.log_density(&features)? + em.weights().mapv(f64::ln);
+    let scores = labelled.score_with_priors(&features, &priors.to_vec())?;
+    let others = em.score(&features)?;
     let undefined = |value: String| Error::Parameter {
         name: "the agreement",
         value,

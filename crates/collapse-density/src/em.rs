@@ -8,19 +8,17 @@
 //! most [`FITTED_ROWS`] samples; the principal components are those of all.
 
 use collapse_numeric::{
-    Cholesky, covariance, log_sum_exp, matmul, matmul_nt, mean, symmetric_eigen,
+    Cholesky, PANEL_ROWS, RowSource, covariance, log_sum_exp, matmul, matmul_nt, mean,
+    symmetric_eigen,
 };
 use linfa::traits::Fit;
-use linfa::{DatasetBase, Float, ParamGuard};
+use linfa::{DatasetBase, ParamGuard};
 use linfa_clustering::GaussianMixtureModel;
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayViewMut2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::rows::{Rows, check_shape, to_f64};
-
-/// Rows that are whitened at a time.
-const BLOCK_ROWS: usize = 1024;
+use crate::rows::check_shape;
 
 /// Rows that EM sees: of more, as many at equal steps.
 const FITTED_ROWS: usize = 50_000;
@@ -78,7 +76,7 @@ impl EmParams {
     /// # Errors
     /// Parameters out of range, fewer rows than clusters, NaN or infinite features, features without any spread, and
     /// [`Error::Em`] where EM does not converge or loses a cluster.
-    pub fn fit<F: Float>(&self, features: ArrayView2<F>) -> Result<EmMixture> {
+    pub fn fit<R: RowSource>(&self, features: R) -> Result<EmMixture> {
         self.check()?;
         let (n, d) = features.dim();
         if n == 0 {
@@ -94,16 +92,16 @@ impl EmParams {
         if n < self.n_clusters.max(2) {
             return Err(failed(format!("only {n} samples")));
         }
-        Rows::new(&features).check_finite()?;
-        let whitening = Whitening::fit(features, self.n_components)?;
+        features.check_finite("features")?;
+        let whitening = Whitening::fit(&features, self.n_components)?;
         let fitted = n.min(FITTED_ROWS);
         let mut white = Array2::zeros((fitted, whitening.rank() + 1));
         let rows: Vec<usize> = (0..fitted).map(|i| i * n / fitted).collect();
         for (rows, out) in rows
-            .chunks(BLOCK_ROWS)
-            .zip(white.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS))
+            .chunks(PANEL_ROWS)
+            .zip(white.axis_chunks_iter_mut(Axis(0), PANEL_ROWS))
         {
-            whitening.apply_to(features.select(Axis(0), rows).view(), out)?;
+            whitening.apply_to(features.select(rows), out)?;
         }
         let inside = white.slice(s![.., ..whitening.rank()]).to_owned();
         drop(white);
@@ -144,10 +142,10 @@ struct Whitening {
 }
 
 impl Whitening {
-    fn fit<F: Float>(features: ArrayView2<F>, n_components: usize) -> Result<Self> {
+    fn fit<R: RowSource>(features: R, n_components: usize) -> Result<Self> {
         let (n, d) = features.dim();
-        let center = mean(features)?;
-        let eigen = symmetric_eigen(covariance(features, center.view(), n as f64)?.view())?;
+        let center = mean(&features)?;
+        let eigen = symmetric_eigen(covariance(&features, center.view(), n as f64)?.view())?;
         let floor = eigen.values[0] * f64::EPSILON * d as f64;
         let spanned = eigen.values.iter().take_while(|v| **v > floor).count();
         let rank = spanned.min(n_components);
@@ -173,20 +171,20 @@ impl Whitening {
     }
 
     /// Whitened components and, as the last column, the squared norm of the standardised rest: `[N, K + 1]`.
-    fn apply<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
+    fn apply<R: RowSource>(&self, features: R) -> Result<Array2<f64>> {
         let mut out = Array2::zeros((features.nrows(), self.rank() + 1));
-        // Block by block, so that no copy of all features is made.
-        let blocks = features.axis_chunks_iter(Axis(0), BLOCK_ROWS);
-        for (block, out) in blocks.zip(out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)) {
-            self.apply_to(block, out)?;
+        // Panel by panel, so that no copy of all features is made.
+        let blocks = out.axis_chunks_iter_mut(Axis(0), PANEL_ROWS);
+        for (rows, out) in features.panels().into_iter().zip(blocks) {
+            self.apply_to(features.panel(rows), out)?;
         }
         Ok(out)
     }
 
     /// The same of one block of rows, into `out` `[N, K + 1]`.
-    fn apply_to<F: Float>(&self, block: ArrayView2<F>, mut out: ArrayViewMut2<f64>) -> Result<()> {
+    fn apply_to(&self, block: Array2<f64>, mut out: ArrayViewMut2<f64>) -> Result<()> {
         let rank = self.rank();
-        let centered = block.mapv(to_f64) - &self.mean;
+        let centered = block - &self.mean;
         let along = matmul_nt(centered.view(), self.directions.view())?;
         out.slice_mut(s![.., ..rank])
             .assign(&(&along / &self.deviations));
@@ -244,9 +242,9 @@ impl EmMixture {
     ///
     /// # Errors
     /// Another number of columns; NaN or infinite features.
-    pub fn log_density<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
+    pub fn log_density<R: RowSource>(&self, features: R) -> Result<Array2<f64>> {
         check_shape(&features, self.whitening.mean.len())?;
-        Rows::new(&features).check_finite()?;
+        features.check_finite("features")?;
         let white = self.whitening.apply(features)?;
         let rank = self.whitening.rank();
         let constant = self.whitening.constant();
@@ -269,7 +267,7 @@ impl EmMixture {
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
-    pub fn score<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<f64>> {
+    pub fn score<R: RowSource>(&self, features: R) -> Result<Array1<f64>> {
         let densities = self.log_density(features)? + &self.log_weights;
         Ok(densities.rows().into_iter().map(log_sum_exp).collect())
     }

@@ -1,6 +1,6 @@
 //! The labelled Gaussian mixture: one Gaussian per class, score = log-sum-exp of the log-densities.
 
-use collapse_numeric::{Cholesky, argmax, matmul_nt};
+use collapse_numeric::{Cholesky, RowSource, argmax, matmul_nt};
 use linfa::dataset::AsSingleTargets;
 use linfa::traits::{Fit, PredictInplace};
 use linfa::{DatasetBase, Float};
@@ -86,9 +86,9 @@ impl ValidParams {
     /// # Errors
     /// Wrong shapes, labels out of range, NaN or infinite features, classes with fewer than two samples (none, when the
     /// covariance is tied), singular covariances.
-    pub fn fit_view<F: Float>(
+    pub fn fit_view<R: RowSource>(
         &self,
-        features: ArrayView2<F>,
+        features: R,
         labels: &[usize],
     ) -> Result<LabelledGaussianMixture> {
         if features.nrows() == 0 {
@@ -96,7 +96,7 @@ impl ValidParams {
         }
         let gather = || -> Result<PartialStatistics> {
             let mut statistics = self.streaming(features.ncols())?;
-            statistics.update(features, labels)?;
+            statistics.update(&features, labels)?;
             Ok(statistics)
         };
         let statistics = gather()?;
@@ -283,7 +283,7 @@ impl LabelledGaussianMixture {
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
-    pub fn predict<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<usize>> {
+    pub fn predict<R: RowSource>(&self, features: R) -> Result<Array1<usize>> {
         let densities = self.log_density(features)?;
         Ok(densities.rows().into_iter().map(argmax).collect())
     }

@@ -4,14 +4,13 @@
 //! `−½ (constant + partial sum)` bounds the log-density from above. On trained features all but one class fall hundreds of nats behind within
 //! the first panels, and the score costs little more than one triangular solve per row instead of `C`.
 
-use collapse_numeric::{Cholesky, PANEL, argmax, log_sum_exp, overflow_to_infinity};
-use linfa::Float;
+use collapse_numeric::{Cholesky, PANEL, RowSource, argmax, log_sum_exp, overflow_to_infinity};
 use ndarray::{Array1, ArrayView1};
 use rayon::prelude::*;
 
 use crate::factor::Factor;
 use crate::labelled::{Form, LabelledGaussianMixture};
-use crate::rows::Rows;
+use crate::rows::center;
 
 /// Nats below the best class at which a class is left: `C e⁻⁸⁰` is far under half a unit in the last place of the sum.
 const MARGIN: f64 = 80.0;
@@ -61,15 +60,15 @@ impl<'a> Pruned<'a> {
     }
 
     /// Scores of finite rows of the right width.
-    pub(crate) fn score<F: Float>(&self, features: &Rows<F>) -> Array1<f64> {
+    pub(crate) fn score<R: RowSource>(&self, features: &R) -> Array1<f64> {
         let rows = (BOUNDS / self.factors.len()).clamp(TASK_ROWS, 1 << 14);
-        let starts = (0..features.len()).step_by(rows);
-        let chunk = |start| self.score_chunk(features, start, rows.min(features.len() - start));
+        let starts = (0..features.nrows()).step_by(rows);
+        let chunk = |start| self.score_chunk(features, start, rows.min(features.nrows() - start));
         Array1::from_iter(starts.flat_map(chunk))
     }
 
     /// Scores of `count` rows from row `start`; row indices below are relative to it.
-    fn score_chunk<F: Float>(&self, features: &Rows<F>, start: usize, count: usize) -> Vec<f64> {
+    fn score_chunk<R: RowSource>(&self, features: &R, start: usize, count: usize) -> Vec<f64> {
         let n_classes = self.factors.len();
         let mut values = self.first_panel(features, start, count);
         let guess: Vec<usize> = values
@@ -113,7 +112,7 @@ impl<'a> Pruned<'a> {
     }
 
     /// Bounds from above after the first panel, `[n, C]` row-major.
-    fn first_panel<F: Float>(&self, features: &Rows<F>, start: usize, count: usize) -> Vec<f64> {
+    fn first_panel<R: RowSource>(&self, features: &R, start: usize, count: usize) -> Vec<f64> {
         let n_classes = self.factors.len();
         let mut bounds = vec![0.0; count * n_classes];
         bounds
@@ -125,7 +124,7 @@ impl<'a> Pruned<'a> {
                 for (class, factor) in self.factors.iter().enumerate() {
                     for (i, head) in head.chunks_exact_mut(PANEL).enumerate() {
                         let row = start + task * TASK_ROWS + i;
-                        features.center(row, &self.means[class], head);
+                        center(features, row, &self.means[class], head);
                     }
                     let mut squared = vec![0.0; rows];
                     factor.solve_panel(0, &mut head, PANEL, &mut squared);
@@ -138,9 +137,9 @@ impl<'a> Pruned<'a> {
     }
 
     /// Log-densities of the listed rows of each class, but for the rows that fall behind `best` on the way. Found in a fixed order.
-    fn evaluate<F: Float>(
+    fn evaluate<R: RowSource>(
         &self,
-        features: &Rows<F>,
+        features: &R,
         start: usize,
         rows: &[Vec<usize>],
         best: &[f64],
@@ -156,9 +155,9 @@ impl<'a> Pruned<'a> {
             .collect()
     }
 
-    fn solve<F: Float>(
+    fn solve<R: RowSource>(
         &self,
-        features: &Rows<F>,
+        features: &R,
         start: usize,
         class: usize,
         rows: &[usize],
@@ -170,7 +169,7 @@ impl<'a> Pruned<'a> {
         let mut squared = vec![0.0; alive.len()];
         let mut centered = vec![0.0; alive.len() * d];
         for (row, centered) in alive.iter().zip(centered.chunks_exact_mut(d)) {
-            features.center(start + row, mean, centered);
+            center(features, start + row, mean, centered);
         }
         for panel in 0..factor.n_panels() {
             factor.solve_panel(panel, &mut centered, d, &mut squared);

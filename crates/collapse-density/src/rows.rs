@@ -1,8 +1,6 @@
-//! Contiguous rows of features: their checks, class means and gathering into centred blocks.
+//! Rows of features: their checks, class means and gathering into centred blocks.
 
-use collapse_numeric::check_finite;
-use linfa::Float;
-use ndarray::{ArrayView2, CowArray, Ix2};
+use collapse_numeric::RowSource;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -11,109 +9,73 @@ use crate::error::{Error, Result};
 /// Elements of a gathered block of centred rows (4 MiB).
 const BLOCK_ELEMENTS: usize = 1 << 19;
 
-/// Feature rows as slices; other than row-major arrays are copied once.
-pub(crate) struct Rows<'a, F: Float> {
-    array: CowArray<'a, F, Ix2>,
+/// Writes the first columns of row `i` minus `mean` to `out`, as many as `out` holds.
+pub(crate) fn center<R: RowSource>(rows: &R, i: usize, mean: &[f64], out: &mut [f64]) {
+    rows.read(i, out);
+    out.iter_mut()
+        .zip(mean)
+        .for_each(|(out, mean)| *out -= mean);
 }
 
-impl<'a, F: Float> Rows<'a, F> {
-    pub(crate) fn new(features: &'a ArrayView2<F>) -> Self {
-        Self {
-            array: features.as_standard_layout(),
-        }
+/// Writes row `i` minus `center` to `out`.
+fn center_about<R: RowSource>(rows: &R, i: usize, center: &Center, out: &mut [f64]) {
+    rows.read(i, out);
+    let values = out.iter_mut().zip(&center.origin).zip(&center.offset);
+    for ((value, origin), offset) in values {
+        *value = (*value - origin) - offset;
     }
+}
 
-    /// Number of rows.
-    pub(crate) fn len(&self) -> usize {
-        self.array.nrows()
-    }
-
-    fn n_features(&self) -> usize {
-        self.array.ncols()
-    }
-
-    fn all(&self) -> &[F] {
-        self.array.as_slice().unwrap_or(&[])
-    }
-
-    /// Row `i`, `[D]`.
-    pub(crate) fn row(&self, i: usize) -> &[F] {
-        let d = self.n_features();
-        &self.all()[i * d..(i + 1) * d]
-    }
-
-    /// Writes the first columns of row `i` minus `mean` to `out`, as many as `out` holds.
-    pub(crate) fn center(&self, i: usize, mean: &[f64], out: &mut [f64]) {
-        for ((out, value), mean) in out.iter_mut().zip(self.row(i)).zip(mean) {
-            *out = to_f64(*value) - mean;
-        }
-    }
-
-    /// Row `i` in f64, `[D]`.
-    pub(crate) fn to_vec(&self, i: usize) -> Vec<f64> {
-        self.row(i).iter().map(|v| to_f64(*v)).collect()
-    }
-
-    /// Writes row `i` minus `center` to `out`.
-    pub(crate) fn center_about(&self, i: usize, center: &Center, out: &mut [f64]) {
-        let values = self.row(i).iter().zip(&center.origin);
-        for ((out, (value, origin)), offset) in out.iter_mut().zip(values).zip(&center.offset) {
-            *out = (to_f64(*value) - origin) - offset;
-        }
-    }
-
-    /// Centres of the classes about the origins they already have, else about their first row; `None` for a class without rows.
-    pub(crate) fn centers(
-        &self,
-        members: &[Vec<usize>],
-        origins: &[Option<&[f64]>],
-    ) -> Result<Vec<Option<Center>>> {
-        let center = |(indices, origin): (&Vec<usize>, &Option<&[f64]>)| {
-            let &first = indices.first()?;
-            let origin = origin.map_or_else(|| self.to_vec(first), <[f64]>::to_vec);
-            let mut offset = vec![0.0; self.n_features()];
-            for &row in indices {
-                for ((sum, value), origin) in offset.iter_mut().zip(self.row(row)).zip(&origin) {
-                    *sum += to_f64(*value) - origin;
-                }
-            }
-            let n = indices.len() as f64;
-            offset.iter_mut().for_each(|sum| *sum /= n);
-            Some(Center { origin, offset })
-        };
-        let centers: Vec<Option<Center>> = members.par_iter().zip(origins).map(center).collect();
-        let bad = |center: &Option<Center>| {
-            center
-                .as_ref()
-                .is_some_and(|c| c.offset.iter().any(|v| !v.is_finite()))
-        };
-        match centers.iter().position(bad) {
-            None => Ok(centers),
-            Some(class) => {
-                self.check_finite()?;
-                Err(Error::Range {
-                    class,
-                    what: "sum of the features",
-                })
+/// Centres of the classes about the origins they already have, else about their first row; `None` for a class without rows.
+pub(crate) fn centers<R: RowSource>(
+    rows: &R,
+    members: &[Vec<usize>],
+    origins: &[Option<&[f64]>],
+) -> Result<Vec<Option<Center>>> {
+    let d = rows.ncols();
+    let center = |(indices, origin): (&Vec<usize>, &Option<&[f64]>)| {
+        let &first = indices.first()?;
+        let mut values = vec![0.0; d];
+        rows.read(first, &mut values);
+        let origin = origin.map_or_else(|| values.clone(), <[f64]>::to_vec);
+        let mut offset = vec![0.0; d];
+        for &row in indices {
+            rows.read(row, &mut values);
+            for ((sum, value), origin) in offset.iter_mut().zip(&values).zip(&origin) {
+                *sum += value - origin;
             }
         }
+        let n = indices.len() as f64;
+        offset.iter_mut().for_each(|sum| *sum /= n);
+        Some(Center { origin, offset })
+    };
+    let centers: Vec<Option<Center>> = members.par_iter().zip(origins).map(center).collect();
+    let bad = |center: &Option<Center>| {
+        center
+            .as_ref()
+            .is_some_and(|c| c.offset.iter().any(|v| !v.is_finite()))
+    };
+    match centers.iter().position(bad) {
+        None => Ok(centers),
+        Some(class) => {
+            rows.check_finite("features")?;
+            Err(Error::Range {
+                class,
+                what: "sum of the features",
+            })
+        }
     }
+}
 
-    /// Largest distance of a feature of these rows from `center`.
-    pub(crate) fn spread(&self, indices: &[usize], center: &Center) -> f64 {
-        let mut centered = vec![0.0; self.n_features()];
-        indices.iter().fold(0.0, |largest, &row| {
-            self.center_about(row, center, &mut centered);
-            centered
-                .iter()
-                .fold(largest, |max, v| f64::max(max, v.abs()))
-        })
-    }
-
-    /// Names the first NaN or infinity in row-major order.
-    pub(crate) fn check_finite(&self) -> Result<()> {
-        Ok(check_finite("features", self.array.view())?)
-    }
+/// Largest distance of a feature of some rows from `center`.
+pub(crate) fn spread<R: RowSource>(rows: &R, indices: &[usize], center: &Center) -> f64 {
+    let mut centered = vec![0.0; rows.ncols()];
+    indices.iter().fold(0.0, |largest, &row| {
+        center_about(rows, row, center, &mut centered);
+        centered
+            .iter()
+            .fold(largest, |max, v| f64::max(max, v.abs()))
+    })
 }
 
 /// A mean as `origin + offset`: the origin is one of the rows, so that the offset is as small as their spread and
@@ -184,7 +146,7 @@ impl Block {
     }
 
     /// Appends centred rows, as many as fit.
-    pub(crate) fn gather<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], center: &Center) {
+    pub(crate) fn gather<R: RowSource>(&mut self, rows: &R, indices: &[usize], center: &Center) {
         let d = self.n_features;
         let count = indices.len().min(self.room());
         let end = self.filled + count * d;
@@ -192,12 +154,12 @@ impl Block {
             .par_chunks_exact_mut(d)
             .with_min_len(32)
             .zip(indices)
-            .for_each(|(out, row)| rows.center_about(*row, center, out));
+            .for_each(|(out, row)| center_about(rows, *row, center, out));
         self.filled = end;
     }
 }
 
-pub(crate) fn check_shape<F>(features: &ArrayView2<F>, n_features: usize) -> Result<()> {
+pub(crate) fn check_shape<R: RowSource>(features: &R, n_features: usize) -> Result<()> {
     if features.ncols() != n_features {
         return Err(Error::FeatureDimension {
             expected: n_features,
@@ -205,8 +167,4 @@ pub(crate) fn check_shape<F>(features: &ArrayView2<F>, n_features: usize) -> Res
         });
     }
     Ok(())
-}
-
-pub(crate) fn to_f64<F: Float>(value: F) -> f64 {
-    value.to_f64().unwrap_or(f64::NAN)
 }

@@ -1,14 +1,13 @@
 //! Evaluation of a labelled mixture: log-densities and the log-sum-exp score.
 
-use collapse_numeric::log_sum_exp;
-use linfa::Float;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use collapse_numeric::{RowSource, log_sum_exp};
+use ndarray::{Array1, Array2, Axis};
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::labelled::{Form, LabelledGaussianMixture};
 use crate::prune::Pruned;
-use crate::rows::{Rows, check_shape};
+use crate::rows::{center, check_shape};
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 256;
@@ -21,14 +20,13 @@ impl LabelledGaussianMixture {
     ///
     /// # Errors
     /// Another number of columns; NaN or infinite features.
-    pub fn log_density<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
+    pub fn log_density<R: RowSource>(&self, features: R) -> Result<Array2<f64>> {
         check_shape(&features, self.n_features())?;
         let (n, d) = features.dim();
         if let Form::Shared(tied) = &self.form {
             return Ok(self.log_densities_of(tied.squared_distances(features)?));
         }
-        let rows = Rows::new(&features);
-        rows.check_finite()?;
+        features.check_finite("features")?;
         let mut out = Array2::zeros((n, self.n_classes()));
         if let Form::PerClass(factors) = &self.form {
             let means: Vec<Vec<f64>> = self
@@ -47,7 +45,7 @@ impl LabelledGaussianMixture {
                         factors.iter().zip(&means).zip(out.columns_mut())
                     {
                         for (i, centered) in centered.chunks_exact_mut(d).enumerate() {
-                            rows.center(block * BLOCK_ROWS + i, mean, centered);
+                            center(&features, block * BLOCK_ROWS + i, mean, centered);
                         }
                         factor.squared_norms(&mut centered, &mut squared);
                         out.iter_mut()
@@ -79,7 +77,7 @@ impl LabelledGaussianMixture {
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
-    pub fn score<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<f64>> {
+    pub fn score<R: RowSource>(&self, features: R) -> Result<Array1<f64>> {
         self.weighted_score(features, &vec![0.0; self.n_classes()])
     }
 
@@ -88,7 +86,7 @@ impl LabelledGaussianMixture {
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
-    pub fn score_of_f32_densities<F: Float>(&self, features: ArrayView2<F>) -> Result<Array1<f64>> {
+    pub fn score_of_f32_densities<R: RowSource>(&self, features: R) -> Result<Array1<f64>> {
         let densities = self.log_density(features)?.mapv(|v| f64::from(v as f32));
         Ok(densities.rows().into_iter().map(log_sum_exp).collect())
     }
@@ -98,9 +96,9 @@ impl LabelledGaussianMixture {
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density), and when the number of priors is not `C`.
-    pub fn score_with_priors<F: Float>(
+    pub fn score_with_priors<R: RowSource>(
         &self,
-        features: ArrayView2<F>,
+        features: R,
         log_priors: &[f64],
     ) -> Result<Array1<f64>> {
         if log_priors.len() != self.n_classes() {
@@ -113,16 +111,15 @@ impl LabelledGaussianMixture {
         self.weighted_score(features, log_priors)
     }
 
-    fn weighted_score<F: Float>(
+    fn weighted_score<R: RowSource>(
         &self,
-        features: ArrayView2<F>,
+        features: R,
         log_weights: &[f64],
     ) -> Result<Array1<f64>> {
         if let Some(pruned) = Pruned::new(self, log_weights) {
             check_shape(&features, self.n_features())?;
-            let rows = Rows::new(&features);
-            rows.check_finite()?;
-            return Ok(pruned.score(&rows));
+            features.check_finite("features")?;
+            return Ok(pruned.score(&features));
         }
         let mut densities = self.log_density(features)?;
         for mut row in densities.rows_mut() {

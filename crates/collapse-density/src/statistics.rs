@@ -6,15 +6,14 @@
 //! offset, so neither they nor `δ` lose digits when the spread is tiny beside them: collapsed features lose
 //! nothing to two passes. The `δ` term rides along as one more row of the Gram matrix.
 
-use collapse_numeric::{SymmetricPanels, dot, rows_by_class};
-use linfa::Float;
-use ndarray::{Array2, ArrayView2};
+use collapse_numeric::{RowSource, SymmetricPanels, dot, rows_by_class};
+use ndarray::Array2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::params::{Covariance, Shrinkage, ValidParams};
-use crate::rows::{Block, Center, Rows, check_shape};
+use crate::rows::{Block, Center, centers, check_shape, spread};
 
 /// Second moments of one class about its mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,14 +122,13 @@ impl PartialStatistics {
     /// # Errors
     /// Wrong shapes, labels outside `0..n_classes`, NaN or infinite features. The statistics are
     /// unchanged then.
-    pub fn update<F: Float>(&mut self, features: ArrayView2<F>, labels: &[usize]) -> Result<()> {
+    pub fn update<R: RowSource>(&mut self, features: R, labels: &[usize]) -> Result<()> {
         check_shape(&features, self.n_features)?;
         let members = rows_by_class(labels, features.nrows(), self.classes.len())?;
-        let rows = Rows::new(&features);
         let origins: Vec<Option<&[f64]>> = self.classes.iter().map(ClassMoments::origin).collect();
-        let centers = rows.centers(&members, &origins)?;
+        let centers = centers(&features, &members, &origins)?;
         if let Some(pooled) = &mut self.pooled {
-            let mut block = Block::new(self.n_features, rows.len() + members.len());
+            let mut block = Block::new(self.n_features, features.nrows() + members.len());
             for ((class, indices), center) in self.classes.iter_mut().zip(&members).zip(&centers) {
                 let Some(center) = center else { continue };
                 let mut flush = |block: &mut Block| {
@@ -145,7 +143,7 @@ impl PartialStatistics {
                 while !left.is_empty() {
                     flush(&mut block);
                     let (run, rest) = left.split_at(left.len().min(block.room()));
-                    block.gather(&rows, run, center);
+                    block.gather(&features, run, center);
                     left = rest;
                 }
                 class.advance(indices.len(), center);
@@ -158,7 +156,7 @@ impl PartialStatistics {
                 .zip(&centers)
                 .for_each(|((class, indices), center)| {
                     if let Some(center) = center {
-                        class.update(&rows, indices, center);
+                        class.update(&features, indices, center);
                     }
                 });
         }
@@ -170,7 +168,7 @@ impl PartialStatistics {
                     .as_deref()
                     .map_or_else(|| vanished(&class.diagonal()), vanished)
             {
-                class.spread = class.spread.max(rows.spread(indices, center));
+                class.spread = class.spread.max(spread(&features, indices, center));
             }
         }
         Ok(())
@@ -221,7 +219,7 @@ impl PartialStatistics {
 }
 
 impl ClassMoments {
-    fn update<F: Float>(&mut self, rows: &Rows<F>, indices: &[usize], center: &Center) {
+    fn update<R: RowSource>(&mut self, rows: &R, indices: &[usize], center: &Center) {
         let d = center.offset.len();
         // Fourth moments of two parts need the scatter of both apart, so they meet in `absorb`.
         if self.fourth.is_some() && self.count > 0 {

@@ -1,7 +1,6 @@
 //! Class means with one shared covariance: the Mahalanobis family.
 
-use collapse_numeric::{Cholesky, overflow_to_infinity, sum_by_lanes};
-use linfa::Float;
+use collapse_numeric::{Cholesky, RowSource, overflow_to_infinity, sum_by_lanes};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fit::{Scaled, factorise};
 use crate::params::{Covariance, Jitter, Params};
-use crate::rows::{Rows, check_shape};
+use crate::rows::{center, check_shape};
 use crate::statistics::{PartialStatistics, stack_means};
 
 /// Rows of one parallel task.
@@ -61,8 +60,8 @@ impl TiedGaussian {
     ///
     /// # Errors
     /// As [`fit_with_jitter`](Self::fit_with_jitter).
-    pub fn fit<F: Float>(
-        features: ArrayView2<F>,
+    pub fn fit<R: RowSource>(
+        features: R,
         labels: &[usize],
         n_classes: usize,
         divisor: Divisor,
@@ -75,8 +74,8 @@ impl TiedGaussian {
     /// # Errors
     /// The errors of [`PartialStatistics::update`], classes without samples, and
     /// [`Error::Singular`].
-    pub fn fit_with_jitter<F: Float>(
-        features: ArrayView2<F>,
+    pub fn fit_with_jitter<R: RowSource>(
+        features: R,
         labels: &[usize],
         n_classes: usize,
         divisor: Divisor,
@@ -95,8 +94,8 @@ impl TiedGaussian {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn fit_global<F: Float>(features: ArrayView2<F>, divisor: Divisor) -> Result<Self> {
-        Self::fit(features, &vec![0; features.nrows()], 1, divisor)
+    pub fn fit_global<R: RowSource>(features: R, divisor: Divisor) -> Result<Self> {
+        Self::fit(&features, &vec![0; features.nrows()], 1, divisor)
     }
 
     /// From given means `[C, D]` and covariance `[D, D]`, without jitter.
@@ -105,7 +104,7 @@ impl TiedGaussian {
     /// When the shapes disagree or the covariance is not positive definite.
     pub fn new(class_means: Array2<f64>, covariance: ArrayView2<f64>) -> Result<Self> {
         check_shape(&class_means.view(), covariance.nrows())?;
-        Rows::new(&class_means.view()).check_finite()?;
+        class_means.view().check_finite("features")?;
         Self::from_factor(class_means, Cholesky::new(covariance)?, 0.0)
     }
 
@@ -193,13 +192,12 @@ impl TiedGaussian {
     ///
     /// # Errors
     /// Another number of columns; NaN or infinite features.
-    pub fn squared_distances<F: Float>(&self, features: ArrayView2<F>) -> Result<Array2<f64>> {
+    pub fn squared_distances<R: RowSource>(&self, features: R) -> Result<Array2<f64>> {
         let (n, d) = (features.nrows(), features.ncols());
         let n_classes = self.class_means.nrows();
         check_shape(&features, self.center.len())?;
-        let rows = Rows::new(&features);
-        rows.check_finite()?;
-        let center = self.center.to_vec();
+        features.check_finite("features")?;
+        let origin = self.center.to_vec();
         let means: Vec<f64> = self.whitened_means.iter().copied().collect();
         let mut out = Array2::zeros((n, n_classes));
         out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
@@ -209,7 +207,7 @@ impl TiedGaussian {
                 let count = out.nrows();
                 let mut white = vec![0.0; count * d];
                 for (i, white) in white.chunks_exact_mut(d).enumerate() {
-                    rows.center(block * BLOCK_ROWS + i, &center, white);
+                    center(&features, block * BLOCK_ROWS + i, &origin, white);
                 }
                 self.cholesky
                     .squared_norms(&mut white, &mut vec![0.0; count]);

@@ -44,7 +44,7 @@ impl EnsembleSet {
         Ok([
             (ScoreId::ENSEMBLE_ENTROPY, found.softmax_entropy.to_vec()),
             (
-                ScoreId::MUTUAL_INFORMATION,
+                ScoreId::ENSEMBLE_MUTUAL_INFORMATION,
                 found.mutual_information.to_vec(),
             ),
         ])

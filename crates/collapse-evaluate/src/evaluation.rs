@@ -92,7 +92,7 @@ impl CompleteSplits {
             return None;
         };
         let features = self.test().features.head_features();
-        agreement(labelled.mixture(), em.mixture(), features.view()).ok()
+        agreement(labelled.mixture(), em.mixture(), features).ok()
     }
 }
 

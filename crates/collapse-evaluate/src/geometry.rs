@@ -1,7 +1,6 @@
 //! Neural collapse of the training split.
 
-use collapse_geometry::{ClassScatter, Collapse, Head, Variability, measure};
-use ndarray::Array2;
+use collapse_geometry::{ClassScatter, Collapse, Head, RowsView, Variability, measure};
 use serde::Serialize;
 
 use crate::splits::{CompleteSplits, Split};
@@ -25,7 +24,7 @@ impl CompleteSplits {
     /// `None` without training features or without their labels.
     pub(crate) fn geometry(&self) -> Option<Geometry> {
         let train = self.train()?;
-        of_train(train, &train.features.head_features())
+        of_train(train, train.features.head_features())
     }
 
     /// The same of the form of the features that the head does not see: of raw z where it sees normalised ẑ, of ẑ where
@@ -33,13 +32,13 @@ impl CompleteSplits {
     pub(crate) fn geometry_counterpart(&self) -> Option<Geometry> {
         let train = self.train()?;
         match train.features.l2() {
-            true => of_train(train, &train.features.features),
-            false => of_train(train, &train.features.normalized_features()),
+            true => of_train(train, train.features.features.view()),
+            false => of_train(train, train.features.normalized_features()),
         }
     }
 }
 
-fn of_train(train: &Split, features: &Array2<f64>) -> Option<Geometry> {
+fn of_train(train: &Split, features: RowsView) -> Option<Geometry> {
     let set = &train.features;
     let labels = set.labels.as_deref()?;
     let found = match &set.head {
@@ -49,14 +48,13 @@ fn of_train(train: &Split, features: &Array2<f64>) -> Option<Geometry> {
                 weight: head.weight.view(),
                 bias: head.bias.view(),
             };
-            measure(features.view(), labels, n_classes, head)
-                .map(|found| Geometry::Whole(Box::new(found)))
+            measure(features, labels, n_classes, head).map(|found| Geometry::Whole(Box::new(found)))
         }
         None => {
             let n_classes = labels.iter().max().map_or(0, |label| label + 1);
             ClassScatter::new(n_classes, features.ncols())
                 .and_then(|mut scatter| {
-                    scatter.update(features.view(), labels)?;
+                    scatter.update(features, labels)?;
                     scatter.variability()
                 })
                 .map(Geometry::Variability)

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use collapse_files::{Check, Seal, SealedReplacement, check};
 use collapse_ood::Fitted;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::held_out::HeldOut;
 use crate::splits::Split;
 
 /// Schema of the files.
-const SCHEMA: &str = "collapse.detectors/3";
+const SCHEMA: &str = "collapse.detectors/4";
 
 /// Detectors with what they were fitted on.
 ///
@@ -42,6 +43,19 @@ struct Content<F, H> {
     l2: bool,
     held_out: H,
     fitted: F,
+}
+
+/// What every version says.
+#[derive(Deserialize)]
+struct Version {
+    schema: String,
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, String> {
+    match is_json(path) {
+        true => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        false => rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
+    }
 }
 
 impl SavedDetectors {
@@ -103,15 +117,15 @@ impl SavedDetectors {
             }
             Check::Unsealed => return Err(other("it has no seal".to_owned())),
         }
-        let content: Content<Fitted, Vec<HeldOut>> = if is_json(path) {
-            serde_json::from_slice(&bytes).map_err(|error| other(error.to_string()))?
-        } else {
-            rmp_serde::from_slice(&bytes).map_err(|error| other(error.to_string()))?
-        };
-        if content.schema != SCHEMA {
-            let reason = format!("it is of schema {}, expected {SCHEMA}", content.schema);
+        // Other versions hold other things, so the version is asked first.
+        let Version { schema } = parse(path, &bytes).map_err(other)?;
+        if schema != SCHEMA {
+            let reason = format!(
+                "it is of schema {schema}, expected {SCHEMA}; fit the detectors again and save them"
+            );
             return Err(other(reason));
         }
+        let content: Content<Fitted, Vec<HeldOut>> = parse(path, &bytes).map_err(other)?;
         Ok(Self {
             code_version: content.code_version,
             n_features: content.n_features,

@@ -54,6 +54,7 @@ impl Split {
             Some(logits) => Inputs::new(set.features.view(), logits.view(), set.l2()),
             None => Inputs::of_features(set.features.view(), set.l2()),
         };
+        let inputs = inputs.map(|inputs| inputs.owned_by(&set.features));
         let members: Vec<_> = self.members.iter().map(|member| member.view()).collect();
         let inputs = inputs.and_then(|inputs| match members.is_empty() {
             true => Ok(inputs),

@@ -7,7 +7,8 @@ use collapse_results::ScoreId;
 use ndarray::{Array2, array};
 
 fn member(logits: Array2<f64>, labels: &[usize]) -> FeatureSet {
-    let mut set = FeatureSet::new(Array2::zeros((logits.nrows(), 1))).with_labels(labels.to_vec());
+    let mut set =
+        FeatureSet::new(Array2::<f64>::zeros((logits.nrows(), 1))).with_labels(labels.to_vec());
     set.logits = Some(logits);
     set
 }
@@ -41,7 +42,10 @@ fn members_that_disagree_tell_what_each_alone_is_sure_of() {
     let scores: Vec<&ScoreId> = found.ood.iter().map(|result| &result.score).collect();
     assert_eq!(
         scores,
-        [&ScoreId::ENSEMBLE_ENTROPY, &ScoreId::MUTUAL_INFORMATION]
+        [
+            &ScoreId::ENSEMBLE_ENTROPY,
+            &ScoreId::ENSEMBLE_MUTUAL_INFORMATION
+        ]
     );
     for result in &found.ood {
         assert_eq!((result.set.as_str(), result.detection.auroc), ("far", 1.0));

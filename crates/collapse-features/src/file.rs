@@ -11,7 +11,7 @@ const UNMEASURED: u64 = 16 << 20;
 /// How much memory one feature file may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all arrays of a set in memory, 8 a number.
+    /// Bytes of all arrays of a set in memory: 4 a number for features of f32 or less, 8 for all others.
     pub set_bytes: u64,
     /// How many times larger than its compressed form an array of an archive may be, where it has more than 16 MiB.
     pub expansion: u64,

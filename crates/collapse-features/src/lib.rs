@@ -47,7 +47,7 @@
 //! * [`check_agreement`]: do train, test and out-of-distribution files belong together?
 //!
 //! # Caveats
-//! * A [`FeatureSet`] is held in memory as f64: 8·N·D bytes.
+//! * A [`FeatureSet`] is held in memory: 4·N·D bytes for features of f32 or less, 8·N·D for those of f64; logits, 8·N·C.
 //! * Extra tensors in a file are ignored.
 #![forbid(unsafe_code)]
 
@@ -66,7 +66,7 @@ mod tensors;
 mod whole;
 mod write;
 
-pub use collapse_numeric::{NORM_FLOOR, normalize_rows};
+pub use collapse_numeric::{Matrix, NORM_FLOOR, RowSource, RowsView, normalize_rows};
 pub use error::{Error, Result};
 pub use file::Limits;
 pub use read::{read, read_within};

@@ -58,6 +58,21 @@ impl Number {
         }
     }
 
+    /// Whether f32 holds every number of the type.
+    pub(crate) fn is_single(self) -> bool {
+        matches!(self, Self::F16 | Self::Bf16 | Self::F32)
+    }
+
+    /// As [`push_floats`](Self::push_floats) of a type that [`is_single`](Self::is_single); others give nothing.
+    fn push_singles(self, bytes: &[u8], out: &mut Vec<f32>) {
+        match self {
+            Self::F16 => extend(bytes, out, |b| f32::from(f16::from_le_bytes(b))),
+            Self::Bf16 => extend(bytes, out, |b| f32::from(bf16::from_le_bytes(b))),
+            Self::F32 => extend(bytes, out, f32::from_le_bytes),
+            _ => {}
+        }
+    }
+
     /// Decodes one block of little-endian bytes as integers, of u64 the bits; floating types give nothing.
     fn push_integers(self, bytes: &[u8], out: &mut Vec<i64>) {
         match self {
@@ -110,6 +125,12 @@ impl Stream<'_> {
     pub(crate) fn floats(self) -> std::io::Result<Vec<f64>> {
         let number = self.number;
         self.decode(|bytes, out| number.push_floats(bytes, out))
+    }
+
+    /// The numbers of a type that [`is_single`](Number::is_single).
+    pub(crate) fn singles(self) -> std::io::Result<Vec<f32>> {
+        let number = self.number;
+        self.decode(|bytes, out| number.push_singles(bytes, out))
     }
 
     pub(crate) fn integers(self) -> std::io::Result<Integers> {

@@ -12,8 +12,8 @@ use crate::{rows, whole};
 /// such name, one `.npy` file (features alone), or lines of text, `.csv` and `.jsonl` (see
 /// [`Rows::from_reader`](crate::Rows::from_reader)).
 ///
-/// Floating tensors may be f16, bf16, f32 or f64 and become f64; labels may have any integer
-/// type. Labels that are all −1, as some exporters mark out-of-distribution sets, count as absent. Dimensions of one
+/// Floating tensors may be f16, bf16, f32 or f64; features of f32 or less stay f32, all others become f64. Labels may have
+/// any integer type. Labels that are all −1, as some exporters mark out-of-distribution sets, count as absent. Dimensions of one
 /// element beyond those of a role are dropped: `[N, D, 1, 1]` is `[N, D]`.
 ///
 /// # Errors

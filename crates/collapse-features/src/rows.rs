@@ -6,6 +6,7 @@ mod text_rows;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use collapse_numeric::Matrix;
 use ndarray::{Array2, Axis, concatenate};
 
 use crate::error::{Error, Result};
@@ -93,7 +94,7 @@ pub(crate) fn load(path: &Path, limits: Limits) -> Result<FeatureSet> {
     for part in Rows::open(path)? {
         let part = part?;
         let logits = part.logits.as_ref().map_or(0, Array2::len);
-        bytes += 8 * (part.features.len() + logits) as u64;
+        bytes += 8 * (part.n_samples() * part.n_features() + logits) as u64;
         if bytes > limits.set_bytes {
             return Err(Error::TooLarge {
                 file: path.display().to_string(),
@@ -130,7 +131,8 @@ impl FeatureSet {
             let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
             concatenate(Axis(0), &views).ok()
         };
-        let features = stack(parts.iter().map(|part| &part.features).collect())?;
+        let features: Vec<&Matrix> = parts.iter().map(|part| &part.features).collect();
+        let features = Matrix::stacked(&features)?;
         let logits: Option<Vec<_>> = parts.iter().map(|part| part.logits.as_ref()).collect();
         let labels: Option<Vec<_>> = parts.iter().map(|part| part.labels.as_deref()).collect();
         let (logits, labels) = (logits.and_then(stack), labels.map(|labels| labels.concat()));

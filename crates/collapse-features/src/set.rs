@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use collapse_numeric::normalize_rows;
+use collapse_numeric::{Matrix, PANEL_ROWS, RowSource, RowsView};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
@@ -18,10 +18,15 @@ pub struct Head {
 }
 
 impl Head {
-    /// The logits [N, C] of what the head sees, [N, D].
+    /// The logits [N, C] of what the head sees, [N, D], in f64.
     #[must_use]
-    pub fn logits(&self, head_features: ArrayView2<f64>) -> Array2<f64> {
-        head_features.dot(&self.weight.t()) + &self.bias
+    pub fn logits<R: RowSource>(&self, head_features: R) -> Array2<f64> {
+        let mut logits = Array2::zeros((head_features.nrows(), self.bias.len()));
+        let panels = head_features.panels().into_iter();
+        for (rows, mut out) in panels.zip(logits.axis_chunks_iter_mut(Axis(0), PANEL_ROWS)) {
+            out.assign(&(head_features.panel(rows).dot(&self.weight.t()) + &self.bias));
+        }
+        logits
     }
 }
 
@@ -31,8 +36,8 @@ impl Head {
 /// [`read`](crate::read) and [`FeatureSet::write`] call it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureSet {
-    /// Raw features z (before any normalisation), [N, D].
-    pub features: Array2<f64>,
+    /// Raw features z (before any normalisation), [N, D], in f32 where they came in f32 or less.
+    pub features: Matrix,
     /// Logits, [N, C].
     pub logits: Option<Array2<f64>>,
     /// Class of each row, `[N]`; may be absent for out-of-distribution sets, whose labels may also
@@ -45,11 +50,11 @@ pub struct FeatureSet {
 }
 
 impl FeatureSet {
-    /// A set of bare features [N, D].
+    /// A set of bare features [N, D], an array of f32 or of f64.
     #[must_use]
-    pub fn new(features: Array2<f64>) -> Self {
+    pub fn new(features: impl Into<Matrix>) -> Self {
         Self {
-            features,
+            features: features.into(),
             logits: None,
             labels: None,
             head: None,
@@ -119,19 +124,18 @@ impl FeatureSet {
             .unwrap_or(false)
     }
 
-    /// ẑ = z / max(‖z‖₂, 1e-12), [N, D].
+    /// ẑ = z / max(‖z‖₂, 1e-12), [N, D], computed as it is read.
     #[must_use]
-    pub fn normalized_features(&self) -> Array2<f64> {
-        normalize_rows(self.features.view())
+    pub fn normalized_features(&self) -> RowsView<'_> {
+        self.features.view().normalized()
     }
 
     /// What the head sees: ẑ when [`l2`](Self::l2), else z; [N, D].
     #[must_use]
-    pub fn head_features(&self) -> Cow<'_, Array2<f64>> {
-        if self.l2() {
-            Cow::Owned(self.normalized_features())
-        } else {
-            Cow::Borrowed(&self.features)
+    pub fn head_features(&self) -> RowsView<'_> {
+        match self.l2() {
+            true => self.normalized_features(),
+            false => self.features.view(),
         }
     }
 
@@ -143,7 +147,7 @@ impl FeatureSet {
     pub fn logits(&self) -> Result<Cow<'_, Array2<f64>>> {
         match (&self.logits, &self.head) {
             (Some(logits), _) => Ok(Cow::Borrowed(logits)),
-            (None, Some(head)) => Ok(Cow::Owned(head.logits(self.head_features().view()))),
+            (None, Some(head)) => Ok(Cow::Owned(head.logits(self.head_features()))),
             (None, None) => Err(Error::MissingTensor {
                 file: self.name(),
                 tensor: "logits",
@@ -241,7 +245,10 @@ impl FeatureSet {
             finite(name, "head.weight", head.weight.view())?;
             finite(name, "head.bias", head.bias.view().insert_axis(Axis(0)))?;
         }
-        finite(name, "features", self.features.view())?;
+        match &self.features {
+            Matrix::Single(values) => finite(name, "features", values.view())?,
+            Matrix::Double(values) => finite(name, "features", values.view())?,
+        }
         if let Some(logits) = &self.logits {
             finite(name, "logits", logits.view())?;
         }
@@ -321,10 +328,11 @@ pub fn check_agreement(sets: &[(&str, &FeatureSet)]) -> Result<()> {
     Ok(())
 }
 
-fn finite(file: &str, tensor: &str, values: ArrayView2<f64>) -> Result<()> {
-    match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+fn finite<F: Copy + Into<f64>>(file: &str, tensor: &str, values: ArrayView2<F>) -> Result<()> {
+    let mut values = values.indexed_iter().map(|(at, &value)| (at, value.into()));
+    match values.find(|(_, value): &(_, f64)| !value.is_finite()) {
         None => Ok(()),
-        Some(((row, column), &value)) => Err(Error::NotFinite {
+        Some(((row, column), value)) => Err(Error::NotFinite {
             file: file.to_owned(),
             tensor: tensor.to_owned(),
             row,

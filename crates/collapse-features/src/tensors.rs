@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use collapse_numeric::Matrix;
 use ndarray::{Array1, Array2, ShapeBuilder};
 
 use crate::error::{Error, Result};
@@ -71,6 +72,7 @@ impl Role {
 }
 
 enum Values {
+    Singles(Vec<f32>),
     Floats(Vec<f64>),
     Integers(Integers),
 }
@@ -162,7 +164,11 @@ impl Tensors {
             });
         }
         let count = layout.count().unwrap_or(usize::MAX);
-        self.taken = self.taken.saturating_add((count as u64).saturating_mul(8));
+        // Features are most of a file, so they alone are kept as narrow as they came.
+        let single = role == Role::Features && layout.number.is_single();
+        let width = if single { 4 } else { 8 };
+        let bytes = (count as u64).saturating_mul(width);
+        self.taken = self.taken.saturating_add(bytes);
         if self.taken > self.limits.set_bytes {
             return Err(Error::TooLarge {
                 file: file(),
@@ -179,6 +185,7 @@ impl Tensors {
         };
         let values = match role {
             Role::Labels => stream.integers().map(Values::Integers),
+            _ if single => stream.singles().map(Values::Singles),
             _ => stream.floats().map(Values::Floats),
         };
         let tensor = Tensor {
@@ -253,7 +260,7 @@ impl Tensors {
             },
             remedy,
         };
-        let features = self.matrix(Role::Features).ok_or_else(|| {
+        let features = self.features().ok_or_else(|| {
             missing(
                 "features",
                 "Export the input of the last linear layer as `features` [N, D].",
@@ -285,23 +292,31 @@ impl Tensors {
         Ok(set)
     }
 
+    fn features(&mut self) -> Option<Matrix> {
+        let tensor = self.by_role.remove(&Role::Features)?;
+        match tensor.values {
+            Values::Singles(values) => {
+                row_major(&tensor.shape, tensor.column_major, values).map(Matrix::from)
+            }
+            Values::Floats(values) => {
+                row_major(&tensor.shape, tensor.column_major, values).map(Matrix::from)
+            }
+            Values::Integers(_) => None,
+        }
+    }
+
     fn matrix(&mut self, role: Role) -> Option<Array2<f64>> {
         let tensor = self.by_role.remove(&role)?;
-        let shape = (tensor.shape[0], tensor.shape[1]);
         let Values::Floats(values) = tensor.values else {
             return None;
         };
-        if tensor.column_major {
-            let columns = Array2::from_shape_vec(shape.f(), values).ok()?;
-            return Some(columns.as_standard_layout().into_owned());
-        }
-        Array2::from_shape_vec(shape, values).ok()
+        row_major(&tensor.shape, tensor.column_major, values)
     }
 
     fn vector(&mut self, role: Role) -> Option<Array1<f64>> {
         match self.by_role.remove(&role)?.values {
             Values::Floats(values) => Some(Array1::from_vec(values)),
-            Values::Integers(_) => None,
+            Values::Singles(_) | Values::Integers(_) => None,
         }
     }
 
@@ -330,4 +345,14 @@ impl Tensors {
             .collect::<Result<_>>()
             .map(Some)
     }
+}
+
+/// The array of two dimensions with these values.
+fn row_major<T: Clone>(shape: &[usize], column_major: bool, values: Vec<T>) -> Option<Array2<T>> {
+    let shape = (shape[0], shape[1]);
+    if column_major {
+        let columns = Array2::from_shape_vec(shape.f(), values).ok()?;
+        return Some(columns.as_standard_layout().into_owned());
+    }
+    Array2::from_shape_vec(shape, values).ok()
 }

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use collapse_files::SealedReplacement;
+use collapse_numeric::RowSource;
 use half::{bf16, f16};
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
@@ -215,7 +216,7 @@ impl FeatureSet {
     pub fn write(&self, path: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let path = path.as_ref();
         self.check(&path.display().to_string())?;
-        let mut tensors = vec![("features", self.features.shape().to_vec())];
+        let mut tensors = vec![("features", vec![self.n_samples(), self.n_features()])];
         if let Some(logits) = &self.logits {
             tensors.push(("logits", logits.shape().to_vec()));
         }
@@ -225,7 +226,13 @@ impl FeatureSet {
         }
         let labels = self.labels.as_deref();
         let mut file = Writing::begin(path, &self.metadata, labels, &tensors, precision)?;
-        file.put_all("features", self.features.view())?;
+        let mut values = vec![0.0; self.n_features()];
+        for row in 0..self.n_samples() {
+            self.features.view().read(row, &mut values);
+            for (column, &value) in values.iter().enumerate() {
+                file.put("features", (row, column), value)?;
+            }
+        }
         if let Some(logits) = &self.logits {
             file.put_all("logits", logits.view())?;
         }

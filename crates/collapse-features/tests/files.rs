@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use collapse_features::{Error, FeatureSet, FeatureWriter, Head, Outline, Precision, read};
+use collapse_features::{Error, FeatureSet, FeatureWriter, Head, Matrix, Outline, Precision, read};
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 
@@ -336,7 +336,7 @@ fn writing_refuses_what_reading_would() {
 
 #[test]
 fn logits_without_head_and_labels() {
-    let set = FeatureSet::new(Array2::ones((2, 2)));
+    let set = FeatureSet::new(Array2::<f64>::ones((2, 2)));
     assert!(
         set.logits()
             .unwrap_err()
@@ -362,10 +362,39 @@ fn logits_without_head_and_labels() {
     ));
 }
 
+/// Features stay as wide as they came, and none loses a digit.
+#[test]
+fn features_keep_their_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let single = array![[0.5f32, 0.1], [1e-30, 3.0]];
+    let set = FeatureSet::new(single.clone());
+    for precision in [Precision::F32, Precision::F64] {
+        set.write(&path, precision).unwrap();
+        let again = read(&path).unwrap();
+        let narrow = matches!(again.features, Matrix::Single(_));
+        assert_eq!(narrow, precision == Precision::F32);
+        assert_eq!(again, set);
+    }
+    let double = FeatureSet::new(array![[0.1f64, 1e-200]]);
+    double.write(&path, Precision::F64).unwrap();
+    assert_eq!(read(&path).unwrap(), double);
+    // Logits of f32 features are those of the same numbers in f64.
+    let head = (array![[0.3, -0.7], [0.1, 0.2]], array![0.1, -0.1]);
+    for l2 in [false, true] {
+        let of = |features: Matrix| {
+            let set = FeatureSet::new(features).with_l2(l2);
+            let set = set.with_head(head.0.clone(), head.1.clone());
+            set.logits().unwrap().into_owned()
+        };
+        assert_eq!(of(single.clone().into()), of(single.mapv(f64::from).into()));
+    }
+}
+
 #[test]
 fn normalisation_of_extreme_rows() {
     let set = FeatureSet::new(array![[3e300, 4e300], [0.0, 0.0], [3e-170, 4e-170]]);
-    let normalized = set.normalized_features();
+    let normalized = set.normalized_features().to_f64();
     assert!((normalized[[0, 1]] - 0.8).abs() < 1e-15);
     assert_eq!(normalized.row(1).to_vec(), [0.0, 0.0]);
     // Below the floor the row is divided by the floor, as PyTorch does.

@@ -195,23 +195,24 @@ fn what_would_fill_memory_is_refused() {
         std::fs::write(&path, npy("<f4", shape, &[0; 16])).unwrap();
         assert!(read(&path).is_err(), "{shape}");
     }
-    std::fs::write(&path, npy("<f4", "(2, 2)", &[0; 16])).unwrap();
-    let small = Limits {
-        set_bytes: 31,
-        ..Limits::default()
-    };
-    let error = read_within(&path, small).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooLarge {
-                bytes: 32,
-                limit: 31,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    // Features are kept as wide as they came.
+    for (descr, bytes) in [("<f4", 16), ("<f8", 32)] {
+        std::fs::write(&path, npy(descr, "(2, 2)", &vec![0; bytes])).unwrap();
+        let bytes = bytes as u64;
+        let within = |set_bytes| {
+            let limits = Limits {
+                set_bytes,
+                ..Limits::default()
+            };
+            read_within(&path, limits)
+        };
+        assert!(within(bytes).is_ok());
+        let error = within(bytes - 1).unwrap_err();
+        assert!(
+            matches!(error, Error::TooLarge { bytes: found, limit, .. } if found == bytes && limit == bytes - 1),
+            "{error}"
+        );
+    }
     // Bytes after the array are no part of any set.
     std::fs::write(&path, npy("<f4", "(2, 1)", &[0; 16])).unwrap();
     let error = read(&path).unwrap_err().to_string();

@@ -30,7 +30,7 @@ fn sample() -> FeatureSet {
 }
 
 fn features() -> Vec<u8> {
-    let values: Vec<f64> = sample().features.into_iter().collect();
+    let values: Vec<f64> = sample().features.to_f64().into_iter().collect();
     let values = bytes(&values, |value| (value as f32).to_le_bytes());
     npy("<f4", false, "(24, 6)", &values)
 }
@@ -79,7 +79,7 @@ fn sealed_safetensors() {
 fn foreign_safetensors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    let features: Vec<f64> = sample().features.into_iter().collect();
+    let features: Vec<f64> = sample().features.to_f64().into_iter().collect();
     let features = bytes(&features, f64::to_le_bytes);
     let labels = bytes(&sample().labels.unwrap(), |label| [label as u8]);
     let tensors = [

@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! Features are a view of f32 or of f64; f32 are computed with in f64, block by block, without a whole copy.
+//!
 //! # Map
 //! * [`measure`]: everything about one set of features, as a [`Collapse`].
 //! * [`Variability`] (NC1, trace ratio, CDNV), [`Structure`] (NC2, NC3; from means and classifier alone with
@@ -42,6 +44,7 @@ mod scatter;
 mod structure;
 mod variability;
 
+pub use collapse_numeric::{RowSource, RowsView};
 pub use error::{Error, Result};
 pub use etf::{etf_error, simplex_etf};
 pub use measure::{ClassDetail, Collapse, Head, measure};

@@ -1,8 +1,8 @@
 //! All measures of one set of features in two passes, without a `[D, D]` matrix.
 
 use collapse_numeric::{
-    argmax, check_finite, dot, inner_products, largest_magnitude, norm, power_of_two_below,
-    rows_by_class,
+    RowSource, argmax, check_finite, dot, inner_products, largest_magnitude, norm,
+    power_of_two_below, rows_by_class,
 };
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
 use rayon::prelude::*;
@@ -84,7 +84,8 @@ struct Tally {
     nearest_correct: usize,
 }
 
-/// Measures features `h` `[N, D]` (the input of the last linear layer) with their labels and head.
+/// Measures features `h` `[N, D]` (the input of the last linear layer) with their labels and head. Features are a view of
+/// f32 or f64, or any other [`RowSource`]; f32 are computed with in f64, block by block, so no whole copy is made.
 ///
 /// Class means weigh every class alike: `μ_G` is the mean of the class means. All measures but those of
 /// [`ClassDetail`] in feature units are free of the scale of the features; numbers up to the limits of f64 are fine.
@@ -92,8 +93,8 @@ struct Tally {
 /// # Errors
 /// Wrong shapes, labels outside `0..n_classes`, classes without samples, NaN or infinite numbers, fewer than two classes, and
 /// quantities that are undefined (coinciding class means, a zero classifier vector).
-pub fn measure(
-    features: ArrayView2<f64>,
+pub fn measure<R: RowSource>(
+    features: R,
     labels: &[usize],
     n_classes: usize,
     head: Head,
@@ -114,10 +115,10 @@ pub fn measure(
         return Err(Error::EmptyClass { class });
     }
     // Powers of two bring features and weights near 1, so that no square leaves the range of f64.
-    check_finite("features", features)?;
+    features.check_finite("features")?;
     check_finite("head weight", head.weight)?;
     check_finite("head bias", head.bias.insert_axis(Axis(0)))?;
-    let unit = unit_of(largest_magnitude(features));
+    let unit = unit_of(largest_magnitude(&features));
     let weight_unit = unit_of(largest_magnitude(head.weight));
     let weight = head.weight.mapv(|v| v / weight_unit);
     let bias = head.bias.mapv(|v| v / weight_unit / unit);
@@ -127,7 +128,7 @@ pub fn measure(
         .map(|rows| class_mean(&features, rows, 1.0 / unit))
         .collect();
     let means = Array2::from_shape_fn((n_classes, d), |(c, j)| rows[c][j]);
-    let tally = second_pass(features, labels, unit, &means, &weight, &bias)?;
+    let tally = second_pass(&features, labels, unit, &means, &weight, &bias)?;
 
     let count = |c: usize| members[c].len() as f64;
     let total = n as f64;
@@ -171,8 +172,8 @@ pub fn measure(
 }
 
 /// Scatter about the class means and nearest means, block by block; the blocks are added in their order.
-fn second_pass(
-    features: ArrayView2<f64>,
+fn second_pass<R: RowSource>(
+    features: &R,
     labels: &[usize],
     unit: f64,
     means: &Array2<f64>,
@@ -199,15 +200,16 @@ fn second_pass(
         factor.into_raw_vec_and_offset().0,
     );
 
-    let tallies: Vec<Tally> = features
-        .axis_chunks_iter(Axis(0), BLOCK_ROWS)
-        .into_par_iter()
-        .zip(labels.par_chunks(BLOCK_ROWS))
-        .map(|(rows, labels)| {
+    let tallies: Vec<Tally> = labels
+        .par_chunks(BLOCK_ROWS)
+        .enumerate()
+        .map(|(block, labels)| {
             let mut tally = Tally::zeros(n_classes);
-            let mut about_class = Vec::with_capacity(rows.len());
-            let mut about_center = Vec::with_capacity(rows.len());
-            for (row, &label) in rows.rows().into_iter().zip(labels) {
+            let mut row = vec![0.0; d];
+            let mut about_class = Vec::with_capacity(labels.len() * d);
+            let mut about_center = Vec::with_capacity(labels.len() * d);
+            for (i, &label) in labels.iter().enumerate() {
+                features.read(block * BLOCK_ROWS + i, &mut row);
                 let start = about_class.len();
                 let mean = means.row(label);
                 about_class.extend(row.iter().zip(mean).map(|(v, m)| v / unit - m));

@@ -4,7 +4,7 @@
 //! good as two passes when the spread is tiny beside the means.
 
 use collapse_numeric::{
-    SymmetricPanels, check_finite, dot, largest_magnitude, matmul_nt, rows_by_class,
+    RowSource, SymmetricPanels, dot, largest_magnitude, matmul_nt, rows_by_class,
 };
 use ndarray::{Array1, Array2, ArrayView2, s};
 use rayon::prelude::*;
@@ -81,17 +81,17 @@ impl ClassScatter {
         counted.map(|(s, n)| s / (*n).max(1) as f64).collect()
     }
 
-    /// Takes in a chunk: features `[N, D]` and one label per row.
+    /// Takes in a chunk: features `[N, D]`, a view of f32 or f64 or any other [`RowSource`], and one label per row.
     ///
     /// # Errors
     /// Wrong shapes, labels outside `0..n_classes`, NaN or infinite features, features whose squares leave the range of f64; the
     /// statistics are unchanged then.
-    pub fn update(&mut self, features: ArrayView2<f64>, labels: &[usize]) -> Result<()> {
+    pub fn update<R: RowSource>(&mut self, features: R, labels: &[usize]) -> Result<()> {
         let d = self.means.ncols();
-        check_columns(features, d)?;
+        check_columns(&features, d)?;
         let members = rows_by_class(labels, features.nrows(), self.counts.len())?;
-        check_finite("features", features)?;
-        let largest = largest_magnitude(features);
+        features.check_finite("features")?;
+        let largest = largest_magnitude(&features);
         if largest > 0.0 && !(1e-140..=1e150).contains(&largest) {
             return Err(Error::Range { largest });
         }
@@ -100,6 +100,7 @@ impl ClassScatter {
             .map(|rows| class_mean(&features, rows, 1.0))
             .collect();
         let mut block = Vec::with_capacity(BLOCK_ROWS * d);
+        let mut values = vec![0.0; d];
         for (class, (rows, mean)) in members.iter().zip(&means).enumerate() {
             if rows.is_empty() {
                 continue;
@@ -107,7 +108,8 @@ impl ClassScatter {
             self.shift(class, rows.len(), mean, &mut block);
             for &row in rows {
                 let start = block.len();
-                block.extend(features.row(row).iter().zip(mean).map(|(v, m)| v - m));
+                features.read(row, &mut values);
+                block.extend(values.iter().zip(mean).map(|(v, m)| v - m));
                 self.squares[class] += dot(&block[start..], &block[start..]);
                 if block.len() >= BLOCK_ROWS * d {
                     self.scatter.add_gram(&block);
@@ -197,7 +199,7 @@ impl ClassScatter {
     }
 }
 
-fn check_columns(features: ArrayView2<f64>, n_features: usize) -> Result<()> {
+fn check_columns<R: RowSource>(features: &R, n_features: usize) -> Result<()> {
     if features.ncols() == n_features {
         return Ok(());
     }

@@ -1,7 +1,9 @@
 //! Invariances of the measures, agreement of their two routes, and bad input.
 #![allow(clippy::unwrap_used)] // A test fails by panicking, its helpers too.
 
-use collapse_geometry::{ClassScatter, Collapse, Error, Head, Result, measure, simplex_etf};
+use collapse_geometry::{
+    ClassScatter, Collapse, Error, Head, Result, RowsView, measure, simplex_etf,
+};
 use collapse_numeric as numeric;
 use ndarray::{Array1, Array2, s};
 use proptest::prelude::*;
@@ -302,6 +304,38 @@ fn results_survive_json() {
     let text = serde_json::to_string(&found).unwrap();
     assert!(text.contains("\"nc1\"") && text.contains("\"nc2_norms_means\""));
     assert_eq!(serde_json::from_str::<Collapse>(&text).unwrap(), found);
+}
+
+/// The measures of f32 features, of which no whole copy is made, are those of the same numbers in f64.
+#[test]
+fn the_precision_of_the_features_does_not_matter() {
+    let mut case = Case::new(5, 700, 6, 3, 0.4);
+    let narrow = case.features.mapv(|value| value as f32);
+    case.features = narrow.mapv(f64::from);
+    let head = || Head {
+        weight: case.weight.view(),
+        bias: case.bias.view(),
+    };
+    let expected = case.measure().unwrap();
+    let found = measure(narrow.view(), &case.labels, 3, head()).unwrap();
+    assert_eq!(found, expected);
+    let turned = narrow.t().as_standard_layout().into_owned();
+    let found = measure(turned.t(), &case.labels, 3, head()).unwrap();
+    assert_eq!(found, expected);
+    let unit = numeric::normalize_rows(case.features.view());
+    let view = RowsView::from(narrow.view()).normalized();
+    let found = measure(view, &case.labels, 3, head()).unwrap();
+    let of_unit = measure(unit.view(), &case.labels, 3, head()).unwrap();
+    assert_eq!(found, of_unit);
+    let mut scatters = [
+        ClassScatter::new(3, 6).unwrap(),
+        ClassScatter::new(3, 6).unwrap(),
+    ];
+    scatters[0].update(narrow.view(), &case.labels).unwrap();
+    scatters[1]
+        .update(case.features.view(), &case.labels)
+        .unwrap();
+    assert_eq!(scatters[0], scatters[1]);
 }
 
 proptest! {

@@ -16,6 +16,7 @@
 //! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`]; on slices [`inner_products`], [`subtract_product`],
 //!   [`sum_by_lanes`].
 //! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`Cholesky`] of [`SymmetricPanels`].
+//! * Sources of rows: [`Matrix`] and its [`RowsView`] hold f32 or f64; whatever is a [`RowSource`] is read in f64 panel by panel.
 //! * Rows: [`check_finite`], [`norm`], [`normalize_rows`] with the one [`NORM_FLOOR`], [`check_labels`], [`rows_by_class`].
 //! * Logits: [`argmax`], [`log_sum_exp`], [`log_odds`] and the parts of a [`Softmax`] that does not saturate.
 //!
@@ -34,6 +35,7 @@ mod logits;
 mod panels;
 mod products;
 mod rows;
+mod source;
 
 pub use cholesky::{Cholesky, overflow_to_infinity};
 pub use classes::{check_labels, rows_by_class};
@@ -48,3 +50,4 @@ pub use products::{
 pub use rows::{
     NORM_FLOOR, check_finite, largest_magnitude, norm, normalize_rows, power_of_two_below,
 };
+pub use source::{Matrix, PANEL_ROWS, RowSource, RowsView};

@@ -2,16 +2,17 @@
 
 use faer::linalg::matmul::matmul as faer_matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, NdFloat};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::panels::SymmetricPanels;
+use crate::source::{PANEL_ROWS, RowSource};
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 128;
 /// Rows of one step of a Gram matrix.
-const GRAM_ROWS: usize = 512;
+const GRAM_ROWS: usize = PANEL_ROWS;
 
 /// A number that the product kernels know: f32 or f64.
 pub trait Element: faer::traits::RealField + Copy {}
@@ -82,55 +83,60 @@ pub fn gram(a: ArrayView2<f64>) -> Array2<f64> {
 ///
 /// # Errors
 /// [`Error::NoRows`].
-pub fn mean<F: NdFloat>(features: ArrayView2<F>) -> Result<Array1<f64>> {
-    if features.nrows() == 0 {
+pub fn mean<R: RowSource>(features: R) -> Result<Array1<f64>> {
+    let (n, d) = features.dim();
+    if n == 0 {
         return Err(Error::NoRows);
     }
-    let n = features.nrows() as f64;
-    let about = |center: &Array1<f64>| {
-        let mut sum = Array1::<f64>::zeros(features.ncols());
-        for row in features.rows() {
-            for ((sum, value), center) in sum.iter_mut().zip(row).zip(center) {
-                *sum += to_f64(*value) - center;
+    let mut row = vec![0.0; d];
+    let mut about = |center: &Array1<f64>| {
+        let mut sum = Array1::<f64>::zeros(d);
+        for i in 0..n {
+            features.read(i, &mut row);
+            for ((sum, value), center) in sum.iter_mut().zip(&row).zip(center) {
+                *sum += value - center;
             }
         }
-        sum / n
+        sum / n as f64
     };
-    let first = about(&Array1::zeros(features.ncols()));
+    let first = about(&Array1::zeros(d));
     Ok(&first + &about(&first))
 }
 
 /// Covariance `[D, D]` of `features` `[N, D]` about `center` `[D]`, with the given divisor
-/// (`N` for the biased, `N − 1` for the unbiased estimate about the mean). Features in f32 are multiplied in f64, block by block.
+/// (`N` for the biased, `N − 1` for the unbiased estimate about the mean). Features in f32 are multiplied in f64, panel by panel.
 ///
 /// # Errors
 /// When `center` has another length than the rows, and when squares leave the range of f64.
-pub fn covariance<F: NdFloat>(
-    features: ArrayView2<F>,
+pub fn covariance<R: RowSource>(
+    features: R,
     center: ArrayView1<f64>,
     divisor: f64,
 ) -> Result<Array2<f64>> {
-    if center.len() != features.ncols() {
+    let (n, d) = features.dim();
+    if center.len() != d {
         return Err(Error::matrix(
-            format!(
-                "the centre has {} entries for {} columns",
-                center.len(),
-                features.ncols()
-            ),
+            format!("the centre has {} entries for {d} columns", center.len()),
             "give the mean of the same features",
         ));
     }
-    let mut sum = SymmetricPanels::zeros(features.ncols());
-    for block in features.axis_chunks_iter(Axis(0), GRAM_ROWS) {
-        let centered = block.mapv(to_f64) - center;
-        let centered = centered.as_standard_layout();
+    let mut sum = SymmetricPanels::zeros(d);
+    for rows in features.panels() {
+        let centered = features.panel(rows) - center;
         if let Some(rows) = centered.as_slice() {
             sum.add_gram(rows);
         }
     }
     let trace: f64 = sum.diagonal().iter().sum();
-    let differs = |row: ArrayView1<F>| row.iter().zip(center).any(|(v, c)| to_f64(*v) != *c);
-    let spread = || features.rows().into_iter().any(differs);
+    let spread = || {
+        let mut row = vec![0.0; d];
+        (0..n).any(|i| {
+            features.read(i, &mut row);
+            row.iter()
+                .zip(center)
+                .any(|(value, center)| value != center)
+        })
+    };
     if !trace.is_finite() || (trace < f64::MIN_POSITIVE && spread()) {
         return Err(Error::matrix(
             "the covariance of all rows leaves the range of f64",
@@ -191,10 +197,6 @@ pub fn sum_by_lanes(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
     }
     let rest: f64 = left.1.iter().zip(right.1).map(|(a, b)| f(*a, *b)).sum();
     lanes.iter().sum::<f64>() + rest
-}
-
-fn to_f64<F: NdFloat>(value: F) -> f64 {
-    value.to_f64().unwrap_or(f64::NAN)
 }
 
 /// A row-major array as the kernels see it.

@@ -1,29 +1,81 @@
 //! Detectors fitted on one training set, and the scores of one set by all of them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use collapse_results::ScoreId;
 use ndarray::Array1;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::any::AnyDetector;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::inputs::{Head, Inputs, TrainInputs};
+use crate::neighbours::Bank;
 use crate::settings::Settings;
 use crate::table::{Entry, detectors};
 
 /// Rows that all detectors score before the next are read.
-const BLOCK_ROWS: usize = 2048;
+const BLOCK_ROWS: usize = 512;
 
 /// Detectors fitted on one training set, scored together.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Fitted {
     /// The detectors, in the order of [`detectors`].
     pub detectors: Vec<AnyDetector>,
     /// Detectors that could not be fitted, with the reason.
     pub skipped: Vec<Skipped>,
+}
+
+/// What a file says.
+#[derive(Deserialize)]
+struct Stored {
+    detectors: Vec<AnyDetector>,
+    skipped: Vec<Skipped>,
+}
+
+/// kNN and NNGuide search the same rows, which a file holds once.
+impl From<Stored> for Fitted {
+    fn from(stored: Stored) -> Self {
+        let mut fitted = Self {
+            detectors: stored.detectors,
+            skipped: stored.skipped,
+        };
+        if let Some(bank) = fitted.knn_bank().cloned() {
+            for detector in &mut fitted.detectors {
+                if let AnyDetector::NnGuide(guide) = detector {
+                    guide.complete(&bank);
+                }
+            }
+        }
+        fitted
+    }
+}
+
+impl Serialize for Fitted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "Fitted")]
+        struct Lean<'a> {
+            detectors: Vec<Cow<'a, AnyDetector>>,
+            skipped: &'a [Skipped],
+        }
+        let bank = self.knn_bank();
+        let lean = |detector: &'_ AnyDetector| match (detector, bank) {
+            (AnyDetector::NnGuide(guide), Some(bank)) => guide.lean(bank).map(AnyDetector::from),
+            _ => None,
+        };
+        let detectors = self.detectors.iter();
+        let lean =
+            detectors.map(|detector| lean(detector).map_or(Cow::Borrowed(detector), Cow::Owned));
+        let lean = Lean {
+            detectors: lean.collect(),
+            skipped: &self.skipped,
+        };
+        lean.serialize(serializer)
+    }
 }
 
 /// A detector that could not be fitted or could not score a set.
@@ -186,6 +238,13 @@ impl Fitted {
         scored
     }
 
+    fn knn_bank(&self) -> Option<&Bank> {
+        self.detectors.iter().find_map(|detector| match detector {
+            AnyDetector::Knn(knn) => Some(knn.bank()),
+            _ => None,
+        })
+    }
+
     /// The last linear layer, where one of the detectors keeps it.
     #[must_use]
     pub fn head(&self) -> Option<&Head> {
@@ -206,7 +265,7 @@ fn score_together(
     detectors: &[&AnyDetector],
     inputs: &Inputs,
 ) -> Vec<(ScoreId, Result<Array1<f64>>)> {
-    let n = inputs.features().nrows();
+    let n = inputs.rows().nrows();
     let starts: Vec<usize> = (0..n).step_by(BLOCK_ROWS).collect();
     let blocks: Vec<Vec<Result<Array1<f64>>>> = starts
         .into_par_iter()

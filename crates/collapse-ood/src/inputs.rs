@@ -3,37 +3,45 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use collapse_numeric::{check_finite, check_labels, matmul_nt, normalize_rows};
+use collapse_numeric::{Matrix, RowSource, RowsView, check_finite, check_labels, matmul_nt};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::neighbours::Bank;
 
 /// What a network says about the samples to be scored.
 ///
-/// Quantities that several detectors share are computed once, when first asked for.
+/// Quantities that several detectors share are computed once, when first asked for. Features may be f32: a detector
+/// [fits](TrainInputs) on [rows](Self::rows) that it reads in f64 one panel after the other, and
+/// [`Fitted`](crate::Fitted) scores block by block, so that there is no whole copy in f64.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    features: ArrayView2<'a, f64>,
+    features: RowsView<'a>,
+    /// Whose rows the features are, where they may be kept without a copy.
+    owner: Option<&'a Matrix>,
     logits: Option<ArrayView2<'a, f64>>,
     /// Logits of other networks for the same samples.
     members: Vec<ArrayView2<'a, f64>>,
     l2: bool,
     /// Number of the first row, where these are a part of a larger set.
     first_row: usize,
+    /// The features in f64, where they are not.
+    wide: OnceLock<Array2<f64>>,
     normalized: OnceLock<Array2<f64>>,
 }
 
 impl<'a> Inputs<'a> {
-    /// Raw features z `[N, D]`, logits `[N, C]`, and whether the head saw z / ‖z‖.
+    /// Raw features z `[N, D]` of f32 or f64, logits `[N, C]`, and whether the head saw z / ‖z‖.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Numeric`], or [`Error::Undefined`] when there is nothing to score.
     pub fn new(
-        features: ArrayView2<'a, f64>,
+        features: impl Into<RowsView<'a>>,
         logits: ArrayView2<'a, f64>,
         l2: bool,
     ) -> Result<Self> {
+        let features = features.into();
         let n = features.nrows();
         if logits.ncols() == 0 {
             return Err(Error::undefined(
@@ -59,7 +67,8 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// [`Error::Numeric`], or [`Error::Undefined`] when there is nothing to score.
-    pub fn of_features(features: ArrayView2<'a, f64>, l2: bool) -> Result<Self> {
+    pub fn of_features(features: impl Into<RowsView<'a>>, l2: bool) -> Result<Self> {
+        let features = features.into();
         let (n, d) = features.dim();
         if n == 0 || d == 0 {
             return Err(Error::undefined(
@@ -67,15 +76,25 @@ impl<'a> Inputs<'a> {
                 format!("the features are [{n}, {d}]"),
             ));
         }
-        check_finite("features", features)?;
+        features.check_finite("features")?;
         Ok(Self {
             features,
+            owner: None,
             logits: None,
             members: Vec::new(),
             l2,
             first_row: 0,
+            wide: OnceLock::new(),
             normalized: OnceLock::new(),
         })
+    }
+
+    /// Says that the features are the rows of `owner`, so that a detector that keeps them shares them instead of a copy.
+    #[must_use]
+    pub fn owned_by(mut self, owner: &'a Matrix) -> Self {
+        debug_assert_eq!(owner.dim(), self.features.dim());
+        self.owner = Some(owner);
+        self
     }
 
     /// Adds what other networks say of the same samples: logits `[N, C]` each, for the scores of an ensemble.
@@ -115,7 +134,8 @@ impl<'a> Inputs<'a> {
     pub(crate) fn part(&self, rows: Range<usize>) -> Inputs<'_> {
         let slice = s![rows.start..rows.end, ..];
         Inputs {
-            features: self.features.slice(slice),
+            features: self.features.slice(rows.clone()),
+            owner: None,
             logits: self.logits.as_ref().map(|logits| logits.slice(slice)),
             members: self
                 .members
@@ -124,14 +144,44 @@ impl<'a> Inputs<'a> {
                 .collect(),
             l2: self.l2,
             first_row: self.first_row + rows.start,
+            wide: OnceLock::new(),
             normalized: OnceLock::new(),
         }
     }
 
-    /// Raw features z, `[N, D]`.
+    /// Raw features z, `[N, D]`; of f32 a copy in f64.
     #[must_use]
     pub fn features(&self) -> ArrayView2<'_, f64> {
-        self.features.view()
+        match self.features.as_f64() {
+            Some(features) => features,
+            None => {
+                let copy = || self.features.panel(0..self.features.nrows());
+                self.wide.get_or_init(copy).view()
+            }
+        }
+    }
+
+    /// Raw features z, `[N, D]`, to be read in f64 without a copy.
+    #[must_use]
+    pub fn rows(&self) -> RowsView<'a> {
+        self.features
+    }
+
+    /// What the head saw, ẑ with L2, else z, `[N, D]`, to be read in f64 without a copy.
+    #[must_use]
+    pub fn head_rows(&self) -> RowsView<'a> {
+        match self.l2 {
+            true => self.features.normalized(),
+            false => self.features,
+        }
+    }
+
+    /// The features to keep, in f32 where that loses nothing.
+    pub(crate) fn kept(&self) -> Matrix {
+        match self.owner {
+            Some(owner @ Matrix::Single(_)) => owner.clone(),
+            _ => self.features.to_matrix().narrowed(),
+        }
     }
 
     /// Logits, `[N, C]`, where they were given.
@@ -160,7 +210,7 @@ impl<'a> Inputs<'a> {
     #[must_use]
     pub fn normalized(&self) -> ArrayView2<'_, f64> {
         self.normalized
-            .get_or_init(|| normalize_rows(self.features))
+            .get_or_init(|| self.features.normalized().panel(0..self.features.nrows()))
             .view()
     }
 
@@ -170,7 +220,7 @@ impl<'a> Inputs<'a> {
         if self.l2 {
             self.normalized()
         } else {
-            self.features.view()
+            self.features()
         }
     }
 }
@@ -186,6 +236,7 @@ pub struct TrainInputs<'a> {
     /// Index into `classes` of every row.
     class_indices: Vec<usize>,
     head: Option<Head>,
+    bank: OnceLock<Bank>,
 }
 
 impl<'a> TrainInputs<'a> {
@@ -218,6 +269,7 @@ impl<'a> TrainInputs<'a> {
             class_indices: labels.iter().map(index).collect(),
             classes,
             head: None,
+            bank: OnceLock::new(),
         })
     }
 
@@ -274,6 +326,12 @@ impl<'a> TrainInputs<'a> {
     #[must_use]
     pub fn n_classes(&self) -> usize {
         self.n_classes
+    }
+
+    /// The normalised features for nearest neighbours, made once for all detectors.
+    pub(crate) fn bank(&self) -> Bank {
+        let new = || Bank::normalized(self.inputs.kept(), &self.class_indices);
+        self.bank.get_or_init(new).clone()
     }
 
     /// The last linear layer.

@@ -42,6 +42,7 @@
 //! # Caveats
 //! * Every score is a confidence: larger = more in-distribution, also where the source has it the other way round.
 //! * Undefined quantities are typed errors, never 0.5 or 0.
+//! * Features may be f32 or f64; f32 stay f32 and are computed with in f64, one panel of rows after the other. Logits are f64.
 //! * Everything is f64 in the result; kNN and NNGuide select their candidates in whole numbers with a bound on the rounding.
 
 mod any;
@@ -59,6 +60,7 @@ mod settings;
 mod table;
 
 pub use any::AnyDetector;
+pub use collapse_numeric::{Matrix, RowSource, RowsView};
 pub use collapse_results::ScoreId;
 pub use compare::{Comparison, Intervals, RiskCoverage, compare, risk_coverage};
 pub use detector::Detector;

@@ -1,6 +1,6 @@
 //! Percentiles of many values without a copy of them.
 
-use ndarray::ArrayView2;
+use collapse_numeric::RowSource;
 
 use crate::error::{Error, Result};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// [`Error::Setting`] with the setting's `name`.
 pub(crate) fn percentile_of(
     name: &'static str,
-    values: ArrayView2<f64>,
+    values: &impl RowSource,
     percentile: f64,
 ) -> Result<f64> {
     if !(0.0..=100.0).contains(&percentile) {
@@ -20,8 +20,9 @@ pub(crate) fn percentile_of(
             expected: "between 0 and 100".into(),
         });
     }
-    let position = percentile / 100.0 * (values.len() - 1) as f64;
-    let low = (position.floor() as usize).min(values.len() - 1);
+    let last = values.nrows() * values.ncols() - 1;
+    let position = percentile / 100.0 * last as f64;
+    let low = (position.floor() as usize).min(last);
     let (at, next) = order_statistics(values, low);
     let share = position - low as f64;
     Ok(match next {
@@ -33,17 +34,16 @@ pub(crate) fn percentile_of(
 /// The `k`-th smallest value, counted from zero, and the one after it.
 ///
 /// Sixteen bits of an integer of the same order are settled by each of four passes, so nothing is sorted or copied.
-fn order_statistics(values: ArrayView2<f64>, k: usize) -> (f64, Option<f64>) {
+fn order_statistics(values: &impl RowSource, k: usize) -> (f64, Option<f64>) {
     let (mut found, mut settled, mut left) = (0u64, 0u64, k);
     let mut equal = 0;
     for shift in [48, 32, 16, 0] {
         let mut counts = vec![0usize; 1 << 16];
-        for value in &values {
-            let key = key(*value);
+        each(values, |key| {
             if key & settled == found {
                 counts[usize::from((key >> shift) as u16)] += 1;
             }
-        }
+        });
         let mut digit = 0;
         while left >= counts[digit] {
             left -= counts[digit];
@@ -53,15 +53,25 @@ fn order_statistics(values: ArrayView2<f64>, k: usize) -> (f64, Option<f64>) {
         settled |= 0xffff << shift;
         equal = counts[digit];
     }
-    let next = match left + 1 < equal {
-        true => Some(found),
-        false => values
-            .iter()
-            .map(|value| key(*value))
-            .filter(|key| *key > found)
-            .min(),
-    };
+    if left + 1 < equal {
+        return (value(found), Some(value(found)));
+    }
+    let mut next = None;
+    each(values, |key| {
+        if key > found && next.is_none_or(|next| key < next) {
+            next = Some(key);
+        }
+    });
     (value(found), next.map(value))
+}
+
+/// Calls `take` with the key of every value.
+fn each(values: &impl RowSource, mut take: impl FnMut(u64)) {
+    let mut row = vec![0.0; values.ncols()];
+    for i in 0..values.nrows() {
+        values.read(i, &mut row);
+        row.iter().for_each(|value| take(key(*value)));
+    }
 }
 
 /// An integer of the order of `f64::total_cmp`.
@@ -92,7 +102,7 @@ mod tests {
                 let position = percentile / 100.0 * (sorted.len() - 1) as f64;
                 let (low, high) = (position.floor() as usize, position.ceil() as usize);
                 let expected = sorted[low] + position.fract() * (sorted[high] - sorted[low]);
-                let found = percentile_of("a percentile", values.view(), percentile);
+                let found = percentile_of("a percentile", &values.view(), percentile);
                 assert!(
                     (found.unwrap() - expected).abs() < 1e-12,
                     "{n}, {percentile}"
@@ -101,13 +111,13 @@ mod tests {
         }
         let far = Array2::from_shape_vec((1, 3), vec![-1e300, 1e300, 0.0]).unwrap();
         assert_eq!(
-            percentile_of("a percentile", far.view(), 100.0).unwrap(),
+            percentile_of("a percentile", &far.view(), 100.0).unwrap(),
             1e300
         );
         assert_eq!(
-            percentile_of("a percentile", far.view(), 0.0).unwrap(),
+            percentile_of("a percentile", &far.view(), 0.0).unwrap(),
             -1e300
         );
-        assert!(percentile_of("a percentile", far.view(), 100.5).is_err());
+        assert!(percentile_of("a percentile", &far.view(), 100.5).is_err());
     }
 }

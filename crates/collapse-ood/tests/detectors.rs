@@ -5,7 +5,8 @@ use collapse_numeric as numeric;
 use collapse_ood::detectors::{AshVariant, Knn};
 use collapse_ood::metrics::auroc;
 use collapse_ood::{
-    Detector, Error, Fitted, Inputs, ScoreId, Settings, TrainInputs, detectors, fit_all, fit_named,
+    Detector, Error, Fitted, Inputs, RowsView, ScoreId, Settings, TrainInputs, detectors, fit_all,
+    fit_named,
 };
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
@@ -71,8 +72,13 @@ impl World {
     }
 
     fn fit(&self, l2: bool) -> Fitted {
+        self.fit_on(self.train.view().into(), l2)
+    }
+
+    /// The detectors of the training samples in this form.
+    fn fit_on(&self, features: RowsView<'_>, l2: bool) -> Fitted {
         let logits = self.logits(&self.train, l2);
-        let inputs = Inputs::new(self.train.view(), logits.view(), l2).unwrap();
+        let inputs = Inputs::new(features, logits.view(), l2).unwrap();
         let train = TrainInputs::new(inputs, &self.labels).unwrap();
         let train = train
             .with_head(self.weight.view(), self.bias.view())
@@ -121,6 +127,45 @@ fn every_detector_prefers_the_in_distribution_set() {
             assert_eq!(entry.id(), name);
             let found = auroc(&id, &ood).unwrap();
             assert!(found > 0.9, "{name} with l2 = {l2}: {found}");
+        }
+    }
+}
+
+/// f32 and columns that lie side by side give the scores of the same numbers in rows of f64, to the last bit.
+#[test]
+fn precision_and_layout_of_the_features_do_not_matter() {
+    let mut world = world();
+    let narrow = |features: &Array2<f64>| features.mapv(|value| value as f32);
+    let (train, test) = (narrow(&world.train), narrow(&world.test));
+    world.train = train.mapv(f64::from);
+    world.test = test.mapv(f64::from);
+    let turned = |features: &Array2<f64>| features.t().as_standard_layout().into_owned();
+    let (train_columns, test_columns) = (turned(&world.train), turned(&world.test));
+    let forms: [(RowsView, RowsView); 3] = [
+        (train.view().into(), test.view().into()),
+        (train_columns.t().into(), test_columns.t().into()),
+        (train.view().into(), test_columns.t().into()),
+    ];
+    for l2 in [false, true] {
+        let expected = world.score(&world.fit(l2), &world.test, l2);
+        let logits = world.logits(&world.test, l2);
+        for (train, test) in &forms {
+            let fitted = world.fit_on(train.reborrow(), l2);
+            assert_eq!(fitted.skipped, []);
+            let inputs = Inputs::new(test.reborrow(), logits.view(), l2).unwrap();
+            for ((name, found), (_, expected)) in
+                fitted.score_all(&inputs).into_iter().zip(&expected)
+            {
+                assert_eq!(found.unwrap().to_vec(), *expected, "{name}");
+            }
+            // Not only in blocks.
+            for (detector, (name, expected)) in fitted.detectors.iter().zip(&expected) {
+                assert_eq!(
+                    detector.score(&inputs).unwrap().to_vec(),
+                    *expected,
+                    "{name}"
+                );
+            }
         }
     }
 }
@@ -255,7 +300,7 @@ fn bad_inputs_are_typed_errors() {
         Inputs::new(world.test.view(), logits.view(), false),
         Err(Error::Shape { .. })
     ));
-    let empty = Array2::zeros((0, D));
+    let empty = Array2::<f64>::zeros((0, D));
     assert!(matches!(
         Inputs::new(empty.view(), Array2::zeros((0, 4)).view(), false),
         Err(Error::Undefined { .. })
@@ -275,7 +320,7 @@ fn bad_inputs_are_typed_errors() {
         }))
     ));
 
-    let narrow = Array2::ones((2, D - 1));
+    let narrow = Array2::<f64>::ones((2, D - 1));
     let two = Array2::ones((2, N_CLASSES));
     let inputs = Inputs::new(narrow.view(), two.view(), false).unwrap();
     for (name, scores) in world.fit(false).score_all(&inputs) {

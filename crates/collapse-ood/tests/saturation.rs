@@ -24,7 +24,7 @@ fn logits(seed: u64, n: usize, margin: f64) -> Array2<f64> {
 }
 
 fn score(detector: &dyn Detector, logits: &Array2<f64>) -> Vec<f64> {
-    let features = Array2::ones((logits.nrows(), 1));
+    let features = Array2::<f64>::ones((logits.nrows(), 1));
     let inputs = Inputs::new(features.view(), logits.view(), false).unwrap();
     detector.score(&inputs).unwrap().to_vec()
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use collapse_features::RowsView;
 use ndarray::{Array1, ArrayView2, CowArray, Ix2};
 use numpy::{
     PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -45,6 +46,11 @@ impl<'py> Matrix<'py> {
         }
         let array = as_type(&array, "float64")?;
         Ok(Self::F64(array.cast::<PyArray2<f64>>()?.try_readonly()?))
+    }
+
+    /// The rows in their own precision, to be read in f64 without a copy.
+    pub fn rows(&self) -> RowsView<'_> {
+        on_view!(*self, |view| view.into())
     }
 
     /// The numbers in f64, row after row: a view of an f64 array in C order, else a copy.

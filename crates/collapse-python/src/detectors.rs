@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use collapse_evaluate::{Error, FeatureSplits, SavedDetectors, Split};
 use collapse_features::FeatureSet;
 use collapse_ood::{Detector, Inputs, ScoreId, metrics};
-use ndarray::s;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
@@ -82,7 +81,7 @@ impl Detectors {
             None => None,
         };
         // An evaluation has a test split; where detectors are only fitted, one row stands for it.
-        let first = train.features.features.slice(s![..1, ..]).to_owned();
+        let first = train.features.features.view().slice(0..1).to_matrix();
         let splits = FeatureSplits {
             test: Split::new("test", FeatureSet::new(first)),
             train: Some(train),
@@ -322,8 +321,8 @@ impl Detectors {
             })
         };
         let inputs = match &set.logits {
-            Some(logits) => Inputs::new(set.features.view(), logits.view(), set.l2),
-            None => Inputs::of_features(set.features.view(), set.l2),
+            Some(logits) => Inputs::new(set.features.reborrow(), logits.view(), set.l2),
+            None => Inputs::of_features(set.features.reborrow(), set.l2),
         };
         let inputs = inputs.map_err(within)?;
         let names = names.iter().map(String::as_str);

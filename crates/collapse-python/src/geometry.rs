@@ -39,7 +39,7 @@ pub fn neural_collapse<'py>(
     bias: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let features = Matrix::new("features", features)?;
-    let features = features.to_f64();
+    let features = features.rows();
     let labels = label_vector("labels", labels)?;
     let weight = Matrix::new("weight", weight)?;
     let weight = weight.to_f64();
@@ -49,7 +49,7 @@ pub fn neural_collapse<'py>(
             weight: weight.view(),
             bias: bias.view(),
         };
-        measure(features.view(), &labels, weight.nrows(), head)
+        measure(features, &labels, weight.nrows(), head)
     });
     Ok(pythonize(py, &found.map_err(raise)?)?)
 }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use collapse_evaluate::Split;
-use collapse_features::{FeatureSet, Head, read};
-use collapse_numeric::normalize_rows;
+use collapse_features::{FeatureSet, Head, RowsView, read};
 use ndarray::{Array2, CowArray, Ix2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -35,10 +34,10 @@ pub struct Arrays<'py> {
     l2: Option<bool>,
 }
 
-/// What detectors read, in f64.
+/// What detectors read.
 pub struct Scorable<'a> {
-    /// Features, `[N, D]`.
-    pub features: CowArray<'a, f64, Ix2>,
+    /// Features, `[N, D]`, in their own precision.
+    pub features: RowsView<'a>,
     /// Logits, `[N, C]`.
     pub logits: Option<CowArray<'a, f64, Ix2>>,
     /// Whether the head sees normalised features.
@@ -76,7 +75,7 @@ impl<'py> Set<'py> {
             }
             Self::Arrays(arrays) => arrays,
         };
-        let mut set = FeatureSet::new(arrays.features.to_f64().into_owned());
+        let mut set = FeatureSet::new(arrays.features.rows().to_matrix());
         set.logits = arrays.logits.map(|logits| logits.to_f64().into_owned());
         set.labels = arrays.labels;
         set.head = arrays.head;
@@ -100,13 +99,13 @@ impl<'py> Set<'py> {
         let l2 = self.l2().unwrap_or(l2);
         let (features, logits, head, origin) = match self {
             Self::Arrays(arrays) => (
-                arrays.features.to_f64(),
+                arrays.features.rows(),
                 arrays.logits.as_ref().map(Matrix::to_f64),
                 &arrays.head,
                 what.to_owned(),
             ),
             Self::File { path, set } => (
-                set.features.view().into(),
+                set.features.view(),
                 set.logits.as_ref().map(|logits| logits.view().into()),
                 &set.head,
                 path.display().to_string(),
@@ -114,8 +113,8 @@ impl<'py> Set<'py> {
         };
         let follow = |head: &Head| -> CowArray<'_, f64, Ix2> {
             let logits: Array2<f64> = match l2 {
-                true => head.logits(normalize_rows(features.view()).view()),
-                false => head.logits(features.view()),
+                true => head.logits(features.normalized()),
+                false => head.logits(features),
             };
             logits.into()
         };

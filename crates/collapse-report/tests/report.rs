@@ -571,7 +571,7 @@ fn ensembles_stand_below_the_single_networks_they_are_made_of() {
         accuracy: 0.9,
         ood: [
             (ScoreId::ENSEMBLE_ENTROPY, auroc),
-            (ScoreId::MUTUAL_INFORMATION, auroc - 0.1),
+            (ScoreId::ENSEMBLE_MUTUAL_INFORMATION, auroc - 0.1),
         ]
         .map(|(score, auroc)| OodResult {
             set: "mnist".into(),
@@ -588,12 +588,12 @@ fn ensembles_stand_below_the_single_networks_they_are_made_of() {
         [
             "r18-l2:single",
             "r18-l2:ensemble_entropy",
-            "r18-l2:mutual_information"
+            "r18-l2:ensemble_mutual_information"
         ]
     );
     let mean = |row: &str, column| number_at(table, &format!("r18-l2:{row}"), column);
     assert!((mean("ensemble_entropy", "auroc:mnist") - 92.0).abs() < 1e-9);
-    assert!((mean("mutual_information", "auroc:mnist") - 82.0).abs() < 1e-9);
+    assert!((mean("ensemble_mutual_information", "auroc:mnist") - 82.0).abs() < 1e-9);
     assert_eq!(mean("ensemble_entropy", "networks"), 2.0);
     assert_eq!(mean("ensemble_entropy", "number"), 2.0);
     assert_eq!(mean("single", "number"), 4.0);

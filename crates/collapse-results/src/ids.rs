@@ -3,13 +3,18 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// An identifier that is open (any name may be made) and stands as its bare text in JSON.
+/// An identifier that is open (any name may be made) and stands as its bare text in JSON. What older files call by another
+/// name is read as what it is called now.
 macro_rules! open_identifier {
-    ($(#[$doc:meta])* $name:ident { $($(#[$constant_doc:meta])* $constant:ident = $text:literal;)* }) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$constant_doc:meta])* $constant:ident = $text:literal;)* }
+        $(formerly { $($old:literal => $now:ident;)* })?
+    ) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $name(Cow<'static, str>);
 
@@ -25,6 +30,16 @@ macro_rules! open_identifier {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = String::deserialize(deserializer)?;
+                Ok(match name.as_str() {
+                    $($($old => Self::$now,)*)?
+                    _ => Self(Cow::Owned(name)),
+                })
             }
         }
 
@@ -74,13 +89,16 @@ open_identifier! {
         /// Negative entropy of the mean softmax of several networks.
         ENSEMBLE_ENTROPY = "ensemble_entropy";
         /// Negative mutual information of the class and the network, of several networks.
-        MUTUAL_INFORMATION = "mutual_information";
+        ENSEMBLE_MUTUAL_INFORMATION = "ensemble_mutual_information";
         /// Log-sum-exp of the logits.
         ENERGY = "energy";
         /// Largest logit.
         MAX_LOGIT = "max_logit";
         /// Norm of the raw features.
         FEATURE_NORM = "feature_norm";
+    }
+    formerly {
+        "mutual_information" => ENSEMBLE_MUTUAL_INFORMATION;
     }
 }
 
@@ -122,5 +140,23 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_files_are_read_by_the_names_of_now() {
+        let read = |text: &str| serde_json::from_str::<ScoreId>(text).unwrap();
+        let now = ScoreId::ENSEMBLE_MUTUAL_INFORMATION;
+        assert_eq!(read("\"mutual_information\""), now);
+        assert_eq!(read("\"ensemble_mutual_information\""), now);
+        assert_eq!(read("\"own\""), ScoreId::new("own"));
+        assert_eq!(
+            serde_json::to_string(&now).unwrap(),
+            "\"ensemble_mutual_information\""
+        );
     }
 }

@@ -35,10 +35,10 @@ pub fn extract(
     let plan = model.plan();
     let (n, d, c) = (set.len(), plan.n_features(), plan.n_classes());
     let (head, metadata) = (head(model)?, describe(model, metadata));
-    let mut features = Vec::with_capacity(n * d);
+    let mut features: Vec<f32> = Vec::with_capacity(n * d);
     let mut logits = Vec::with_capacity(n * c);
     each_output(model, set, batch_size, after_batch, |output| {
-        features.extend(output.features.iter().map(|&x| f64::from(x)));
+        features.extend(&output.features);
         logits.extend(output.logits.iter().map(|&x| f64::from(x)));
         Ok(())
     })?;
@@ -141,7 +141,7 @@ fn describe(model: &dyn Model, metadata: &[(&str, String)]) -> BTreeMap<String, 
         .collect()
 }
 
-fn matrix(rows: usize, columns: usize, values: Vec<f64>) -> Result<Array2<f64>> {
+fn matrix<T>(rows: usize, columns: usize, values: Vec<T>) -> Result<Array2<T>> {
     let found = values.len();
     Array2::from_shape_vec((rows, columns), values).map_err(|_| Error::Data {
         expected: format!("{} values", rows * columns),

@@ -83,7 +83,7 @@ impl Observer for Interruption {
             &[],
             &mut |_| ControlFlow::Continue(()),
         )?;
-        Ok(Some(features.features.sum().into()))
+        Ok(Some(features.features.to_f64().sum().into()))
     }
 }
 

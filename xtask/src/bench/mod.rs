@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast this machine does the work.
 
 mod data;
+mod detectors;
 mod measure;
 mod scale;
 mod statistics;
@@ -23,6 +24,7 @@ pub enum Command {
     Knn(statistics::Args),
     /// Time the AUROC of many scores.
     Auroc(statistics::Args),
+    Detectors(detectors::Args),
 }
 
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -34,5 +36,6 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Density(args) => statistics::run(statistics::What::Density, args),
         Command::Knn(args) => statistics::run(statistics::What::Knn, args),
         Command::Auroc(args) => statistics::run(statistics::What::Auroc, args),
+        Command::Detectors(args) => detectors::run(args),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
+use collapse_numeric::Matrix;
 use ndarray::Array2;
 
 use crate::npy;
@@ -23,7 +24,7 @@ impl Arrays {
         reader: &mut BufReader<R>,
         most_rows: usize,
         most_numbers: usize,
-    ) -> Result<Option<Array2<f64>>, String> {
+    ) -> Result<Option<Matrix>, String> {
         while self.left == 0 {
             if reader
                 .fill_buf()
@@ -46,7 +47,16 @@ impl Arrays {
             count: n * self.width,
             big_endian,
         };
-        let values = stream.floats().map_err(|error| match error.kind() {
+        let shape = (n, self.width);
+        let rows = match number.is_single() {
+            true => stream
+                .singles()
+                .map(|values| Array2::from_shape_vec(shape, values).map(Matrix::from)),
+            false => stream
+                .floats()
+                .map(|values| Array2::from_shape_vec(shape, values).map(Matrix::from)),
+        };
+        let rows = rows.map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => format!(
                 "the array ends {} rows early; write all of it before closing the stream",
                 self.left
@@ -54,7 +64,6 @@ impl Arrays {
             _ => format!("it cannot be read ({error})"),
         })?;
         self.left -= n;
-        let rows = Array2::from_shape_vec((n, self.width), values);
         rows.map(Some).map_err(|error| error.to_string())
     }
 

@@ -26,9 +26,9 @@ impl Dice {
     /// [`Error::NeedsHead`](crate::Error::NeedsHead), [`Error::Setting`](crate::Error::Setting).
     pub fn fit(train: &TrainInputs, percentile: f64) -> Result<Self> {
         let mut sparse = train.head()?.clone();
-        let activation = mean(train.inputs().head_features())?;
+        let activation = mean(train.inputs().head_rows())?;
         let contributions = &sparse.weight * &activation.insert_axis(Axis(0));
-        let threshold = percentile_of("dice percentile", contributions.view(), percentile)?;
+        let threshold = percentile_of("dice percentile", &contributions.view(), percentile)?;
         sparse
             .weight
             .zip_mut_with(&contributions, |weight, contribution| {

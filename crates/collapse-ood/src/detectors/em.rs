@@ -28,7 +28,7 @@ impl Em {
             ..EmParams::new(train.classes().len())
         };
         Ok(Self {
-            mixture: params.fit(train.inputs().head_features())?,
+            mixture: params.fit(train.inputs().head_rows())?,
         })
     }
 

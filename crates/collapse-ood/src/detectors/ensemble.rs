@@ -30,10 +30,10 @@ pub struct Ensemble(pub EnsembleMeasure);
 
 impl Detector for Ensemble {
     fn id(&self) -> ScoreId {
-        ScoreId::new(match self.0 {
-            EnsembleMeasure::Entropy => "ensemble_entropy",
-            EnsembleMeasure::MutualInformation => "ensemble_mutual_information",
-        })
+        match self.0 {
+            EnsembleMeasure::Entropy => ScoreId::ENSEMBLE_ENTROPY,
+            EnsembleMeasure::MutualInformation => ScoreId::ENSEMBLE_MUTUAL_INFORMATION,
+        }
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {

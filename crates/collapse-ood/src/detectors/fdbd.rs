@@ -52,7 +52,7 @@ impl Fdbd {
             );
             return Err(Error::undefined("the score", reason));
         }
-        let center = mean(train.inputs().head_features())?;
+        let center = mean(train.inputs().head_rows())?;
         Ok(Self {
             center,
             separation,

@@ -1,7 +1,7 @@
 //! Class-wise Gaussians: the score of DDU, and one with priors.
 
 use collapse_density::{Covariance, Jitter, LabelledGaussianMixture, TiedGaussian};
-use collapse_numeric::{covariance, log_sum_exp, mean, rows_by_class};
+use collapse_numeric::{RowSource, covariance, log_sum_exp, mean, rows_by_class};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -60,8 +60,11 @@ impl Gmm {
             .covariance(covariance)
             .jitter(jitter)
             .check()?;
-        let features = space.of(train.inputs())?;
-        let mixture = params.fit_view(features, train.class_indices());
+        let (inputs, classes) = (train.inputs(), train.class_indices());
+        let mixture = match space {
+            GmmSpace::Features => params.fit_view(inputs.head_rows(), classes),
+            GmmSpace::Logits => params.fit_view(inputs.logits_for()?, classes),
+        };
         Ok(Self {
             space,
             mixture: mixture.map_err(|error| error.with_labels(train.classes()))?,
@@ -100,14 +103,14 @@ impl GmmWithPriors {
     /// # Errors
     /// [`Error::Density`](crate::Error::Density).
     pub fn fit(train: &TrainInputs, ridge: f64) -> Result<Self> {
-        let features = train.inputs().head_features();
+        let features = train.inputs().head_rows();
         let (n, d) = features.dim();
         let mut detector = Self {
             classes: Vec::new(),
             log_weights: Vec::new(),
         };
         for rows in rows_by_class(train.class_indices(), n, train.classes().len())? {
-            let members = features.select(Axis(0), &rows);
+            let members = features.select(&rows);
             let mean = mean(members.view())?;
             let mut sigma = covariance(members.view(), mean.view(), rows.len() as f64)?;
             sigma.diag_mut().mapv_inplace(|variance| variance + ridge);

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::detector::Detector;
 use crate::error::Result;
 use crate::inputs::{Inputs, TrainInputs, check_columns};
-use crate::neighbours::{Neighbours, Rows, check_count};
+use crate::neighbours::{Bank, check_count};
 
 /// Minus the distance of ẑ to its k-th nearest normalised training feature, exact in f64.
 ///
 /// Source: Sun et al., *Out-of-Distribution Detection with Deep Nearest Neighbors* (2022).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Knn {
-    bank: Neighbours,
+    bank: Bank,
     neighbours: usize,
     squared: bool,
 }
@@ -26,12 +26,16 @@ impl Knn {
     /// [`Error::Setting`](crate::Error::Setting).
     pub fn fit(train: &TrainInputs, neighbours: usize) -> Result<Self> {
         check_count("knn neighbours", neighbours, train.labels().len())?;
-        let bank = Rows::normalized(train.inputs().features());
         Ok(Self {
-            bank: Neighbours::by_distance(bank, train.class_indices()),
+            bank: train.bank(),
             neighbours,
             squared: false,
         })
+    }
+
+    /// The training features.
+    pub(crate) fn bank(&self) -> &Bank {
+        &self.bank
     }
 
     /// Scores by the squared distance, as OpenOOD does; the order is the same.
@@ -50,7 +54,7 @@ impl Detector for Knn {
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.normalized();
         check_columns(features, self.bank.n_features())?;
-        let squared = self.bank.best(features, self.neighbours)?;
+        let squared = self.bank.nearest(features, self.neighbours)?;
         let kth = squared.column(self.neighbours - 1);
         Ok(match self.squared {
             true => kth.mapv(|squared| -squared),

@@ -1,9 +1,9 @@
 //! The Mahalanobis family: one covariance for all classes.
 
 use collapse_density::{Divisor, TiedGaussian};
-use collapse_numeric::{covariance, mean, rows_by_class};
+use collapse_numeric::{RowSource, RowsView, covariance, mean, rows_by_class};
 use collapse_results::ScoreId;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
@@ -36,6 +36,13 @@ pub struct MahalanobisOptions {
 }
 
 impl MahalanobisOptions {
+    fn rows<'a>(self, inputs: &Inputs<'a>) -> RowsView<'a> {
+        match self.normalize {
+            true => inputs.rows().normalized(),
+            false => inputs.head_rows(),
+        }
+    }
+
     fn id(self) -> ScoreId {
         ScoreId::new(match (self.relative, self.normalize) {
             (false, false) => "mahalanobis",
@@ -72,7 +79,7 @@ impl Mahalanobis {
     /// # Errors
     /// [`Error::Density`](crate::Error::Density).
     pub fn fit(train: &TrainInputs, options: MahalanobisOptions) -> Result<Self> {
-        let features = options.features(train.inputs());
+        let features = options.rows(train.inputs());
         let everything = vec![0; features.nrows()];
         let gaussian = |labels: &[usize], n_classes| match options.covariance {
             PooledCovariance::MaximumLikelihood => Ok(TiedGaussian::fit(
@@ -100,7 +107,7 @@ impl Mahalanobis {
 }
 
 fn scatter_gaussian(
-    features: ArrayView2<f64>,
+    features: RowsView,
     labels: &[usize],
     n_classes: usize,
     ridge: f64,
@@ -112,7 +119,7 @@ fn scatter_gaussian(
         .iter()
         .enumerate()
     {
-        let members = features.select(Axis(0), rows);
+        let members = features.select(rows);
         let center = mean(members.view())?;
         scatter += &covariance(members.view(), center.view(), 1.0)?;
         means.row_mut(class).assign(&center);

@@ -25,7 +25,7 @@ impl Nci {
     /// # Errors
     /// [`Error::NeedsHead`](crate::Error::NeedsHead).
     pub fn fit(train: &TrainInputs, alpha: f64) -> Result<Self> {
-        let center = mean(train.inputs().head_features())?;
+        let center = mean(train.inputs().head_rows())?;
         Ok(Self {
             center,
             head: train.head()?.clone(),

@@ -37,7 +37,7 @@ impl Neco {
     /// # Errors
     /// [`Error::Setting`], [`Error::Density`].
     pub fn fit(train: &TrainInputs, components: NecoComponents) -> Result<Self> {
-        let features = train.inputs().head_features();
+        let features = train.inputs().head_rows();
         let (n, d) = features.dim();
         let center = mean(features)?;
         let mut matrix = covariance(features, center.view(), n as f64)?;

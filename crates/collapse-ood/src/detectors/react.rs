@@ -28,11 +28,7 @@ impl React {
         let head = train.head()?.clone();
         Ok(Self {
             head,
-            threshold: percentile_of(
-                "react percentile",
-                train.inputs().head_features(),
-                percentile,
-            )?,
+            threshold: percentile_of("react percentile", &train.inputs().head_rows(), percentile)?,
         })
     }
 

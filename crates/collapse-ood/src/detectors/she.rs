@@ -1,6 +1,6 @@
 //! Inner product with the pattern of the predicted class.
 
-use collapse_numeric::argmax;
+use collapse_numeric::{RowSource, argmax};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,17 @@ impl She {
     pub fn fit(train: &TrainInputs) -> Result<Self> {
         // Without logits the largest label alone bounds the number of classes, and may be anything.
         let logits = train.inputs().logits_for()?;
-        let features = train.inputs().head_features();
+        let features = train.inputs().head_rows();
+        let mut feature = Array1::zeros(features.ncols());
         let mut patterns = Array2::zeros((train.n_classes(), features.ncols()));
         let mut counts = vec![0usize; train.n_classes()];
-        let rows = features.rows().into_iter().zip(logits.rows());
-        for ((feature, logits), &label) in rows.zip(train.labels()) {
+        let rows = logits.rows().into_iter().zip(train.labels()).enumerate();
+        for (row, (logits, &label)) in rows {
             if argmax(logits) == label {
                 counts[label] += 1;
+                if let Some(feature) = feature.as_slice_mut() {
+                    features.read(row, feature);
+                }
                 let mut pattern = patterns.row_mut(label);
                 pattern += &feature;
             }

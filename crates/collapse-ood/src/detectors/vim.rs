@@ -1,8 +1,11 @@
 //! The residual outside the principal subspace, and energy with it as a virtual logit.
 
-use collapse_numeric::{argmax, covariance, log_sum_exp, matmul_nt, norm, symmetric_eigen};
+use collapse_numeric::{
+    RowSource, argmax, covariance, log_sum_exp, matmul_nt, norm, symmetric_eigen,
+};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
@@ -27,7 +30,7 @@ impl Residual {
     /// [`Error::NeedsHead`], [`Error::Setting`], [`Error::Density`].
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
         let head = train.head()?;
-        let features = train.inputs().head_features();
+        let features = train.inputs().head_rows();
         let (n, d) = features.dim();
         let kept = dimension.unwrap_or(match d {
             2048.. => 1000,
@@ -99,7 +102,12 @@ impl Vim {
     /// As [`Residual::fit`]; [`Error::NeedsLogits`]; [`Error::Undefined`] when the training features have no residual.
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
         let residual = Residual::fit(train, dimension)?;
-        let norms = residual.norms(train.inputs().head_features())?;
+        let features = train.inputs().head_rows();
+        let panels = features.panels().into_par_iter();
+        let norms: Vec<Array1<f64>> = panels
+            .map(|rows| residual.norms(features.panel(rows).view()))
+            .collect::<Result<_>>()?;
+        let norms: Array1<f64> = norms.into_iter().flatten().collect();
         let logits = train.inputs().logits_for()?;
         let top: f64 = logits.axis_iter(Axis(0)).map(|row| row[argmax(row)]).sum();
         if norms.sum() == 0.0 {

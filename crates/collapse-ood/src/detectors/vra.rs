@@ -1,8 +1,10 @@
 //! VRA: energy after rectifying the activations from both sides.
 
-use collapse_numeric::log_sum_exp;
+use std::ops::Range;
+
+use collapse_numeric::{RowSource, RowsView, log_sum_exp};
 use collapse_results::ScoreId;
-use ndarray::{Array1, ArrayView2, Axis, Zip};
+use ndarray::{Array1, ArrayView1, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
@@ -48,16 +50,23 @@ impl Vra {
                 expected: format!("at most the upper one, {upper}"),
             });
         }
-        let features = train.inputs().head_features();
+        let features = train.inputs().head_rows();
+        let d = features.ncols();
         let at = |name, percentile| -> Result<Array1<f64>> {
-            let of = |values: ArrayView2<f64>| percentile_of(name, values, percentile);
             match variant {
-                VraVariant::Suppress => Ok(Array1::from_elem(features.ncols(), of(features)?)),
+                VraVariant::Suppress => {
+                    let threshold = percentile_of(name, &features, percentile)?;
+                    Ok(Array1::from_elem(d, threshold))
+                }
                 VraVariant::ClipFeatures => {
-                    let columns = features.columns().into_iter();
-                    columns
-                        .map(|column| of(column.insert_axis(Axis(1))))
-                        .collect()
+                    let blocks = (0..d).step_by(COLUMNS);
+                    let blocks =
+                        blocks.map(|start| columns(features, start..d.min(start + COLUMNS)));
+                    let of = |column: Vec<f64>| {
+                        let column = ArrayView1::from(&column).insert_axis(Axis(1));
+                        percentile_of(name, &column, percentile)
+                    };
+                    blocks.flatten().map(of).collect()
                 }
             }
         };
@@ -74,6 +83,24 @@ impl Vra {
     pub fn head(&self) -> &Head {
         &self.head
     }
+}
+
+/// Columns that are copied at a time.
+const COLUMNS: usize = 16;
+
+/// Some columns, `[N]` each.
+fn columns(features: RowsView, which: Range<usize>) -> Vec<Vec<f64>> {
+    let mut columns = vec![Vec::with_capacity(features.nrows()); which.len()];
+    let mut row = vec![0.0; which.end];
+    for i in 0..features.nrows() {
+        features.read(i, &mut row);
+        let values = &row[which.clone()];
+        columns
+            .iter_mut()
+            .zip(values)
+            .for_each(|(column, value)| column.push(*value));
+    }
+    columns
 }
 
 impl Detector for Vra {

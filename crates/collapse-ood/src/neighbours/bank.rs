@@ -17,7 +17,12 @@ pub(super) struct Panel {
     pub(super) scale: [f64; ROWS],
     pub(super) length: [f64; ROWS],
     pub(super) error: [f64; ROWS],
-    /// What the row adds to its value whatever the query.
+    /// centre · r.
+    pub(super) along: [f64; ROWS],
+}
+
+/// What the rows of a panel add to their values whatever the query.
+pub(super) struct Terms {
     pub(super) offset: [f64; ROWS],
     /// The size of the numbers that the offset was summed from.
     pub(super) offset_size: [f64; ROWS],
@@ -28,6 +33,7 @@ pub(super) struct Panel {
 /// Rows that lie about one centre.
 pub(super) struct Group {
     pub(super) center: Array1<f64>,
+    pub(super) center_length: f64,
     pub(super) panels: Vec<Panel>,
 }
 
@@ -35,30 +41,22 @@ pub(super) struct Group {
 pub(super) enum Goal<'a> {
     /// A small distance: the value is −½ ‖q − b‖².
     Distance,
-    /// A large product with a factor a row: the value is factor · q·b.
-    Product(&'a [f64]),
+    /// A large product with a factor a row: the value is factor · q·b, divided by `unit`, the largest factor.
+    Product { factors: &'a [f64], unit: f64 },
 }
 
 /// Groups the rows by `groups` `[N]`, indices below `n_groups`, and rounds them about the means of the groups.
-pub(super) fn pack(
-    rows: &Rows,
-    groups: &[usize],
-    n_groups: usize,
-    goal: &Goal,
-) -> Result<Vec<Group>> {
+pub(super) fn pack(rows: &Rows, groups: &[usize], n_groups: usize) -> Result<Vec<Group>> {
     let members = rows_by_class(groups, rows.dim().0, n_groups)?;
-    let largest = match goal {
-        Goal::Distance => 1.0,
-        Goal::Product(factors) => factors.iter().fold(0.0f64, |max, v| max.max(v.abs())),
-    };
-    let unit = if largest > 0.0 { largest } else { 1.0 };
     let group = |members: Vec<usize>| {
         let center = mean(rows, &members);
         let panels = members.chunks(ROWS);
-        let panels = panels
-            .map(|numbers| panel(rows, numbers, &center, goal, unit))
-            .collect();
-        Group { center, panels }
+        let panels = panels.map(|numbers| panel(rows, numbers, &center));
+        Group {
+            panels: panels.collect(),
+            center_length: norm(center.view()),
+            center,
+        }
     };
     let occupied = members.into_iter().filter(|members| !members.is_empty());
     Ok(occupied.map(group).collect())
@@ -72,7 +70,7 @@ fn mean(rows: &Rows, members: &[usize]) -> Array1<f64> {
     sum / members.len() as f64
 }
 
-fn panel(rows: &Rows, numbers: &[usize], center: &Array1<f64>, goal: &Goal, unit: f64) -> Panel {
+fn panel(rows: &Rows, numbers: &[usize], center: &Array1<f64>) -> Panel {
     let n_pairs = rows.dim().1.div_ceil(2);
     let mut panel = Panel {
         numbers: numbers.iter().map(|number| *number as u32).collect(),
@@ -80,9 +78,7 @@ fn panel(rows: &Rows, numbers: &[usize], center: &Array1<f64>, goal: &Goal, unit
         scale: [0.0; ROWS],
         length: [0.0; ROWS],
         error: [0.0; ROWS],
-        offset: [0.0; ROWS],
-        offset_size: [0.0; ROWS],
-        weight: [0.0; ROWS],
+        along: [0.0; ROWS],
     };
     for (at, number) in numbers.iter().enumerate() {
         let rest = rows.row(*number) - center;
@@ -93,31 +89,46 @@ fn panel(rows: &Rows, numbers: &[usize], center: &Array1<f64>, goal: &Goal, unit
         panel.scale[at] = rounded.scale;
         panel.length[at] = rounded.length;
         panel.error[at] = rounded.error;
-        let half_square = 0.5 * rounded.length * rounded.length;
-        (panel.offset[at], panel.offset_size[at], panel.weight[at]) = match goal {
-            Goal::Distance => (-half_square, half_square, 1.0),
-            Goal::Product(factors) => (
-                center.dot(&rest),
-                norm(center.view()) * rounded.length,
-                factors[*number] / unit,
-            ),
-        };
+        panel.along[at] = center.dot(&rest);
     }
     panel
 }
 
-impl Goal<'_> {
+impl<'a> Goal<'a> {
+    /// The goal of a large product with these factors `[N]`.
+    pub(super) fn product(factors: &'a [f64]) -> Self {
+        let largest = factors.iter().fold(0.0f64, |max, v| max.max(v.abs()));
+        let unit = if largest > 0.0 { largest } else { 1.0 };
+        Self::Product { factors, unit }
+    }
+
+    pub(super) fn terms(&self, panel: &Panel, center_length: f64) -> Terms {
+        let mut terms = Terms {
+            offset: [0.0; ROWS],
+            offset_size: [0.0; ROWS],
+            weight: [0.0; ROWS],
+        };
+        for (row, number) in panel.numbers.iter().enumerate() {
+            let length = panel.length[row];
+            let half_square = 0.5 * length * length;
+            (terms.offset[row], terms.offset_size[row], terms.weight[row]) = match self {
+                Self::Distance => (-half_square, half_square, 1.0),
+                Self::Product { factors, unit } => (
+                    panel.along[row],
+                    center_length * length,
+                    factors[*number as usize] / unit,
+                ),
+            };
+        }
+        terms
+    }
+
     /// What a query `q = centre + t` adds to its value with every row of the group, and the size of the numbers that this was
     /// summed from.
-    pub(super) fn base(
-        &self,
-        query: ArrayView1<f64>,
-        center: &Array1<f64>,
-        t: &Rounded,
-    ) -> (f64, f64) {
+    pub(super) fn base(&self, query: ArrayView1<f64>, group: &Group, t: &Rounded) -> (f64, f64) {
         match self {
             Self::Distance => (-0.5 * t.length * t.length, 0.5 * t.length * t.length),
-            Self::Product(_) => (query.dot(center), norm(query) * norm(center.view())),
+            Self::Product { .. } => (query.dot(&group.center), norm(query) * group.center_length),
         }
     }
 }

@@ -13,16 +13,16 @@ mod rounded;
 mod rows;
 mod search;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use collapse_numeric::{dot, sum_by_lanes};
+use collapse_numeric::{Matrix, dot, sum_by_lanes};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use bank::{Goal, Group};
-pub(crate) use rows::Rows;
+use rows::Rows;
 
 /// Fails unless `neighbours` is in `1..=n` for `n` training samples.
 ///
@@ -42,22 +42,23 @@ pub(crate) fn check_count(name: &'static str, neighbours: usize, n: usize) -> Re
 /// Queries of one parallel task.
 const QUERY_ROWS: usize = 96;
 
-/// Rows to be searched.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Neighbours {
+/// Rows to be searched; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Bank(Arc<Kept>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
     /// `[N, D]`.
     rows: Rows,
     /// Group of each row, `[N]`.
     groups: Vec<usize>,
-    /// Factors of the products, `[N]`; `None` where distances are sought.
-    factors: Option<Vec<f64>>,
     #[serde(skip)]
     packed: Packed,
 }
 
 /// Made from the rows when first asked for.
 #[derive(Default)]
-struct Packed(OnceLock<Vec<Group>>);
+struct Packed(OnceLock<Result<Vec<Group>>>);
 
 impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,64 +66,96 @@ impl std::fmt::Debug for Packed {
     }
 }
 
-impl Clone for Packed {
-    fn clone(&self) -> Self {
-        Self::default()
+impl Serialize for Bank {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
-impl Neighbours {
-    /// Rows `[N, D]`, the nearest of which are sought; `groups` `[N]` says which lie together.
-    pub(crate) fn by_distance(rows: Rows, groups: &[usize]) -> Self {
-        Self {
-            rows,
-            groups: groups.to_vec(),
-            factors: None,
-            packed: Packed::default(),
-        }
+impl<'de> Deserialize<'de> for Bank {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Kept::deserialize(deserializer).map(|kept| Self(Arc::new(kept)))
+    }
+}
+
+impl Bank {
+    /// Features `[N, D]`, searched as ẑ = z / max(‖z‖, 1e-12); `groups` `[N]` says which lie together.
+    pub(crate) fn normalized(features: Matrix, groups: &[usize]) -> Self {
+        Self::new(Rows::normalized(features), groups)
     }
 
-    /// Rows `[N, D]`, of which those of the largest factor · product are sought.
-    pub(crate) fn by_product(rows: Rows, groups: &[usize], factors: Vec<f64>) -> Self {
-        Self {
-            factors: Some(factors),
-            ..Self::by_distance(rows, groups)
-        }
+    fn new(rows: Rows, groups: &[usize]) -> Self {
+        Self(Arc::new(Kept {
+            rows,
+            groups: groups.to_vec(),
+            packed: Packed::default(),
+        }))
+    }
+
+    /// Number of rows N.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.0.rows.dim().0
     }
 
     /// Number of columns D.
     pub(crate) fn n_features(&self) -> usize {
-        self.rows.dim().1
+        self.0.rows.dim().1
     }
 
-    /// The `k` best of every query `[Q, D]`, `1 ≤ k ≤ N`: squared distances, ascending, or products, descending; `[Q, k]`.
+    /// Whether both are one in memory.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The squared distances of every query `[Q, D]` to its `k` nearest rows, `1 ≤ k ≤ N`, ascending; `[Q, k]`.
     ///
     /// # Errors
     /// [`Error::Stored`] for a bank from a file whose parts do not fit together.
-    pub(crate) fn best(&self, queries: ArrayView2<f64>, k: usize) -> Result<Array2<f64>> {
-        let goal = self
-            .factors
-            .as_deref()
-            .map_or(Goal::Distance, Goal::Product);
-        let groups = self.groups(&goal)?;
+    pub(crate) fn nearest(&self, queries: ArrayView2<f64>, k: usize) -> Result<Array2<f64>> {
+        self.0.best(queries, k, &Goal::Distance)
+    }
+
+    /// The `k` largest products of every query `[Q, D]` with the rows, each times the row's factor `[N]`, descending;
+    /// `[Q, k]`.
+    ///
+    /// # Errors
+    /// As [`nearest`](Self::nearest), also for another number of factors.
+    pub(crate) fn largest(
+        &self,
+        queries: ArrayView2<f64>,
+        k: usize,
+        factors: &[f64],
+    ) -> Result<Array2<f64>> {
+        if factors.len() != self.n_rows() {
+            return Err(Error::Stored {
+                what: "the rows and their factors",
+            });
+        }
+        self.0.best(queries, k, &Goal::product(factors))
+    }
+}
+
+impl Kept {
+    fn best(&self, queries: ArrayView2<f64>, k: usize, goal: &Goal) -> Result<Array2<f64>> {
+        let groups = self.groups()?;
         let mut out = Array2::zeros((queries.nrows(), k));
         out.axis_chunks_iter_mut(Axis(0), QUERY_ROWS)
             .into_par_iter()
             .zip(queries.axis_chunks_iter(Axis(0), QUERY_ROWS))
             .for_each(|(mut out, queries)| {
                 let queries = queries.as_standard_layout();
-                let found = search::candidates(groups, &goal, queries.view(), k);
+                let found = search::candidates(groups, goal, queries.view(), k);
                 let rows = out.rows_mut().into_iter().zip(queries.rows());
+                let mut own = Vec::new();
                 for ((mut out, query), numbers) in rows.zip(found) {
                     let query = query.as_slice().unwrap_or(&[]);
-                    let mut own = Vec::with_capacity(query.len());
                     let mut exact: Vec<f64> = numbers
                         .iter()
-                        .map(|row| self.measure(query, *row as usize, &mut own))
+                        .map(|row| self.measure(query, *row as usize, goal, &mut own))
                         .collect();
-                    match self.factors {
-                        None => exact.sort_unstable_by(f64::total_cmp),
-                        Some(_) => exact.sort_unstable_by(|a, b| b.total_cmp(a)),
+                    match goal {
+                        Goal::Distance => exact.sort_unstable_by(f64::total_cmp),
+                        Goal::Product { .. } => exact.sort_unstable_by(|a, b| b.total_cmp(a)),
                     }
                     out.iter_mut()
                         .zip(exact)
@@ -133,42 +166,36 @@ impl Neighbours {
     }
 
     /// The value of a row, which is read into `own`.
-    fn measure(&self, query: &[f64], row: usize, own: &mut Vec<f64>) -> f64 {
+    fn measure(&self, query: &[f64], row: usize, goal: &Goal, own: &mut Vec<f64>) -> f64 {
         self.rows.read(row, own);
-        match &self.factors {
-            None => sum_by_lanes(query, own, |a, b| (a - b) * (a - b)),
-            Some(factors) => factors[row] * dot(query, own),
+        match goal {
+            Goal::Distance => sum_by_lanes(query, own, |a, b| (a - b) * (a - b)),
+            Goal::Product { factors, .. } => factors[row] * dot(query, own),
         }
     }
 
-    fn groups(&self, goal: &Goal) -> Result<&[Group]> {
-        if let Some(groups) = self.packed.0.get() {
-            return Ok(groups);
+    fn groups(&self) -> Result<&[Group]> {
+        // One thread alone packs, without parallel work inside: a worker that waits for it must not be given a task that
+        // asks for the same.
+        let packed = self.packed.0.get_or_init(|| self.pack());
+        match packed {
+            Ok(groups) => Ok(groups),
+            Err(_) => Err(Error::Stored {
+                what: "the rows and their groups",
+            }),
         }
+    }
+
+    fn pack(&self) -> Result<Vec<Group>> {
         let (n, _) = self.rows.dim();
-        let fits = self.rows.fit()
-            && self.groups.len() == n
-            && self
-                .factors
-                .as_ref()
-                .is_none_or(|factors| factors.len() == n);
-        if !fits {
+        let last = self.groups.iter().max();
+        let n_groups = last.map_or(0, |last| last.saturating_add(1));
+        if !self.rows.fit() || n_groups > n {
             return Err(Error::Stored {
-                what: "the rows, their groups and their factors",
+                what: "the rows and their groups",
             });
         }
-        let n_groups = self
-            .groups
-            .iter()
-            .max()
-            .map_or(0, |last| last.saturating_add(1));
-        if n_groups > n {
-            return Err(Error::Stored {
-                what: "the groups of the rows",
-            });
-        }
-        let groups = bank::pack(&self.rows, &self.groups, n_groups, goal)?;
-        Ok(self.packed.0.get_or_init(|| groups))
+        bank::pack(&self.rows, &self.groups, n_groups)
     }
 }
 
@@ -211,21 +238,25 @@ mod tests {
             let mut stream = Stream::new(seed, "queries", 0);
             queries.mapv_inplace(|v| v * (1.0 + 0.1 * spread * stream.normal()));
             let factors: Vec<f64> = (0..n).map(|_| 5.0 * stream.normal()).collect();
-            let bank = || Rows::plain(bank.view());
-            for bank in [
-                Neighbours::by_distance(bank(), &groups),
-                Neighbours::by_distance(bank(), &vec![0; n]),
-                Neighbours::by_product(bank(), &groups, factors),
+            let bank = |groups: &[usize]| Bank::new(Rows::plain(bank.clone().into()), groups);
+            for (bank, goal) in [
+                (bank(&groups), Goal::Distance),
+                (bank(&vec![0; n]), Goal::Distance),
+                (bank(&groups), Goal::product(&factors)),
             ] {
                 for k in [1, 10.min(n), n] {
-                    let found = bank.best(queries.view(), k).unwrap();
+                    let found = match goal {
+                        Goal::Distance => bank.nearest(queries.view(), k),
+                        Goal::Product { .. } => bank.largest(queries.view(), k, &factors),
+                    };
+                    let found = found.unwrap();
                     for (query, found) in queries.rows().into_iter().zip(found.rows()) {
                         let query = query.as_slice().unwrap();
                         let mut all: Vec<f64> = (0..n)
-                            .map(|row| bank.measure(query, row, &mut Vec::new()))
+                            .map(|row| bank.0.measure(query, row, &goal, &mut Vec::new()))
                             .collect();
                         all.sort_by(f64::total_cmp);
-                        if bank.factors.is_some() {
+                        if matches!(goal, Goal::Product { .. }) {
                             all.reverse();
                         }
                         assert_eq!(
@@ -252,8 +283,7 @@ mod tests {
             };
             let (bank, queries) = (near(3000), near(60));
             let groups: Vec<usize> = (0..3000).map(|i| i % 3).collect();
-            let packed =
-                bank::pack(&Rows::plain(bank.view()), &groups, 3, &Goal::Distance).unwrap();
+            let packed = bank::pack(&Rows::plain(bank.into()), &groups, 3).unwrap();
             let found = search::candidates(&packed, &Goal::Distance, queries.view(), 50);
             let most = found.iter().map(Vec::len).max().unwrap();
             assert!(
@@ -266,11 +296,11 @@ mod tests {
     #[test]
     fn a_bank_whose_parts_do_not_fit_is_refused() {
         let (bank, groups) = rows(1, 20, 4, 1.0);
-        let mut stored = Neighbours::by_product(Rows::plain(bank.view()), &groups, vec![1.0; 19]);
-        assert!(stored.best(bank.view(), 3).is_err());
-        stored = Neighbours::by_distance(Rows::plain(bank.view()), &groups[..19]);
-        assert!(stored.best(bank.view(), 3).is_err());
-        stored = Neighbours::by_distance(Rows::plain(bank.view()), &[usize::MAX; 20]);
-        assert!(stored.best(bank.view(), 3).is_err());
+        let stored = |groups: &[usize]| Bank::new(Rows::plain(bank.clone().into()), groups);
+        assert!(stored(&groups).nearest(bank.view(), 3).is_ok());
+        let short = stored(&groups).largest(bank.view(), 3, &[1.0; 19]);
+        assert!(short.is_err());
+        assert!(stored(&groups[..19]).nearest(bank.view(), 3).is_err());
+        assert!(stored(&[usize::MAX; 20]).nearest(bank.view(), 3).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use super::bank::{Goal, Group, Panel};
+use super::bank::{Goal, Group, Panel, Terms};
 use super::kernel::{Products, QUERIES, QueryPairs, ROWS, pair, products};
 use super::rounded::Rounded;
 
@@ -27,8 +27,9 @@ pub(super) fn candidates(
             .map(|first| Tile::new(group, goal, queries, first))
             .collect();
         for panel in &group.panels {
+            let terms = goal.terms(panel, group.center_length);
             for (tile, found) in tiles.iter().zip(found.chunks_mut(QUERIES)) {
-                tile.offer(panel, found);
+                tile.offer(panel, &terms, found);
             }
         }
     }
@@ -62,7 +63,7 @@ impl Tile {
             for (pairs, whole) in pairs.iter_mut().zip(t.whole.as_chunks::<2>().0) {
                 pairs[number - first] = pair(whole[0], whole[1]);
             }
-            let (base, base_size) = goal.base(query, &group.center, &t);
+            let (base, base_size) = goal.base(query, group, &t);
             Query {
                 base,
                 base_size,
@@ -76,10 +77,10 @@ impl Tile {
         Self { pairs, parts }
     }
 
-    fn offer(&self, panel: &Panel, found: &mut [Candidates]) {
+    fn offer(&self, panel: &Panel, terms: &Terms, found: &mut [Candidates]) {
         let products: Products = products(&panel.pairs, &self.pairs);
         for ((query, products), found) in self.parts.iter().zip(&products).zip(found) {
-            let (value, bound) = query.values(panel, products);
+            let (value, bound) = query.values(panel, terms, products);
             // Without an early exit the loop is one of vectors.
             let mut any = false;
             for row in 0..ROWS {
@@ -94,15 +95,20 @@ impl Tile {
 
 impl Query {
     /// The value of every row and how far it may be off: `|t·r − t̂·r̂| ≤ ‖t − t̂‖ ‖r‖ + ‖t̂‖ ‖r − r̂‖`.
-    fn values(&self, panel: &Panel, products: &[i32; ROWS]) -> ([f64; ROWS], [f64; ROWS]) {
+    fn values(
+        &self,
+        panel: &Panel,
+        terms: &Terms,
+        products: &[i32; ROWS],
+    ) -> ([f64; ROWS], [f64; ROWS]) {
         let (mut value, mut bound) = ([0.0; ROWS], [0.0; ROWS]);
         let rounded_length = self.length + self.error;
         for row in 0..ROWS {
             let product = f64::from(products[row]) * (self.scale * panel.scale[row]);
-            let weight = panel.weight[row];
-            value[row] = weight * (self.base + (product + panel.offset[row]));
+            let weight = terms.weight[row];
+            value[row] = weight * (self.base + (product + terms.offset[row]));
             let rounding = self.error * panel.length[row] + rounded_length * panel.error[row];
-            let size = self.base_size + panel.offset_size[row] + self.length * panel.length[row];
+            let size = self.base_size + terms.offset_size[row] + self.length * panel.length[row];
             bound[row] =
                 weight.abs() * (rounding * (1.0 + SLACK) + self.slack * size) + f64::MIN_POSITIVE;
         }

@@ -34,7 +34,7 @@ pub(super) fn compared(lineup: &Lineup<'_>) -> Draft {
         draft.row(format!("{}:single", member.key), single(lineup, member));
         for (score, words) in [
             (ScoreId::ENSEMBLE_ENTROPY, "softmax entropy"),
-            (ScoreId::MUTUAL_INFORMATION, "mutual information"),
+            (ScoreId::ENSEMBLE_MUTUAL_INFORMATION, "mutual information"),
         ] {
             let accuracy: Vec<f64> = own.iter().map(|e| 100.0 * e.accuracy).collect();
             let mut cells = vec![
