@@ -47,9 +47,9 @@ pane new-window -d -t work:1
 type_in() { mux send-keys -t "work:$1" "$2" Enter; }
 ctrl_c() { mux send-keys -t "work:$1" C-c; }
 text() { mux capture-pane -p -t "work:$1"; }
-# Up to two minutes for text on a pane, or in the store.
+# Up to ten minutes for text on a pane, or in the store.
 await() {
-    for _ in $(seq 1200); do
+    for _ in $(seq 6000); do
         if "$@" 2>/dev/null; then return; fi
         sleep 0.1
     done
@@ -71,7 +71,7 @@ await shows 1 "pending"
 show "nothing is begun" status 1
 type_in 0 "./collapse reproduce $scale --jobs 1"
 await holds '"state":"running","epoch":1,'
-sleep 7
+sleep 3
 both "training"
 ctrl_c 0
 await shows 0 'interrupted|stopped'
@@ -101,8 +101,10 @@ await shows 1 '^Scale tiny: 4 of 4 done'
 await shows 0 'Numbers:'
 both "done"
 type_in 1 "clear; ./collapse status --scale quick --out none"
-await shows 1 "pending"
+await shows 1 '^Scale quick: 0 of'
+show "the quick scale, whose runs just fit" status 1
 ctrl_c 1
-type_in 1 'echo "exit code $?"'
-await shows 1 "exit code"
-show "12 runs of the quick scale, Ctrl-C" status 1
+await shows 1 '\^C'
+type_in 1 'code=$?; clear; echo "exit code $code"'
+await shows 1 '^exit code [0-9]+$'
+show "after Ctrl-C" status 1
