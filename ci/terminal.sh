@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a terminal of 80 columns and 24 rows shows of a small experiment: `reproduce` in one pane of tmux, `status` in
 # another, before, while training and measuring, after Ctrl-C in both moments, after kill -9 and when all is done. The
-# captures go to standard output. Needs tmux (installed where apt-get can) and takes some two minutes.
+# captures go to standard output. Needs tmux (installed where apt-get can) and takes some minutes.
 #
 #   ci/terminal.sh [PROGRAM]       PROGRAM: target/debug/xtask unless given
 set -euo pipefail
@@ -82,8 +82,7 @@ type_in 0 "clear; ./collapse reproduce $scale --jobs 1"
 await holds '"state":"running"'
 sleep 3
 both "started again"
-await holds '"measuring":true'
-sleep 1
+await shows 1 measuring
 both "measuring"
 ctrl_c 0
 await holds '"state":"stopped"'
