@@ -2,7 +2,7 @@
 # The feature `cuda` compiles, kernels of candle included, and so do the tests that need a device. NVIDIA's compiler comes
 # from PyPI: neither a toolkit nor a driver nor a GPU is needed. Where a driver and cuBLAS, cuRAND and NVRTC are
 # installed, the tests are linked and run too. Needs Python 3.9 with venv, and g++; takes some twenty minutes on two
-# cores.
+# cores, nearly all of it for kernels of candle.
 #
 #   ci/cuda.sh
 #   CUDA_COMPUTE_CAP      what the kernels are compiled for [90]
@@ -21,15 +21,16 @@ CUDA_HOME=$(home)
 export CUDA_HOME CUDA_COMPUTE_CAP="${CUDA_COMPUTE_CAP:-90}" PATH="$CUDA_HOME/bin:$PATH"
 nvcc --version | tail -n 2
 
-cargo check -p xtask --features cuda
-cargo check -p collapse-models --features cuda --all-targets
+# One choice of packages and features: with another, candle's kernels would be compiled again.
+both=(-p xtask -p collapse-models --features "xtask/cuda,collapse-models/cuda")
+cargo check "${both[@]}" --all-targets
 
 installed() { ldconfig -p | grep -q "$1"; }
 if installed libcuda.so && installed libcublas.so && installed libcurand.so && installed libnvrtc.so; then
     # The wheel has the library under its full name only, where a linker does not look for it.
     ln -sf libcudart.so.13 "$CUDA_HOME/lib/libcudart.so"
     export LIBRARY_PATH="$CUDA_HOME/lib" LD_LIBRARY_PATH="$CUDA_HOME/lib:${LD_LIBRARY_PATH:-}"
-    cargo test -p collapse-models --features cuda --test device -- --nocapture
+    cargo test "${both[@]}" --test device -- --nocapture
 else
     echo "skipped: the tests on a GPU, since CUDA's driver and libraries are not installed here"
 fi

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use collapse_experiment::launch::slurm;
-use collapse_experiment::{Error, Manifest, RunState, RunStatus, RunStore, refresh_status};
+use collapse_experiment::{Manifest, RunState, RunStatus, RunStore, refresh_status};
 use console::Term;
 
 use crate::output::{out, print};
@@ -79,7 +79,7 @@ impl Watched {
     }
 
     /// Looks at every run that was not done when last looked at.
-    fn look(&mut self) -> Result<(), Error> {
+    fn look(&mut self) -> Result<()> {
         refresh_status(&mut self.runs, &self.manifest, &self.store)?;
         if self.asked.is_none_or(|at| at.elapsed() >= ASK_SCHEDULER) {
             self.jobs = slurm::jobs(&self.submissions)?;

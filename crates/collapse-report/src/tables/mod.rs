@@ -53,7 +53,7 @@ pub fn check_tables<'a>(
     ids: &[String],
     ood_sets: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), Error> {
-    let of_sets = ood_sets.into_iter().map(|set| scores_of(set));
+    let of_sets = ood_sets.into_iter().map(scores_of);
     let known: Vec<String> = IDS.map(str::to_owned).into_iter().chain(of_sets).collect();
     match ids.iter().find(|id| !known.contains(id)) {
         None => Ok(()),
