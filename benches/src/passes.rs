@@ -2,21 +2,25 @@
 
 use anyhow::Result;
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Element, Residual, Sgd, Shape, bf16, bn_act_backward,
-    bn_act_forward, channel_statistics, sgd_step,
+    Act, Activation, BatchNorm, Element, Precision, Residual, Sgd, Shape, bf16, bn_act_backward,
+    bn_act_forward, channel_statistics, kernel_path, sgd_step,
 };
 
 use crate::case::{Case, Work};
 use crate::inputs::noise_f32;
 use crate::yardstick::Yardstick;
 
+/// Small enough for the caches of one core: what other processes do to memory is no regression.
 const SHAPE: Shape = Shape {
-    h: 32,
-    w: 32,
+    h: 8,
+    w: 8,
     n: 8,
     c: 64,
 };
-const PARAMETERS: usize = 1_000_000;
+const PARAMETERS: usize = 50_000;
+
+/// Operations of the yardstick for each element.
+const OPERATIONS: usize = 16;
 
 #[derive(Clone, Copy)]
 enum Pass {
@@ -47,21 +51,24 @@ impl Pass {
 pub(crate) fn cases() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for pass in Pass::ALL {
-        cases.push(case::<f32>(pass, "f32"));
-        cases.push(case::<bf16>(pass, "bf16"));
+        cases.push(case::<f32>(pass, "f32")?);
+        cases.push(case::<bf16>(pass, "bf16")?);
     }
     cases.push(sgd());
     Ok(cases)
 }
 
-fn case<T: Element<Param = f32> + 'static>(pass: Pass, precision: &str) -> Case {
+fn case<T: Element<Param = f32> + 'static>(pass: Pass, precision: &str) -> Result<Case> {
     let Shape { h, n, c, .. } = SHAPE;
     let id = format!(
         "batch-norm/{}/{precision}/{c}-at{h}/batch{n}-seed1",
         pass.name()
     );
-    let yardstick = Yardstick::copy(SHAPE.len() * size_of::<T>());
-    Case::new(id, SHAPE.len(), yardstick, move || work::<T>(pass)).in_short_form(true)
+    let operations = (OPERATIONS * SHAPE.len()) as f64;
+    let bytes = SHAPE.len() * size_of::<T>();
+    let yardstick = Yardstick::roofline(kernel_path()?, Precision::F32, operations, bytes);
+    let case = Case::new(id, SHAPE.len(), yardstick, move || work::<T>(pass));
+    Ok(case.in_short_form(true))
 }
 
 fn work<T: Element<Param = f32> + 'static>(pass: Pass) -> Result<Work> {

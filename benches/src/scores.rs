@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use collapse_ood::{AnyDetector, Detector, Entry, Inputs, Settings, TrainInputs, detectors};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 
 use crate::case::{Case, Work};
-use crate::inputs::{ClassFeatures, normals};
+use crate::inputs::ClassFeatures;
 use crate::yardstick::Yardstick;
 
 const CLASSES: ClassFeatures = ClassFeatures {
@@ -41,35 +41,48 @@ fn case(entry: &'static Entry) -> Case {
     Case::new(id, ROWS, yardstick, move || score(entry)).in_short_form(short)
 }
 
-/// Features that are not negative, as after a ReLU, with the logits of a head.
+/// Features and what a head that finds the classes says of them.
 struct Samples {
     features: Array2<f64>,
     logits: Array2<f64>,
     labels: Vec<usize>,
 }
 
-fn head() -> Result<Array2<f64>> {
-    let shape = (CLASSES.n_classes, CLASSES.d);
-    Ok(0.3 * Array2::from_shape_vec(shape, normals(1, "bench-head", shape.0 * shape.1))?)
+/// Mostly positive, as after a leaky ReLU.
+fn features(n: usize, purpose: &str) -> (Array2<f64>, Vec<usize>) {
+    let (features, labels) = CLASSES.draw(n, purpose);
+    (features.mapv(|v| v.max(0.01 * v) + 1.0), labels)
 }
 
-fn samples(n: usize, purpose: &str) -> Result<Samples> {
-    let (features, labels) = CLASSES.draw(n, purpose);
-    let features = features.mapv(|v| v.max(0.01 * v) + 1.0);
-    Ok(Samples {
-        logits: features.dot(&head()?.t()),
+/// Weight `[C, D]` and bias `[C]` of a head that looks for the nearest class mean.
+fn head() -> (Array2<f64>, Array1<f64>) {
+    let (train, labels) = features(TRAIN, "bench-train");
+    let mut means = Array2::zeros((CLASSES.n_classes, CLASSES.d));
+    for (row, class) in train.rows().into_iter().zip(labels) {
+        let mut mean = means.row_mut(class);
+        mean += &(&row * (CLASSES.n_classes as f64 / TRAIN as f64));
+    }
+    let weight = means * 0.2;
+    let bias = weight.map_axis(Axis(1), |row| -2.5 * row.dot(&row));
+    (weight, bias)
+}
+
+fn samples(n: usize, purpose: &str) -> Samples {
+    let (features, labels) = features(n, purpose);
+    let (weight, bias) = head();
+    Samples {
+        logits: features.dot(&weight.t()) + &bias,
         features,
         labels,
-    })
+    }
 }
 
 fn score(entry: &Entry) -> Result<Work> {
     let (train, test) = (
-        samples(TRAIN, "bench-train")?,
-        samples(ROWS, "bench-queries")?,
+        samples(TRAIN, "bench-train"),
+        samples(ROWS, "bench-queries"),
     );
-    let weight = head()?;
-    let bias = Array1::zeros(CLASSES.n_classes);
+    let (weight, bias) = head();
     let inputs = Inputs::new(train.features.view(), train.logits.view(), false)?
         .with_members(vec![train.logits.view(); 2])?;
     let fitted = TrainInputs::new(inputs, &train.labels)?.with_head(weight.view(), bias.view())?;
@@ -87,8 +100,8 @@ fn score(entry: &Entry) -> Result<Work> {
 
 /// Logits by plain loops, then the logarithm of the sum of their exponentials, row by row.
 fn naive_energy() -> Result<Work> {
-    let test = samples(ROWS, "bench-queries")?;
-    let weight = head()?;
+    let test = samples(ROWS, "bench-queries");
+    let (weight, _) = head();
     Ok(Box::new(move || {
         let mut total = 0.0;
         for row in test.features.rows() {

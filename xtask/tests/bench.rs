@@ -149,7 +149,10 @@ fn the_guard_tells_what_fell_below_its_floor() {
 
     let (code, told) = guard(&["--check", "--short"]);
     assert_eq!(code, 78, "{told}");
-    assert!(told.contains("no floors") && told.contains("--bless"), "{told}");
+    assert!(
+        told.contains("no floors") && told.contains("--bless"),
+        "{told}"
+    );
 
     let (code, told) = guard(&["--bless", "--short", "--processes", "2"]);
     assert_eq!(code, 0, "{told}");
@@ -179,5 +182,8 @@ fn the_guard_tells_what_fell_below_its_floor() {
     let page = std::fs::read_to_string(path("out/history.html")).unwrap();
     assert!(page.contains("<svg") && page.contains(verdict));
     let summary = std::fs::read_to_string(&summary).unwrap();
-    assert!(summary.contains("| auroc/100000-scores/seed1 |"), "{summary}");
+    assert!(
+        summary.contains("| auroc/100000-scores/seed1 |"),
+        "{summary}"
+    );
 }

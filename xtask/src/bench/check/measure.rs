@@ -14,7 +14,9 @@ const ERROR_OF_MEDIAN: f64 = 1.2533;
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effort {
-    /// Pairs of work and yardstick.
+    /// How often the inputs are made anew: at other addresses, the same work may take another time.
+    blocks: usize,
+    /// Pairs of work and yardstick of each.
     pairs: usize,
     /// Seconds of either half of a pair, at least.
     sample_s: f64,
@@ -24,12 +26,14 @@ impl Effort {
     pub(super) fn new(short: bool) -> Self {
         match short {
             true => Self {
-                pairs: 11,
+                blocks: 3,
+                pairs: 5,
                 sample_s: 4e-3,
             },
             false => Self {
-                pairs: 21,
-                sample_s: 6e-3,
+                blocks: 4,
+                pairs: 5,
+                sample_s: 5e-3,
             },
         }
     }
@@ -94,21 +98,26 @@ fn spread(values: &[f64]) -> f64 {
 }
 
 pub(super) fn measure(case: &Case, effort: Effort) -> Result<Measured> {
-    let (mut work, mut yardstick) = (case.prepare()?, case.yardstick.prepare()?);
-    let work_calls = calls(&mut work, effort)?;
-    let yardstick_calls = calls(&mut yardstick, effort)?;
     let mut measured = Measured {
         id: case.id.clone(),
         work_s: Vec::new(),
         yardstick_s: Vec::new(),
     };
-    for _ in 0..effort.pairs {
-        measured.work_s.push(seconds(&mut work, work_calls)?);
-        let yardstick_s = seconds(&mut yardstick, yardstick_calls)?;
-        measured.yardstick_s.push(yardstick_s);
+    // Kept to the end, so that each block finds other addresses.
+    let mut prepared = Vec::new();
+    for _ in 0..effort.blocks {
+        let (mut work, mut yardstick) = (case.prepare()?, case.yardstick.prepare()?);
+        let work_calls = calls(&mut work, effort)?;
+        let yardstick_calls = calls(&mut yardstick, effort)?;
+        for _ in 0..effort.pairs {
+            measured.work_s.push(seconds(&mut work, work_calls)?);
+            let yardstick_s = seconds(&mut yardstick, yardstick_calls)?;
+            measured.yardstick_s.push(yardstick_s);
+        }
+        prepared.push((work, yardstick));
     }
-    // The next case finds the memory of kernels as this one found it.
-    drop((work, yardstick));
+    drop(prepared);
+    // The next case finds the memory of the kernels as this one found it.
     collapse_kernels::release_idle_memory();
     Ok(measured)
 }

@@ -120,5 +120,9 @@ fn a_machine_that_holds_up_the_yardstick_is_not_blamed_on_the_code() {
     };
     let settled = judge(held_up(1), held_up(2));
     assert_eq!(settled.verdict, Verdict::Inconclusive);
-    assert!(settled.reason.is_some_and(|reason| reason.contains("yardstick")));
+    assert!(
+        settled
+            .reason
+            .is_some_and(|reason| reason.contains("yardstick"))
+    );
 }
