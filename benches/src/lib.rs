@@ -68,7 +68,8 @@ mod tests {
             let part = format!("score/{}/", entry.id());
             let found: Vec<&Case> = cases.iter().filter(|c| c.id.contains(&part)).collect();
             assert_eq!(found.len(), 1, "{part}");
-            found[0].prepare().unwrap();
+            let mut score = found[0].prepare().unwrap();
+            score().unwrap();
         }
     }
 }

@@ -12,6 +12,7 @@ mod outcome;
 mod process;
 mod show;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -144,6 +145,7 @@ fn bless(
 fn check(args: &Args, cases: &[Case], floors: &Floors, processor: &Processor) -> Result<ExitCode> {
     let began = std::time::Instant::now();
     let of_processor = floors.of(processor);
+    let progress = Progress::of(cases.len());
     let mut outcomes = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         let floor = of_processor.and_then(|floors| floors.cases.get(&case.id));
@@ -157,15 +159,7 @@ fn check(args: &Args, cases: &[Case], floors: &Floors, processor: &Processor) ->
                     .context("one measurement")
             },
         )?;
-        if outcome.verdict != Verdict::Held {
-            eprintln!(
-                "{}/{} {}: {}",
-                index + 1,
-                cases.len(),
-                case.id,
-                outcome.words()
-            );
-        }
+        progress.passed(index + 1, &outcome);
         outcomes.push(outcome);
     }
     let run = history::Run::now(processor, args.short, began.elapsed(), outcomes);
@@ -191,10 +185,42 @@ fn exit_code(run: &history::Run, known: bool, args: &Args) -> ExitCode {
         );
         return ExitCode::from(NO_FLOORS);
     }
+    let new = run.cases.iter().filter(|case| case.floor.is_none()).count();
+    if new > 0 {
+        println!("{new} hot paths have no floor yet: set them with --bless");
+    }
     match run.verdict() {
         Verdict::Slower => ExitCode::FAILURE,
         Verdict::Inconclusive => ExitCode::from(INCONCLUSIVE),
         Verdict::Held | Verdict::NoFloor => ExitCode::SUCCESS,
+    }
+}
+
+/// What is told while it measures.
+struct Progress {
+    cases: usize,
+    /// Whether a line may be written over.
+    terminal: bool,
+}
+
+impl Progress {
+    fn of(cases: usize) -> Self {
+        Self {
+            cases,
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn passed(&self, number: usize, outcome: &Outcome) {
+        let start = if self.terminal { "\r\x1b[K" } else { "" };
+        if outcome.verdict >= Verdict::Inconclusive {
+            eprintln!("{start}{}: {}", outcome.id, outcome.words());
+        }
+        if self.terminal && number < self.cases {
+            eprint!("{start}{number} of {} hot paths", self.cases);
+        } else if self.terminal {
+            eprint!("{start}");
+        }
     }
 }
 
@@ -208,7 +234,6 @@ impl Outcome {
                 100.0 * by,
                 self.reason.unwrap_or("the machine is restless")
             ),
-            (Verdict::NoFloor, _) => "no floor: --bless".to_owned(),
             (verdict, _) => verdict.name().to_owned(),
         }
     }
