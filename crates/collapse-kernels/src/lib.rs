@@ -80,7 +80,7 @@ pub use norm::{
     bn_act_forward, channel_statistics,
 };
 pub use path::{KernelPath, PATH_VARIABLE, kernel_path, with_kernel_path};
-pub use peak::{Precision, peak_gflops_register_loop};
+pub use peak::{Precision, peak_gflops_register_loop, register_loop};
 pub use pool::{PoolStatistics, pool_statistics, release_idle_memory};
 pub use pooling::{
     add, global_avg_pool, global_avg_pool_backward, max_pool2, max_pool2_backward,

@@ -78,7 +78,7 @@ impl World {
     /// The detectors of the training samples in this form.
     fn fit_on(&self, features: RowsView<'_>, l2: bool) -> Fitted {
         let logits = self.logits(&self.train, l2);
-        let inputs = Inputs::new(features, logits.view(), l2).unwrap();
+        let inputs = Inputs::new(features.reborrow(), logits.view(), l2).unwrap();
         let train = TrainInputs::new(inputs, &self.labels).unwrap();
         let train = train
             .with_head(self.weight.view(), self.bias.view())

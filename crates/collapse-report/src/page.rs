@@ -25,6 +25,8 @@ pub struct Page<'a> {
     pub lead: &'a str,
     /// The table that comes first.
     pub main: &'a Table,
+    /// What the link to it says.
+    pub main_name: &'a str,
     /// Remarks that a reader must know to trust the numbers.
     pub notes: &'a [String],
     /// Figures.
@@ -35,6 +37,8 @@ pub struct Page<'a> {
     pub provenance: &'a [(&'a str, String)],
     /// The command that makes the page.
     pub command: &'a str,
+    /// Which files beside the page hold its numbers, in a sentence.
+    pub files: &'a str,
 }
 
 /// A table or a figure as HTML.
@@ -79,11 +83,13 @@ pub fn page(page: &Page<'_>) -> Result<String, Error> {
         heading => page.heading,
         lead => page.lead,
         main => Value::from(Serde(&Section::of_table(page.main))),
+        main_name => page.main_name,
         notes => Value::from(Serde(&page.notes)),
         pictures => Value::from(Serde(&pictures)),
         sections => Value::from(Serde(&sections)),
         provenance => Value::from(Serde(&page.provenance)),
         command => page.command,
+        files => page.files,
         page_style => PAGE_STYLE,
         page_script => PAGE_SCRIPT,
         figure_style => FIGURE_STYLE,

@@ -74,11 +74,13 @@ pub fn html(args: &Args, splits: &CompleteSplits, report: &Report<'_>) -> Result
             splits.ood().len()
         ),
         main: &main,
+        main_name: "Detectors",
         notes: &report.notes,
         figures: &figures,
         tables: &tables,
         provenance: &provenance,
         command: &command,
+        files: "Every number of this page, unrounded, stands in scores.json; every score of every sample in samples.csv.",
     })?)
 }
 
