@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use collapse_kernels::{
-    Act, Conv, ConvWeights, ConvolutionAlgorithm, Element, KernelPath, Precision, Shape, bf16,
-    conv_backward_data, conv_backward_weights, conv_forward, kernel_path, with_convolution,
+    Act, Conv, ConvWeights, ConvolutionAlgorithm, KernelPath, NetworkElement, Precision, Shape,
+    bf16, conv_backward_data, conv_backward_weights, conv_forward, kernel_path, with_convolution,
     with_kernel_path,
 };
 
@@ -169,7 +169,11 @@ impl Spec {
         Ok(case.in_short_form(short && self.direction != Direction::ToInput))
     }
 
-    fn work<T: Element<Param = f32> + 'static>(self, conv: Conv, input: Shape) -> Result<Work> {
+    fn work<T: NetworkElement<Param = f32> + 'static>(
+        self,
+        conv: Conv,
+        input: Shape,
+    ) -> Result<Work> {
         let x = Act::<T>::from_hwnc(input, &noise_f32(1, input.len()))?;
         let output = conv.output_shape(input);
         let dy = Act::<T>::from_hwnc(output, &noise_f32(2, output.len()))?;

@@ -32,11 +32,11 @@ impl Worker {
     /// Of `batch` images of noise.
     ///
     /// # Errors
-    /// If the training configuration were not valid.
+    /// If the training configuration does not suit the network.
     pub fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
         let pixels = config.input_size * config.input_size * config.in_channels * batch;
         Ok(Self {
-            learner: Learner::new(model, TrainConfig::default().check()?),
+            learner: Learner::new(model, TrainConfig::default().check()?)?,
             images: noise_f32(1, pixels),
             labels: (0..batch).map(|i| i % config.n_classes).collect(),
             side: config.input_size,

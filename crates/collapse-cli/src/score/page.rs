@@ -7,7 +7,7 @@ use collapse_report::{Figure, LineAxes, LinePanel, Page, line_figure, page, scor
 use collapse_results::{Align, Cell, ScoreId, Table};
 
 use super::Args;
-use super::output::Report;
+use super::report::Report;
 use super::summary::{column, text};
 use crate::CODE_VERSION;
 use crate::command_line::typed;

@@ -2,7 +2,7 @@
 
 use collapse_results::{Align, Cell, Table};
 
-use super::{main_text, range_text, shows_range};
+use super::cell::{main_text, range_text, shows_range};
 
 /// A `<table>` in a scrolling box, with the caption below.
 pub fn html(table: &Table) -> String {

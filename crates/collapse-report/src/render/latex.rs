@@ -2,7 +2,7 @@
 
 use collapse_results::{Align, Table};
 
-use super::{main_text, range_text, shows_range};
+use super::cell::{main_text, range_text, shows_range};
 
 /// A `table` environment; needs `\usepackage{booktabs}`.
 pub fn latex(table: &Table) -> String {
