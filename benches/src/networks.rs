@@ -32,7 +32,7 @@ impl Worker {
     /// Of `batch` images of noise.
     ///
     /// # Errors
-    /// If the training configuration were not valid.
+    /// If the training configuration does not suit the network.
     pub fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
         let pixels = config.input_size * config.input_size * config.in_channels * batch;
         Ok(Self {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Element, Precision, Residual, Sgd, Shape, bf16, bn_act_backward,
-    bn_act_forward, channel_statistics, kernel_path, sgd_step,
+    Act, Activation, BatchNorm, NetworkElement, Precision, Residual, Sgd, Shape, bf16,
+    bn_act_backward, bn_act_forward, channel_statistics, kernel_path, sgd_step,
 };
 
 use crate::case::{Case, Work};
@@ -58,7 +58,7 @@ pub(crate) fn cases() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn case<T: Element<Param = f32> + 'static>(pass: Pass, precision: &str) -> Result<Case> {
+fn case<T: NetworkElement<Param = f32> + 'static>(pass: Pass, precision: &str) -> Result<Case> {
     let Shape { h, n, c, .. } = SHAPE;
     let id = format!(
         "batch-norm/{}/{precision}/{c}-at{h}/batch{n}-seed1",
@@ -71,7 +71,7 @@ fn case<T: Element<Param = f32> + 'static>(pass: Pass, precision: &str) -> Resul
     Ok(case.in_short_form(true))
 }
 
-fn work<T: Element<Param = f32> + 'static>(pass: Pass) -> Result<Work> {
+fn work<T: NetworkElement<Param = f32> + 'static>(pass: Pass) -> Result<Work> {
     let activations = |seed| Act::<T>::from_hwnc(SHAPE, &noise_f32(seed, SHAPE.len()));
     let (y, shortcut) = (activations(1)?, activations(2)?);
     let (mean, bias) = (noise_f32(3, SHAPE.c), noise_f32(4, SHAPE.c));

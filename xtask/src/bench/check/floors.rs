@@ -16,12 +16,12 @@ const HEAD: &str = "\
 #
 # A ratio is the time of the yardstick over that of the work, measured in turn on one thread: larger is faster. `ratio` is the
 # median over processes when the floor was set, `spread` how far they lay apart (largest less smallest, over the median), and the
-# floor lies below the ratio by that spread, but by at least 8 % and at most 15 %: a slow-down of a quarter lowers the ratio by
+# floor lies below the ratio by that spread, but by at least 10 % and at most 15 %: a slow-down of a quarter lowers the ratio by
 # 20 %. `yardstick_s` are the seconds of one yardstick then.
 ";
 
 /// Least and largest distance of a floor from its ratio, relative.
-const MARGIN: (f64, f64) = (0.08, 0.15);
+const MARGIN: (f64, f64) = (0.1, 0.15);
 
 /// A kind of processor: what a ratio depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +187,7 @@ mod tests {
             id: id.to_owned(),
             work_s: vec![work_s; 5],
             yardstick_s: vec![1e-3; 5],
+            share_of_core: 1.0,
         }
     }
 
@@ -204,8 +205,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("floors.toml");
         let mut floors = Floors::read(&path).unwrap();
-        // Ratios 1/2 in every process; 1/2.2, 1/2 and 1/1.8; and one that jumps.
-        let rounds: Vec<Vec<Measured>> = [2e-3, 2.1e-3, 1.9e-3]
+        // Ratios 1/2 in every process; 1/2.12, 1/2 and 1/1.88; and one that jumps.
+        let rounds: Vec<Vec<Measured>> = [2e-3, 2.12e-3, 1.88e-3]
             .into_iter()
             .zip([1e-3, 2e-3, 3e-3])
             .map(|(some, wild)| {
@@ -227,7 +228,7 @@ mod tests {
         let cases = &read.of(&processor(1)).unwrap().cases;
         let margin = |id: &str| 1.0 - cases[id].floor / cases[id].ratio;
         assert!((margin("steady") - MARGIN.0).abs() < 1e-3);
-        assert!((margin("some") - 0.1002).abs() < 1e-3, "{}", margin("some"));
+        assert!((margin("some") - 0.1204).abs() < 1e-3, "{}", margin("some"));
         assert!((margin("wild") - MARGIN.1).abs() < 1e-3);
     }
 

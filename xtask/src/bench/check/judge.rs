@@ -10,13 +10,18 @@ use super::outcome::{Outcome, Verdict};
 /// Measurements in this process before nothing more is expected of another.
 const ATTEMPTS: usize = 3;
 /// Processes of their own that must agree before a slow-down is told.
-const CONFIRMATIONS: usize = 2;
+pub(super) const CONFIRMATIONS: usize = 3;
 /// Relative standard error of a ratio from which it says nothing about slow-downs of a quarter.
 const NOISY: f64 = 0.05;
 /// Relative spread of the yardstick from which the machine is too restless.
 const RESTLESS: f64 = 0.15;
 /// How much longer than when blessed the yardstick may take before the machine, not the code, is thought to be slow.
 const HELD_UP: f64 = 1.3;
+
+/// Processor time over time on the clock below which other processes crowd the machine, and how far below its floor, relative, a hot
+/// path must then lie: they empty its caches, which the yardstick has no need of.
+const CROWDED: f64 = 0.5;
+const CROWDED_MARGIN: f64 = 0.06;
 
 /// What one measurement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,99 +31,96 @@ enum Finding {
     Unclear(&'static str),
 }
 
-/// Measures with `here`, again where it is unclear, and with `elsewhere` before a slow-down is told.
-pub(super) fn settle(
-    case: &Case,
-    floor: Option<&Floor>,
-    here: impl FnMut() -> Result<Measured>,
-    elsewhere: impl FnMut() -> Result<Measured>,
-) -> Result<Outcome> {
-    let settled = match floor {
-        Some(floor) => against_floor(floor, here, elsewhere)?,
-        None => without_floor(here)?,
-    };
-    let measured = &settled.measured;
-    Ok(Outcome {
-        id: case.id.clone(),
-        yardstick: case.yardstick.name,
-        ratio: measured.ratio(),
-        error: measured.error(),
-        work_s: measured.work_median_s(),
-        yardstick_s: measured.yardstick_median_s(),
-        blessed: floor.map(|floor| floor.ratio),
-        floor: floor.map(|floor| floor.floor),
-        measurements: settled.measurements,
-        verdict: settled.verdict,
-        reason: settled.reason,
-    })
-}
-
-struct Settled {
+/// A hot path before its verdict.
+pub(super) struct Trial<'a> {
+    floor: Option<&'a Floor>,
     measured: Measured,
     measurements: usize,
-    verdict: Verdict,
-    reason: Option<&'static str>,
+    verdict: Option<Verdict>,
+    /// Why a process could not tell.
+    unclear: Option<&'static str>,
 }
 
-fn without_floor(mut here: impl FnMut() -> Result<Measured>) -> Result<Settled> {
-    Ok(Settled {
-        measured: here()?,
-        measurements: 1,
-        verdict: Verdict::NoFloor,
-        reason: None,
-    })
-}
+impl<'a> Trial<'a> {
+    /// Measures with `here`, again where that is unclear.
+    pub(super) fn begin(
+        floor: Option<&'a Floor>,
+        mut here: impl FnMut() -> Result<Measured>,
+    ) -> Result<Self> {
+        let mut trial = Self {
+            floor,
+            measured: here()?,
+            measurements: 1,
+            verdict: None,
+            unclear: None,
+        };
+        let Some(floor) = floor else {
+            trial.verdict = Some(Verdict::NoFloor);
+            return Ok(trial);
+        };
+        while let Finding::Unclear(_) = look(&trial.measured, floor)
+            && trial.measurements < ATTEMPTS
+        {
+            trial.measured.extend(here()?);
+            trial.measurements += 1;
+        }
+        if look(&trial.measured, floor) == Finding::Held {
+            trial.verdict = Some(Verdict::Held);
+        }
+        Ok(trial)
+    }
 
-fn against_floor(
-    floor: &Floor,
-    mut here: impl FnMut() -> Result<Measured>,
-    mut elsewhere: impl FnMut() -> Result<Measured>,
-) -> Result<Settled> {
-    let settled = |measured, measurements, verdict, reason| {
-        Ok(Settled {
-            measured,
-            measurements,
-            verdict,
-            reason,
-        })
-    };
-    let mut measured = here()?;
-    let mut measurements = 1;
-    while let Finding::Unclear(_) = look(&measured, floor)
-        && measurements < ATTEMPTS
-    {
-        measured = measured.and(here()?);
-        measurements += 1;
+    /// Whether other processes must measure it too.
+    pub(super) fn is_open(&self) -> bool {
+        self.verdict.is_none()
     }
-    if look(&measured, floor) == Finding::Held {
-        return settled(measured, measurements, Verdict::Held, None);
-    }
-    // Below its floor, or unclear: another process has other addresses, and some seconds have passed.
-    let mut unclear = None;
-    let mut first = Some(measured);
-    let mut together: Option<Measured> = None;
-    for _ in 0..CONFIRMATIONS {
-        let again = elsewhere()?;
-        measurements += 1;
+
+    /// Takes in what another process measured, with other addresses and some time later.
+    pub(super) fn hear(&mut self, again: Measured) {
+        let Some(floor) = self.floor else { return };
+        self.measurements += 1;
         match look(&again, floor) {
-            Finding::Held => return settled(again, measurements, Verdict::Held, None),
-            Finding::Unclear(reason) => unclear = Some(reason),
+            Finding::Held => {
+                self.verdict = Some(Verdict::Held);
+                self.measured = again;
+                return;
+            }
+            Finding::Unclear(reason) => self.unclear = Some(reason),
             Finding::Below => {}
         }
-        let before = together.take().or_else(|| first.take());
-        together = Some(match before {
-            Some(before) => before.and(again),
-            None => again,
-        });
+        self.measured.extend(again);
     }
-    let Some(measured) = together.or(first) else {
-        anyhow::bail!("nothing was measured");
-    };
-    match (look(&measured, floor), unclear) {
-        (Finding::Held, _) => settled(measured, measurements, Verdict::Held, None),
-        (Finding::Below, None) => settled(measured, measurements, Verdict::Slower, None),
-        (Finding::Unclear(reason), _) | (Finding::Below, Some(reason)) => {
-            settled(measured, measurements, Verdict::Inconclusive, Some(reason))
+
+    /// The verdict on all measurements together.
+    pub(super) fn outcome(self, case: &Case) -> Outcome {
+        let (verdict, reason) = self.verdict();
+        let measured = &self.measured;
+        Outcome {
+            id: case.id.clone(),
+            yardstick: case.yardstick.name,
+            ratio: measured.ratio(),
+            error: measured.error(),
+            work_s: measured.work_median_s(),
+            yardstick_s: measured.yardstick_median_s(),
+            share_of_core: measured.share_of_core,
+            blessed: self.floor.map(|floor| floor.ratio),
+            floor: self.floor.map(|floor| floor.floor),
+            measurements: self.measurements,
+            verdict,
+            reason,
+        }
+    }
+
+    fn verdict(&self) -> (Verdict, Option<&'static str>) {
+        let (None, Some(floor)) = (self.verdict, self.floor) else {
+            return (self.verdict.unwrap_or(Verdict::NoFloor), None);
+        };
+        match (look(&self.measured, floor), self.unclear) {
+            (Finding::Held, _) => (Verdict::Held, None),
+            (Finding::Below, None) => (Verdict::Slower, None),
+            (Finding::Unclear(reason), _) | (Finding::Below, Some(reason)) => {
+                (Verdict::Inconclusive, Some(reason))
+            }
         }
     }
 }
@@ -130,6 +132,12 @@ fn look(measured: &Measured, floor: &Floor) -> Finding {
     }
     if ratio >= floor.floor {
         return Finding::Held;
+    }
+    if measured.favourable_ratio() >= floor.floor {
+        return Finding::Unclear("a fifth of the pairs reach the floor");
+    }
+    if measured.share_of_core < CROWDED && ratio >= (1.0 - CROWDED_MARGIN) * floor.floor {
+        return Finding::Unclear("a little below the floor on a crowded machine");
     }
     if ratio * (1.0 + 2.0 * error) >= floor.floor {
         return Finding::Unclear("within two standard errors of the floor");

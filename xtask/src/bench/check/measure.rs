@@ -1,5 +1,7 @@
 //! A hot path timed in turn with its yardstick.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use collapse_benches::{Case, Work};
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,8 @@ pub(super) struct Measured {
     pub(super) work_s: Vec<f64>,
     /// Seconds of one call of the yardstick beside it.
     pub(super) yardstick_s: Vec<f64>,
+    /// Processor time over time on the clock: below 1 where other processes had a part of the core.
+    pub(super) share_of_core: f64,
 }
 
 impl Measured {
@@ -77,11 +81,21 @@ impl Measured {
         Timings::new(self.yardstick_s.clone()).median()
     }
 
-    /// Both measurements as one.
-    pub(super) fn and(mut self, other: Self) -> Self {
+    /// The ratio that a fifth of the pairs exceed: near what an idle machine would show, since others only ever slow the work.
+    pub(super) fn favourable_ratio(&self) -> f64 {
+        let mut ratios = self.ratios();
+        ratios.sort_by(f64::total_cmp);
+        let at = ratios.len() * 4 / 5;
+        ratios.get(at).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Adds the pairs of another measurement.
+    pub(super) fn extend(&mut self, other: Self) {
+        let (mine, others) = (self.work_s.len() as f64, other.work_s.len() as f64);
+        self.share_of_core =
+            (self.share_of_core * mine + other.share_of_core * others) / (mine + others);
         self.work_s.extend(other.work_s);
         self.yardstick_s.extend(other.yardstick_s);
-        self
     }
 
     fn ratios(&self) -> Vec<f64> {
@@ -102,7 +116,9 @@ pub(super) fn measure(case: &Case, effort: Effort) -> Result<Measured> {
         id: case.id.clone(),
         work_s: Vec::new(),
         yardstick_s: Vec::new(),
+        share_of_core: 1.0,
     };
+    let (began, computed) = (Instant::now(), processor_time());
     // Kept to the end, so that each block finds other addresses.
     let mut prepared = Vec::new();
     for _ in 0..effort.blocks {
@@ -116,6 +132,7 @@ pub(super) fn measure(case: &Case, effort: Effort) -> Result<Measured> {
         }
         prepared.push((work, yardstick));
     }
+    measured.share_of_core = (processor_time() - computed) / began.elapsed().as_secs_f64();
     drop(prepared);
     // The next case finds the memory of the kernels as this one found it.
     collapse_kernels::release_idle_memory();
@@ -159,7 +176,6 @@ fn processor_time() -> f64 {
 #[cfg(not(unix))]
 fn processor_time() -> f64 {
     use std::sync::OnceLock;
-    use std::time::Instant;
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     BEGAN.get_or_init(Instant::now).elapsed().as_secs_f64()
 }

@@ -135,7 +135,7 @@ fn bless(
     );
     for (id, spread) in unguarded {
         println!(
-            "{id}: {:.0} % apart between processes, so only a larger slow-down will be seen",
+            "{id}: {:.0} % apart between processes, so it may often be inconclusive",
             100.0 * spread
         );
     }
@@ -145,22 +145,42 @@ fn bless(
 fn check(args: &Args, cases: &[Case], floors: &Floors, processor: &Processor) -> Result<ExitCode> {
     let began = std::time::Instant::now();
     let of_processor = floors.of(processor);
-    let progress = Progress::of(cases.len());
-    let mut outcomes = Vec::new();
-    for (index, case) in cases.iter().enumerate() {
+    let mut progress = Progress::of(cases.len());
+    let mut trials = Vec::new();
+    for case in cases {
         let floor = of_processor.and_then(|floors| floors.cases.get(&case.id));
-        let outcome = judge::settle(
-            case,
-            floor,
-            || measure::measure(case, Effort::new(args.short)),
-            || {
-                process::measure(&[&case.id], args.short)?
-                    .pop()
-                    .context("one measurement")
-            },
-        )?;
-        progress.passed(index + 1, &outcome);
-        outcomes.push(outcome);
+        let effort = Effort::new(args.short);
+        trials.push(judge::Trial::begin(floor, || {
+            measure::measure(case, effort)
+        })?);
+        progress.passed();
+    }
+    for _ in 0..judge::CONFIRMATIONS {
+        let open = cases
+            .iter()
+            .zip(&trials)
+            .filter(|(_, trial)| trial.is_open());
+        let names: Vec<&str> = open.map(|(case, _)| case.id.as_str()).collect();
+        if names.is_empty() {
+            break;
+        }
+        eprintln!(
+            "{} hot paths below their floors, or unclear: measured again",
+            names.len()
+        );
+        let again = process::measure(&names, args.short)?;
+        let open = trials.iter_mut().filter(|trial| trial.is_open());
+        open.zip(again).for_each(|(trial, again)| trial.hear(again));
+    }
+    let outcomes: Vec<Outcome> = cases
+        .iter()
+        .zip(trials)
+        .map(|(case, trial)| trial.outcome(case))
+        .collect();
+    for outcome in &outcomes {
+        if let Some(words) = outcome.words() {
+            eprintln!("{}: {words}", outcome.id);
+        }
     }
     let run = history::Run::now(processor, args.short, began.elapsed(), outcomes);
     let written = history::write(&args.out, &run)?;
@@ -196,10 +216,10 @@ fn exit_code(run: &history::Run, known: bool, args: &Args) -> ExitCode {
     }
 }
 
-/// What is told while it measures.
+/// A count on a terminal while it measures.
 struct Progress {
     cases: usize,
-    /// Whether a line may be written over.
+    passed: usize,
     terminal: bool,
 }
 
@@ -207,34 +227,31 @@ impl Progress {
     fn of(cases: usize) -> Self {
         Self {
             cases,
+            passed: 0,
             terminal: std::io::stderr().is_terminal(),
         }
     }
 
-    fn passed(&self, number: usize, outcome: &Outcome) {
-        let start = if self.terminal { "\r\x1b[K" } else { "" };
-        if outcome.verdict >= Verdict::Inconclusive {
-            eprintln!("{start}{}: {}", outcome.id, outcome.words());
-        }
-        if self.terminal && number < self.cases {
-            eprint!("{start}{number} of {} hot paths", self.cases);
-        } else if self.terminal {
-            eprint!("{start}");
+    fn passed(&mut self) {
+        self.passed += 1;
+        if self.terminal {
+            let end = if self.passed == self.cases { "\n" } else { "" };
+            eprint!("\r{} of {} hot paths{end}", self.passed, self.cases);
         }
     }
 }
 
 impl Outcome {
-    /// What it says of its case, for one line.
-    fn words(&self) -> String {
-        match (self.verdict, self.slower()) {
-            (Verdict::Slower, Some(by)) => format!("{:.0} % slower than blessed", 100.0 * by),
-            (Verdict::Inconclusive, Some(by)) => format!(
-                "{:+.0} % of time against blessed, inconclusive: {}",
-                100.0 * by,
+    /// What must be said of it, in a line.
+    fn words(&self) -> Option<String> {
+        let percent = 100.0 * self.slower()?;
+        match self.verdict {
+            Verdict::Slower => Some(format!("{percent:.0} % slower than blessed")),
+            Verdict::Inconclusive => Some(format!(
+                "{percent:+.0} % of time against blessed, inconclusive: {}",
                 self.reason.unwrap_or("the machine is restless")
-            ),
-            (verdict, _) => verdict.name().to_owned(),
+            )),
+            Verdict::Held | Verdict::NoFloor => None,
         }
     }
 }

@@ -38,10 +38,12 @@ pub(super) struct Outcome {
     pub(super) error: f64,
     pub(super) work_s: f64,
     pub(super) yardstick_s: f64,
+    /// Processor time over time on the clock: below 1 where other processes had a part of the core.
+    pub(super) share_of_core: f64,
     /// The ratio when the floors were set.
     pub(super) blessed: Option<f64>,
     pub(super) floor: Option<f64>,
-    /// Measurements behind the verdict, of `processes` processes.
+    /// Measurements behind the verdict.
     pub(super) measurements: usize,
     pub(super) verdict: Verdict,
     /// Why nothing can be said.

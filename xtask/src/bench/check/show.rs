@@ -139,8 +139,9 @@ pub(super) fn markdown(run: &Run) -> String {
 /// The last run and how the ratios went over all runs.
 pub(super) fn page(run: &Run, history: &[Line]) -> Result<String> {
     let lead = format!(
-        "{} runs on this kind of processor, the last with the verdict “{}”.",
+        "{} {} on this kind of processor, the last with the verdict “{}”.",
         history.len(),
+        if history.len() == 1 { "run" } else { "runs" },
         run.verdict().name()
     );
     let below = noteworthy(run);

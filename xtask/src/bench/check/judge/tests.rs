@@ -11,7 +11,7 @@ fn floor() -> Floor {
     Floor {
         ratio,
         spread: 0.05,
-        floor: 0.92 * ratio,
+        floor: 0.9 * ratio,
         yardstick_s: BLESSED.1,
     }
 }
@@ -21,6 +21,7 @@ struct Machine {
     stream: Stream,
     work: f64,
     yardstick: f64,
+    share_of_core: f64,
     noise: fn(&mut Stream) -> f64,
 }
 
@@ -30,6 +31,7 @@ impl Machine {
             stream: Stream::new(seed, "guard", 0),
             work,
             yardstick: 1.0,
+            share_of_core: 1.0,
             noise,
         }
     }
@@ -44,12 +46,34 @@ impl Machine {
             id: "a/path".to_owned(),
             work_s: draw(BLESSED.0 * self.work),
             yardstick_s: draw(BLESSED.1 * self.yardstick),
+            share_of_core: self.share_of_core,
         })
     }
 }
 
-fn judge(mut here: Machine, mut elsewhere: Machine) -> Settled {
-    against_floor(&floor(), || here.measure(), || elsewhere.measure()).unwrap()
+/// A trial whose confirmations come from other processes.
+struct Judged {
+    verdict: Verdict,
+    reason: Option<&'static str>,
+    measured: Measured,
+    measurements: usize,
+}
+
+fn judge(mut here: Machine, mut elsewhere: Machine) -> Judged {
+    let floor = floor();
+    let mut trial = Trial::begin(Some(&floor), || here.measure()).unwrap();
+    for _ in 0..CONFIRMATIONS {
+        if trial.is_open() {
+            trial.hear(elsewhere.measure().unwrap());
+        }
+    }
+    let (verdict, reason) = trial.verdict();
+    Judged {
+        verdict,
+        reason,
+        measured: trial.measured,
+        measurements: trial.measurements,
+    }
 }
 
 fn quiet(stream: &mut Stream) -> f64 {
@@ -125,4 +149,32 @@ fn a_machine_that_holds_up_the_yardstick_is_not_blamed_on_the_code() {
             .reason
             .is_some_and(|reason| reason.contains("yardstick"))
     );
+}
+
+#[test]
+fn a_crowded_machine_is_given_more_room() {
+    let crowded = |seed, work| Machine {
+        share_of_core: 0.2,
+        ..Machine::new(seed, work, quiet)
+    };
+    let verdict = |work| judge(crowded(1, work), crowded(2, work)).verdict;
+    assert_eq!(verdict(1.15), Verdict::Inconclusive);
+    assert_eq!(verdict(1.25), Verdict::Slower);
+    let alone = judge(Machine::new(1, 1.15, quiet), Machine::new(2, 1.15, quiet));
+    assert_eq!(alone.verdict, Verdict::Slower);
+}
+
+#[test]
+fn work_that_now_and_then_is_as_fast_as_ever_is_no_slow_down() {
+    /// In most pairs half as long again.
+    fn mostly_slow(stream: &mut Stream) -> f64 {
+        if stream.uniform() < 0.6 { 0.5 } else { 0.0 }
+    }
+    for seed in 0..50 {
+        let settled = judge(
+            Machine::new(seed, 1.0, mostly_slow),
+            Machine::new(seed + 500, 1.0, mostly_slow),
+        );
+        assert_ne!(settled.verdict, Verdict::Slower, "seed {seed}");
+    }
 }
