@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use collapse_experiment::{RunState, RunStatus};
 use console::{Term, truncate_str};
 
-use super::{Watched, count};
+use super::watched::{Watched, count};
 use crate::progress::duration;
 
 /// Between two looks at the store.
@@ -20,7 +20,7 @@ pub(super) fn watch(watched: &mut Watched, terminal: &Term) -> Result<()> {
     loop {
         watched.look()?;
         let size = terminal.size();
-        let text = screen(watched.manifest.scale(), &watched.runs, size);
+        let text = screen(watched.scale(), &watched.runs, size);
         drawn
             .replace(&text, size, terminal)
             .context("cannot write to the terminal")?;

@@ -1,24 +1,19 @@
 //! `cargo xtask status`: where every run of a scale stands.
 
 mod live;
+mod watched;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use collapse_experiment::launch::slurm;
-use collapse_experiment::{Manifest, RunState, RunStatus, RunStore, refresh_status};
+use collapse_experiment::{RunState, RunStatus};
 use console::Term;
 
 use crate::output::{out, print};
 use crate::progress::duration;
 use crate::reproduce::ScaleArgs;
-
-/// A scheduler is asked at most this often: it serves others too.
-const ASK_SCHEDULER: Duration = Duration::from_secs(30);
+use watched::{Watched, count};
 
 /// Show which runs of a scale are pending, running, stopped, stale, failed and done.
 ///
@@ -54,46 +49,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runs of a scale as they were last found.
-struct Watched {
-    manifest: Manifest,
-    store: RunStore,
-    submissions: PathBuf,
-    /// Jobs by group and seed, and when the scheduler was asked for them.
-    jobs: BTreeMap<(String, u64), String>,
-    asked: Option<Instant>,
-    runs: Vec<RunStatus>,
-}
-
-impl Watched {
-    fn new(scale: &ScaleArgs) -> Result<Self> {
-        let manifest = scale.manifest()?;
-        Ok(Self {
-            store: RunStore::at(scale.runs(&manifest)),
-            submissions: scale.out(&manifest).join("slurm"),
-            jobs: BTreeMap::new(),
-            asked: None,
-            runs: Vec::new(),
-            manifest,
-        })
-    }
-
-    /// Looks at every run that was not done when last looked at.
-    fn look(&mut self) -> Result<()> {
-        refresh_status(&mut self.runs, &self.manifest, &self.store)?;
-        if self.asked.is_none_or(|at| at.elapsed() >= ASK_SCHEDULER) {
-            self.jobs = slurm::jobs(&self.submissions)?;
-            self.asked = Some(Instant::now());
-        }
-        for run in &mut self.runs {
-            if run.state != RunState::Done && run.job.is_none() {
-                run.job = self.jobs.get(&(run.group.clone(), run.seed)).cloned();
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Every state but "done" with its words in a count.
 const STATES: [(RunState, &str); 6] = [
     (RunState::Running, "running"),
@@ -103,10 +58,6 @@ const STATES: [(RunState, &str); 6] = [
     (RunState::Pending, "pending"),
     (RunState::Damaged, "damaged"),
 ];
-
-fn count(runs: &[RunStatus], state: RunState) -> usize {
-    runs.iter().filter(|run| run.state == state).count()
-}
 
 /// Every run in a line, and how many there are of each state.
 fn listed(runs: &[RunStatus]) -> String {

@@ -81,7 +81,7 @@ pub fn latex(table: &Table) -> String {
     let height = lines.len() + headings.iter().map(|h| h.lines.len()).max().unwrap_or(1);
     let (form, size) = layout(digits, table.columns.len(), height);
 
-    let columns: String = table.columns.iter().map(|column| side(column)).collect();
+    let columns: String = table.columns.iter().map(side).collect();
     let title = format!(
         "\\caption{{{}. {}}}\\label{{tab:{}}}",
         escape(&table.title),

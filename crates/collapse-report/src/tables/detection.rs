@@ -207,6 +207,11 @@ fn worst_cells(values: &[(f64, f64)], found: &WorstCase) -> [Cell; 6] {
     ]
 }
 
+/// The table of every score against an OoD set.
+pub(super) fn scores_of(set: impl std::fmt::Display) -> String {
+    format!("scores-{set}")
+}
+
 /// One table an OoD set: scores down, groups across.
 pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
     lineup
@@ -215,7 +220,7 @@ pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
         .map(|set| {
             let mut draft = Draft::of_sets(
                 lineup,
-                &super::scores_of(set),
+                &scores_of(set),
                 &format!("Every score against {set}"),
                 "AUROC in percent after the last epoch, mean ± standard deviation over seeds. \
                  NNGuide's bank holds every training feature (its authors take 1 %).",

@@ -53,7 +53,7 @@ pub fn check_tables<'a>(
     ids: &[String],
     ood_sets: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), Error> {
-    let of_sets = ood_sets.into_iter().map(scores_of);
+    let of_sets = ood_sets.into_iter().map(detection::scores_of);
     let known: Vec<String> = IDS.map(str::to_owned).into_iter().chain(of_sets).collect();
     match ids.iter().find(|id| !known.contains(id)) {
         None => Ok(()),
@@ -62,11 +62,6 @@ pub fn check_tables<'a>(
             known: known.join(", "),
         }),
     }
-}
-
-/// The table of every score against an OoD set.
-fn scores_of(set: impl std::fmt::Display) -> String {
-    format!("scores-{set}")
 }
 
 /// All tables that the results have numbers for, in the order of the report.
