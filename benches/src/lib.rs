@@ -1,29 +1,75 @@
-//! Inputs of the benchmarks, the same in every run.
+//! The hot paths, each with a fixed yardstick: one list for criterion and for `cargo xtask bench --check`.
 //!
 //! ```
-//! let first: Vec<f64> = collapse_benches::noise(1).take(2).collect();
-//! assert_eq!(first, collapse_benches::noise(1).take(2).collect::<Vec<_>>());
-//! assert!(first.iter().all(|value| (-1.0..1.0).contains(value)));
+//! let cases = collapse_benches::cases()?;
+//! let auroc = cases.iter().find(|case| case.id.starts_with("auroc/")).expect("in the list");
+//! let (mut work, mut yardstick) = (auroc.prepare()?, auroc.yardstick.prepare()?);
+//! work()?; // timed in turn with
+//! yardstick()?;
+//! # anyhow::Ok(())
 //! ```
 //!
-//! Run with `cargo bench --package collapse-benches`, one file with `--bench kernels`, one case with
-//! a part of its name after `--`. `COLLAPSE_KERNEL_PATH` and `RAYON_NUM_THREADS` choose the path
-//! and the threads. To compare two versions: `-- --save-baseline before`, then `-- --baseline before`.
+//! A [`Case`] is data: what it is called, whether the short form of the guard measures it, how to prepare its work, and the
+//! [`Yardstick`] that is measured beside it. Every input is drawn from a named stream of seed 1, so it is the same in every run.
 
-/// An endless stream of values in [-1, 1), the same for the same seed (splitmix64, 24 bits each).
-pub fn noise(seed: u64) -> impl Iterator<Item = f64> {
-    let mut state = seed;
-    std::iter::repeat_with(move || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        (z >> 40) as f64 / f64::from(1 << 23) - 1.0
-    })
+mod case;
+mod convolutions;
+mod data;
+mod inputs;
+mod networks;
+mod passes;
+mod report;
+mod scores;
+mod statistics;
+mod yardstick;
+
+pub use case::{Case, Work};
+pub use inputs::{ClassFeatures, noise_f32, noise_images, normals};
+pub use networks::Worker;
+pub use yardstick::Yardstick;
+
+use anyhow::Result;
+
+/// Every hot path, for the kernel paths of this machine: the one in force, and of each other one a layer.
+///
+/// # Errors
+/// If an environment variable names a kernel path that this machine does not have.
+pub fn cases() -> Result<Vec<Case>> {
+    let mut cases = convolutions::cases()?;
+    cases.extend(passes::cases()?);
+    cases.extend(networks::cases()?);
+    cases.extend(data::cases());
+    cases.extend(statistics::cases()?);
+    cases.extend(scores::cases());
+    cases.extend(report::cases());
+    Ok(cases)
 }
 
-/// `n` values of [`noise`] as f32.
-pub fn noise_f32(seed: u64, n: usize) -> Vec<f32> {
-    noise(seed).take(n).map(|value| value as f32).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_chooses_one_case() {
+        let cases = cases().unwrap();
+        for case in &cases {
+            let chosen = cases.iter().filter(|other| other.id.contains(&case.id));
+            assert_eq!(chosen.count(), 1, "{}", case.id);
+            assert!(!case.id.contains(char::is_whitespace), "{}", case.id);
+        }
+        let short = cases.iter().filter(|case| case.short).count();
+        assert!(0 < short && short < cases.len());
+    }
+
+    #[test]
+    fn every_score_is_measured() {
+        let cases = cases().unwrap();
+        for entry in collapse_ood::detectors() {
+            let part = format!("score/{}/", entry.id());
+            let found: Vec<&Case> = cases.iter().filter(|c| c.id.contains(&part)).collect();
+            assert_eq!(found.len(), 1, "{part}");
+            let mut score = found[0].prepare().unwrap();
+            score().unwrap();
+        }
+    }
 }

@@ -31,8 +31,7 @@ enum Command {
     Mutations(mutations::Args),
     #[cfg(unix)]
     Reliability(reliability::Args),
-    #[command(subcommand)]
-    Bench(bench::Command),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +42,6 @@ fn main() -> ExitCode {
         Command::Mutations(args) => mutations::run(args),
         #[cfg(unix)]
         Command::Reliability(args) => reliability::run(args),
-        Command::Bench(command) => bench::run(command),
+        Command::Bench(args) => bench::run(args),
     })
 }

@@ -32,7 +32,8 @@ pub struct Args {
     /// Moves the moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the counts go; `cargo xtask docs` shows the default file.
+    /// Where the counts go; `cargo xtask docs` shows the default file. A kind of trouble that is asked for 0 times keeps
+    /// the count that stands there.
     #[arg(long, default_value = "docs/reliability/troubles.json")]
     out: PathBuf,
 }
@@ -98,12 +99,15 @@ pub fn markdown(counts: &[Count]) -> String {
 pub fn run(args: Args) -> Result<ExitCode> {
     let folder = tempfile::tempdir()?;
     let mut trial = Trial::begin(folder.path(), args.seed)?;
-    let counts = [
+    let mut counts = [
         trial.stopped(args.kills, "KILL")?,
         trial.stopped(args.interrupts, "INT")?,
         trial.starved(args.sizes)?,
         trial.shared(args.launchers, args.shared_kills)?,
     ];
+    if args.out.exists() {
+        keep_earlier(&mut counts, &args.out)?;
+    }
     collapse_files::replace_json(&args.out, &counts)?;
     print!("{}", markdown(&counts));
     println!("\nCounts: {}", args.out.display());
@@ -113,6 +117,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Puts the counts of a file in the place of those that nothing was done for.
+fn keep_earlier(counts: &mut [Count], path: &Path) -> Result<()> {
+    let reading = || format!("reading {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(reading)?;
+    let mut earlier: Vec<Count> = serde_json::from_str(&text).with_context(reading)?;
+    for count in counts.iter_mut().filter(|count| count.troubles == 0) {
+        if let Some(at) = earlier.iter().position(|found| found.kind == count.kind) {
+            *count = earlier.swap_remove(at);
+        }
+    }
+    Ok(())
 }
 
 struct Trial {
@@ -334,4 +351,27 @@ fn leavings(folder: &Path) -> Result<usize> {
     files(folder, &mut found)?;
     let temporary = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "tmp");
     Ok(found.iter().filter(temporary).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_for_keeps_its_count() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = |kind: &str, troubles| Count {
+            troubles,
+            ..Count::of(kind)
+        };
+        collapse_files::replace_json(file.path(), &[of("a", 5), of("b", 6), of("gone", 7)])
+            .unwrap();
+        let mut counts = [of("a", 0), of("b", 30), of("new", 0)];
+        keep_earlier(&mut counts, file.path()).unwrap();
+        let found: Vec<(&str, usize)> = counts
+            .iter()
+            .map(|count| (count.kind.as_str(), count.troubles))
+            .collect();
+        assert_eq!(found, [("a", 5), ("b", 30), ("new", 0)]);
+    }
 }

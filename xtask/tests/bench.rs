@@ -134,3 +134,56 @@ fn growth_is_measured_once_and_goes_on() {
         "{error}"
     );
 }
+
+#[test]
+fn the_guard_tells_what_fell_below_its_floor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (floors, out, summary) = (path("floors.toml"), path("out"), path("summary.md"));
+    let guard = |what: &[&str]| {
+        let files = ["--floors", &floors, "--out", &out, "--summary", &summary];
+        let output = bench(&[what, &["--only", "auroc/"], &files].concat());
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code().unwrap(), told)
+    };
+
+    let (code, told) = guard(&["--check", "--short"]);
+    assert_eq!(code, 78, "{told}");
+    assert!(
+        told.contains("no floors") && told.contains("--bless"),
+        "{told}"
+    );
+
+    let (code, told) = guard(&["--bless", "--short", "--processes", "2"]);
+    assert_eq!(code, 0, "{told}");
+    // As if the work had been five times as fast when its floor was set.
+    let text = std::fs::read_to_string(&floors).unwrap();
+    let raised = text.lines().map(|line| {
+        let value = |key: &str| line.strip_prefix(key)?.parse::<f64>().ok();
+        match (value("ratio = "), value("floor = ")) {
+            (Some(ratio), _) => format!("ratio = {}", 5.0 * ratio),
+            (_, Some(floor)) => format!("floor = {}", 5.0 * floor),
+            _ => line.to_owned(),
+        }
+    });
+    std::fs::write(&floors, raised.collect::<Vec<_>>().join("\n")).unwrap();
+
+    let (code, told) = guard(&["--check", "--short"]);
+    // Inconclusive where this machine is too busy, but never quiet.
+    assert!(matches!(code, 1 | 75), "{code}: {told}");
+    assert!(told.contains("auroc/100000-scores/seed1"), "{told}");
+
+    let check: Value =
+        serde_json::from_str(&std::fs::read_to_string(path("out/check.json")).unwrap()).unwrap();
+    let verdict = check["cases"][0]["verdict"].as_str().unwrap();
+    assert_eq!(verdict == "slower", code == 1);
+    let history = std::fs::read_to_string(path("out/history.jsonl")).unwrap();
+    assert_eq!(history.lines().count(), 2);
+    let page = std::fs::read_to_string(path("out/history.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains(verdict));
+    let summary = std::fs::read_to_string(&summary).unwrap();
+    assert!(
+        summary.contains("| auroc/100000-scores/seed1 |"),
+        "{summary}"
+    );
+}

@@ -82,7 +82,7 @@ impl Board {
             ProgressBar::hidden()
         };
         let style =
-            ProgressStyle::with_template("{wide_bar:.cyan/dim} {percent:>3} %, {prefix}  {msg}");
+            ProgressStyle::with_template("{bar:10.cyan/dim} {percent:>3} %, {prefix}  {wide_msg}");
         if let Ok(style) = style {
             bar.set_style(style);
         }
@@ -244,6 +244,11 @@ impl Observer for Board {
             100.0 * accuracy,
             result.times.train_seconds + result.times.evaluate_seconds
         ));
+    }
+
+    fn finished_elsewhere(&self, run: &RunId, trained: u64, measured: u64) {
+        self.bar.inc(TRAINED * trained + measured);
+        self.say(&format!("{run}: finished by another process"));
     }
 }
 

@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use collapse_data::View;
 use collapse_experiment::{Manifest, RunStore, Setting, Shard, Work};
-use collapse_report::{References, TerminalStyle, render, verdict_label, with_tables};
+use collapse_report::{
+    References, TerminalStyle, check_tables, render, verdict_label, with_tables,
+};
 use collapse_results::{Maker, Results};
 
 use crate::data::{OodSet, check_names, open_benchmark};
@@ -181,6 +184,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         false => RunStore::open(runs)?,
     };
     let benchmark = open_benchmark(manifest.data(), args.data.as_deref(), &args.ood)?;
+    check_tables(&args.tables, benchmark.ood().iter().map(View::name))?;
 
     let command = command_line::typed();
     let board = Board::new();

@@ -11,6 +11,7 @@ use collapse_ood::metrics::Threshold;
 use collapse_ood::{Intervals, Settings};
 use collapse_random::Stream;
 use collapse_results::{Results, Role, ScoreId};
+use expect_test::expect;
 use ndarray::{Array1, Array2};
 use tempfile::TempDir;
 
@@ -357,6 +358,42 @@ fn a_manifest_may_be_about_own_pictures() {
     assert_eq!((trained.name.as_str(), results.runs.len()), ("garden", 1));
     about("cifar10");
     refuse(&arguments, &["garden.toml", "a name of its own"]);
+}
+
+#[test]
+fn an_unknown_table_is_refused_before_anything_is_made() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    for (table, known) in [("man", "main"), ("scores-svhn", "scores-mnist")] {
+        refuse(
+            &[
+                "reproduce",
+                "--scale",
+                &tiny(),
+                "--out",
+                out.to_str().unwrap(),
+                "--tables",
+                &format!("nc-end,{table}"),
+            ],
+            &[&format!("no table {table:?}"), known],
+        );
+    }
+    assert!(!out.join("runs/tiny/l2").exists());
+}
+
+#[test]
+fn status_tells_once_where_nobody_watches() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let status = ["status", "--scale", &tiny(), "--out", out.to_str().unwrap()];
+    let expected = expect![[r#"
+        l2                   seed 1   pending
+        base                 seed 1   pending
+        0 of 2 done, 0 running, 0 stopped on the way, 0 stale, 0 failed, 2 pending, 0 damaged
+    "#]];
+    expected.assert_eq(&succeed(&status));
+    expected.assert_eq(&succeed(&[&status[..], &["--once"]].concat()));
+    assert!(!out.exists(), "it only looks");
 }
 
 /// A user's own pictures and a generated control, named on the command line, stand in the tables.

@@ -16,7 +16,7 @@ pub(crate) fn ensembles(results: &Results, store: &RunStore) -> (Vec<Ensemble>, 
     let sets: Vec<SetId> = results
         .data
         .iter()
-        .filter(|set| set.role == Role::Ood)
+        .filter(|set| matches!(set.role, Role::Ood | Role::Control))
         .map(|set| set.name.clone())
         .collect();
     for group in results.groups.iter().filter(|group| !group.ablation) {

@@ -12,7 +12,7 @@ use collapse_train::{Event, FittedImages, HookError, Step, Trained, Trainer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::machine::{Starts, maker};
+use crate::machine::maker;
 use crate::observer::EpochProgress;
 use crate::plan::RunPlan;
 use crate::splits::Measured;
@@ -39,15 +39,15 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
         .keep(plan.keep.clone())
         .stop_flag(work.stop.flag());
 
-    let (done, within) = position(&trainer.checkpoint())?;
+    let at = Position::of(&trainer.checkpoint())?;
     let maker = maker(plan.device, work.code_version)?;
-    let starts = Starts::record(claimed, done, within > 0, maker, work.one_path)?;
+    let starts = claimed.record_start(at.epochs, at.within > 0, maker, work.one_path)?;
     let measured = Measured::new(work.benchmark, &parts, plan);
     let id = plan.id();
     work.observer.started(
         &id,
-        (done * parts.train.len() + within) as u64,
-        measured.images_before(plan, done),
+        (at.epochs * parts.train.len() + at.within) as u64,
+        measured.images_after(plan, &at.evaluated),
     );
     let mut watcher = Watcher {
         plan,
@@ -76,13 +76,30 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
     Ok(run)
 }
 
-/// Epochs finished in a checkpoint, and images trained on in the one after them; 0 without a checkpoint.
-pub(crate) fn position(checkpoint: &Path) -> Result<(usize, usize), Error> {
-    if !checkpoint.exists() {
-        return Ok((0, 0));
+/// How far the checkpoint of a run is.
+#[derive(Default)]
+pub(crate) struct Position {
+    /// Epochs finished.
+    pub(crate) epochs: usize,
+    /// Images trained on in the one after them.
+    pub(crate) within: usize,
+    /// Epochs after which the network was measured.
+    pub(crate) evaluated: Vec<usize>,
+}
+
+impl Position {
+    /// Of a checkpoint; the beginning where there is none.
+    pub(crate) fn of(checkpoint: &Path) -> Result<Self, Error> {
+        if !checkpoint.exists() {
+            return Ok(Self::default());
+        }
+        let state = collapse_train::read_state(checkpoint)?;
+        Ok(Self {
+            epochs: state.epoch,
+            within: state.within.map_or(0, |part| part.images),
+            evaluated: state.evaluated,
+        })
     }
-    let state = collapse_train::read_state(checkpoint)?;
-    Ok((state.epoch, state.within.map_or(0, |part| part.images)))
 }
 
 struct Watcher<'a> {
@@ -95,10 +112,8 @@ struct Watcher<'a> {
 }
 
 impl collapse_train::Observer for Watcher<'_> {
-    fn step(&mut self, _step: &Step) {
-        self.work
-            .observer
-            .trained(self.plan.train.batch_size as u64);
+    fn step(&mut self, step: &Step) {
+        self.work.observer.trained(step.images as u64);
     }
 
     fn before_write(&mut self) -> Result<(), HookError> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use collapse_results::{DataSet, Results, Run};
+use collapse_results::{DataSet, Results, Role, Run};
 use collapse_train::Precision;
 
 use crate::ensembles::ensembles;
 use crate::error::Error;
 use crate::manifest::{GroupSpec, Manifest};
-use crate::plan::{describe_group, plan_run, precisions};
+use crate::plan::{describe_group, ood_role, plan_run, precisions};
 use crate::store::{RunManifest, RunStore};
 
 /// The results of `runs`, ordered by group, then seed, without tables.
@@ -76,7 +76,11 @@ pub fn gather_store(manifest: &Manifest, store: &RunStore) -> Result<Gathered, E
             }
         }
     }
-    let data = first.map_or_else(Vec::new, |manifest| manifest.data);
+    let mut data = first.map_or_else(Vec::new, |manifest| manifest.data);
+    // Stores of before controls had a role of their own.
+    for set in data.iter_mut().filter(|set| set.role == Role::Ood) {
+        set.role = ood_role(set.name.as_str());
+    }
     let mut results = gather(manifest, auto, data, runs);
     let (found, unread) = ensembles(&results, store);
     results.ensembles = found;

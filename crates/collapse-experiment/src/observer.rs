@@ -50,6 +50,8 @@ pub trait Observer: Sync {
     fn note(&self, message: &str);
     /// A run ended.
     fn finished(&self, run: &RunId, result: &Run);
+    /// A run of those planned was finished by another process: these images need not be gone through here.
+    fn finished_elsewhere(&self, run: &RunId, trained: u64, measured: u64);
 }
 
 /// An observer that ignores everything.
@@ -65,4 +67,5 @@ impl Observer for Silent {
     fn epoch(&self, _run: &RunId, _progress: EpochProgress) {}
     fn measuring(&self, _run: &RunId, _epoch: usize) {}
     fn finished(&self, _run: &RunId, _result: &Run) {}
+    fn finished_elsewhere(&self, _run: &RunId, _trained: u64, _measured: u64) {}
 }

@@ -1,6 +1,7 @@
 //! From a manifest to the runs it asks for.
 
 use collapse_data::Benchmark;
+use collapse_data::controls::Control;
 use collapse_kernels::KernelPath;
 use collapse_models::{Device, L2Mode, Net, NetConfig};
 use collapse_results::{DataSet, Group, Loss, Role, SetId};
@@ -9,6 +10,7 @@ use collapse_train::{KeepConfig, LossConfig, SgdConfig, TrainConfig, log_spaced_
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::image_form::ImageForm;
 use crate::manifest::{GroupSpec, Manifest, Precision};
 use crate::observer::RunId;
 use crate::store::RunManifest;
@@ -90,30 +92,6 @@ impl RunPlan {
         let mut manifest = RunManifest::new(&self.group, self.seed, identity, code_version);
         manifest.data = describe_data(benchmark);
         Ok(manifest)
-    }
-}
-
-/// What a network must know of its images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageForm {
-    /// Classes.
-    pub n_classes: usize,
-    /// Channels.
-    pub channels: usize,
-    /// Side in pixels.
-    pub side: usize,
-}
-
-impl ImageForm {
-    /// The form of a benchmark's images.
-    #[must_use]
-    pub fn of(benchmark: &Benchmark) -> Self {
-        let images = benchmark.id().train_set();
-        Self {
-            n_classes: images.n_classes(),
-            channels: images.shape().channels,
-            side: images.shape().height,
-        }
     }
 }
 
@@ -219,30 +197,40 @@ pub(crate) fn plan_run(
     };
     train.check()?;
 
-    let mut evaluate_at = group.evaluate_at.clone();
-    evaluate_at.push(group.epochs);
-    evaluate_at.sort_unstable();
-    evaluate_at.dedup();
-    let mut measure_at = if manifest.measure_at.is_empty() {
-        log_spaced_epochs(group.epochs)
-    } else {
-        manifest.measure_at.clone()
-    };
-    measure_at.retain(|&epoch| epoch <= group.epochs);
-    measure_at.extend(&evaluate_at);
-    measure_at.sort_unstable();
-    measure_at.dedup();
     Ok(RunPlan {
         group: group.id.clone(),
         seed,
         net,
         train,
-        measure_at,
-        evaluate_at,
+        measure_at: measured_epochs(manifest, group),
+        evaluate_at: evaluated_epochs(group),
         measure_images: manifest.measure_images,
         device: Device::Cpu,
         keep: KeepConfig::default(),
     })
+}
+
+/// The epochs of a group's whole evaluations, ascending; the last epoch is one of them.
+fn evaluated_epochs(group: &GroupSpec) -> Vec<usize> {
+    let mut epochs = group.evaluate_at.clone();
+    epochs.push(group.epochs);
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs
+}
+
+/// The epochs after which a group's networks are measured, in whole evaluations or on the way, ascending.
+pub(crate) fn measured_epochs(manifest: &Manifest, group: &GroupSpec) -> Vec<usize> {
+    let mut epochs = if manifest.measure_at.is_empty() {
+        log_spaced_epochs(group.epochs)
+    } else {
+        manifest.measure_at.clone()
+    };
+    epochs.retain(|&epoch| epoch <= group.epochs);
+    epochs.extend(evaluated_epochs(group));
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs
 }
 
 /// The group as the result file describes it.
@@ -299,7 +287,15 @@ pub(crate) fn describe_data(benchmark: &Benchmark) -> Vec<DataSet> {
         benchmark
             .ood()
             .iter()
-            .map(|view| describe(view.set(), Role::Ood)),
+            .map(|view| describe(view.set(), ood_role(view.set().name()))),
     );
     sets
+}
+
+/// Whether the set that an in-distribution one is tested against is a generated control.
+pub(crate) fn ood_role(name: &str) -> Role {
+    match Control::find(name) {
+        Some(_) => Role::Control,
+        None => Role::Ood,
+    }
 }

@@ -11,12 +11,13 @@ use crate::choice::Shard;
 use crate::ensembles::ensembles;
 use crate::error::Error;
 use crate::gather::gather;
+use crate::image_form::ImageForm;
 use crate::machine::maker;
+use crate::make::{images_of, make_run};
 use crate::manifest::{GroupSpec, Manifest, Parallel};
-use crate::plan::{ImageForm, RunPlan, auto_precision, describe_data, plan};
-use crate::splits::Measured;
+use crate::plan::{RunPlan, auto_precision, describe_data, plan};
 use crate::store::{RunManifest, RunStore};
-use crate::work::{Work, make_run};
+use crate::work::Work;
 
 /// How often a run that another process holds is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -165,10 +166,9 @@ fn announce(wanted: &[Wanted], pending: &VecDeque<usize>, kept: usize, setting: 
     let benchmark = setting.work.benchmark;
     let (mut trained, mut measured) = (0, 0);
     for &index in pending {
-        let plan = &wanted[index].plan;
-        let parts = benchmark.id().split(plan.seed);
-        trained += (parts.train.len() * plan.train.epochs) as u64;
-        measured += Measured::new(benchmark, &parts, plan).images(plan);
+        let (of_training, of_measuring) = images_of(&wanted[index].plan, benchmark);
+        trained += of_training;
+        measured += of_measuring;
     }
     setting
         .work

@@ -123,17 +123,16 @@ impl Measured {
         }
     }
 
-    /// Images measured at the epochs before `epoch`.
-    pub(crate) fn images_before(&self, plan: &RunPlan, epoch: usize) -> u64 {
-        let epochs = plan.measured_before_last().into_iter();
+    /// Images measured after these epochs.
+    pub(crate) fn images_after(&self, plan: &RunPlan, epochs: &[usize]) -> u64 {
         let images = epochs
-            .filter(|&measured| measured < epoch)
-            .map(|measured| self.at(plan, measured).total() as u64);
+            .iter()
+            .map(|&epoch| self.at(plan, epoch).total() as u64);
         images.sum()
     }
 
     /// Images measured in the whole run.
     pub(crate) fn images(&self, plan: &RunPlan) -> u64 {
-        self.images_before(plan, plan.train.epochs) + self.all.total() as u64
+        self.images_after(plan, &plan.measured_before_last()) + self.all.total() as u64
     }
 }

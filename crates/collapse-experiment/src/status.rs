@@ -7,7 +7,8 @@ use collapse_train::{Event, read_events};
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{GroupSpec, Manifest};
+use crate::plan::measured_epochs;
 use crate::store::{
     CHECKPOINT, EVENTS, Failure, Found, Holder, RunManifest, RunStore, read_result,
 };
@@ -64,7 +65,10 @@ pub struct RunStatus {
     /// Mean training loss of the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// Seconds that a running run still needs, at the speed of its epochs so far.
+    /// Whether a running run is measured, not trained, at the moment.
+    #[serde(skip_serializing_if = "is_false")]
+    pub measuring: bool,
+    /// Seconds that a running run still needs, at the speed of its epochs and measurements so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<f64>,
     /// Who is at it, or was when it died or failed.
@@ -78,40 +82,70 @@ pub struct RunStatus {
     pub remark: Option<String>,
 }
 
+impl RunStatus {
+    fn pending(group: &GroupSpec, seed: u64) -> Self {
+        Self {
+            group: group.id.clone(),
+            seed,
+            state: RunState::Pending,
+            epoch: 0,
+            epochs: group.epochs,
+            loss: None,
+            measuring: false,
+            seconds_left: None,
+            holder: None,
+            job: None,
+            remark: None,
+        }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// Every run of `manifest` in `store`, group by group, seed by seed.
 ///
 /// # Errors
 /// [`Error::Read`] when a file cannot be read.
 pub fn status(manifest: &Manifest, store: &RunStore) -> Result<Vec<RunStatus>, Error> {
     let mut found = Vec::new();
-    for group in manifest.groups() {
-        for &seed in manifest.seeds() {
-            let mut run = RunStatus {
-                group: group.id.clone(),
-                seed,
-                state: RunState::Pending,
-                epoch: 0,
-                epochs: group.epochs,
-                loss: None,
-                seconds_left: None,
-                holder: None,
-                job: None,
-                remark: None,
-            };
-            match look(&store.folder(&group.id, seed), &mut run) {
-                Err(Error::Damaged { path, message }) => {
-                    run.state = RunState::Damaged;
-                    run.remark = Some(format!("{}: {message}", path.display()));
-                }
-                outcome => outcome?,
-            }
-            found.push(run);
-        }
-    }
+    refresh_status(&mut found, manifest, store)?;
     Ok(found)
 }
 
-fn look(folder: &Path, run: &mut RunStatus) -> Result<(), Error> {
+/// Looks again at the runs that [`status`] found, but for those that were done; at all of them where `found` is empty.
+///
+/// # Errors
+/// As [`status`].
+pub fn refresh_status(
+    found: &mut Vec<RunStatus>,
+    manifest: &Manifest,
+    store: &RunStore,
+) -> Result<(), Error> {
+    let groups = manifest.groups().iter();
+    let wanted = groups.flat_map(|group| manifest.seeds().iter().map(move |&seed| (group, seed)));
+    for (index, (group, seed)) in wanted.enumerate() {
+        match found.get(index) {
+            Some(run) if run.state == RunState::Done => continue,
+            Some(_) => {}
+            None => found.push(RunStatus::pending(group, seed)),
+        }
+        let mut run = RunStatus::pending(group, seed);
+        let measured = measured_epochs(manifest, group);
+        match look(&store.folder(&group.id, seed), &measured, &mut run) {
+            Err(Error::Damaged { path, message }) => {
+                run.state = RunState::Damaged;
+                run.remark = Some(format!("{}: {message}", path.display()));
+            }
+            outcome => outcome?,
+        }
+        found[index] = run;
+    }
+    Ok(())
+}
+
+fn look(folder: &Path, measured: &[usize], run: &mut RunStatus) -> Result<(), Error> {
     let lease = Found::of(folder, SystemTime::now())?;
     let held = lease.as_ref().is_some_and(Found::is_alive);
     if held {
@@ -147,11 +181,6 @@ fn look(folder: &Path, run: &mut RunStatus) -> Result<(), Error> {
         run.holder = Some(failure.holder);
         run.remark = Some(failure.reason);
     }
-    history(folder, held, run)
-}
-
-/// What the run's events tell of it.
-fn history(folder: &Path, held: bool, run: &mut RunStatus) -> Result<(), Error> {
     let events = match read_events(&folder.join(EVENTS)) {
         Ok(events) => events,
         // A running process may be writing it.
@@ -163,20 +192,120 @@ fn history(folder: &Path, held: bool, run: &mut RunStatus) -> Result<(), Error> 
             });
         }
     };
-    let mut seconds = 0.0;
-    for event in &events {
-        match event {
-            Event::Epoch(record) => {
-                run.epoch = run.epoch.max(record.epoch);
-                run.loss = Some(record.loss);
-                seconds += record.time;
-            }
-            Event::Evaluation { time, .. } => seconds += time,
-        }
-    }
-    if held && run.epoch > 0 {
-        let left = run.epochs.saturating_sub(run.epoch);
-        run.seconds_left = Some(seconds / run.epoch as f64 * left as f64);
+    let history = History::of(&events);
+    (run.epoch, run.loss) = (history.epoch, history.loss);
+    if held {
+        let unmeasured = history.unmeasured(measured);
+        run.measuring = unmeasured.contains(&history.epoch);
+        let quiet = silence(&folder.join(EVENTS)).unwrap_or_default();
+        run.seconds_left = history.seconds_left(run.epochs, &unmeasured, quiet);
     }
     Ok(())
+}
+
+/// Seconds since a file was written.
+fn silence(path: &Path) -> Option<f64> {
+    let written = std::fs::metadata(path).and_then(|found| found.modified());
+    // Where another machine's clock is ahead, it was written just now.
+    let since = SystemTime::now().duration_since(written.ok()?);
+    Some(since.unwrap_or_default().as_secs_f64())
+}
+
+/// What the run's events tell of it.
+#[derive(Default)]
+struct History {
+    epoch: usize,
+    loss: Option<f64>,
+    train_seconds: f64,
+    evaluated: Vec<usize>,
+    evaluate_seconds: f64,
+}
+
+impl History {
+    fn of(events: &[Event]) -> Self {
+        let mut history = Self::default();
+        for event in events {
+            match event {
+                Event::Epoch(record) => {
+                    history.epoch = history.epoch.max(record.epoch);
+                    history.loss = Some(record.loss);
+                    history.train_seconds += record.time;
+                }
+                Event::Evaluation { epoch, time, .. } => {
+                    history.evaluated.push(*epoch);
+                    history.evaluate_seconds += time;
+                }
+            }
+        }
+        history
+    }
+
+    /// Those of the epochs to be measured that were not yet.
+    fn unmeasured(&self, measured: &[usize]) -> Vec<usize> {
+        let open = measured
+            .iter()
+            .filter(|&epoch| !self.evaluated.contains(epoch));
+        open.copied().collect()
+    }
+
+    /// Seconds to the end of a run of `epochs` epochs whose log has been quiet for so long; `None` where nothing was
+    /// timed, or what is under way takes longer than it ever did and nothing comes after it.
+    fn seconds_left(&self, epochs: usize, unmeasured: &[usize], quiet: f64) -> Option<f64> {
+        if self.epoch == 0 {
+            return None;
+        }
+        let epoch = self.train_seconds / self.epoch as f64;
+        let measuring = match self.evaluated.len() {
+            0 => 0.0,
+            n => self.evaluate_seconds / n as f64,
+        };
+        let left =
+            epochs.saturating_sub(self.epoch) as f64 * epoch + unmeasured.len() as f64 * measuring;
+        let under_way = match unmeasured.contains(&self.epoch) {
+            true => measuring,
+            false => epoch,
+        };
+        let left = left - quiet.min(under_way);
+        (left >= 1.0).then_some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_counts_epochs_measurements_and_what_is_under_way() {
+        // 4 of 10 epochs of 10 s, measured after epochs 1 and 4 in 3 s each; 7 and 10 are to come.
+        let history = History {
+            epoch: 4,
+            train_seconds: 40.0,
+            evaluated: vec![1, 4],
+            evaluate_seconds: 6.0,
+            ..History::default()
+        };
+        let unmeasured = history.unmeasured(&[1, 4, 7, 10]);
+        assert_eq!(unmeasured, [7, 10]);
+        let left = |history: &History, quiet| history.seconds_left(10, &unmeasured, quiet);
+        assert_eq!(left(&history, 0.0), Some(66.0));
+        assert_eq!(left(&history, 4.0), Some(62.0), "within an epoch");
+        assert_eq!(
+            left(&history, 1e6),
+            Some(56.0),
+            "at most one epoch is under way"
+        );
+
+        // The last measurement: never 0 s, never less.
+        let end = History {
+            epoch: 10,
+            train_seconds: 100.0,
+            evaluated: vec![1, 4, 7],
+            evaluate_seconds: 9.0,
+            ..History::default()
+        };
+        let unmeasured = end.unmeasured(&[1, 4, 7, 10]);
+        assert_eq!(end.seconds_left(10, &unmeasured, 1.0), Some(2.0));
+        assert_eq!(end.seconds_left(10, &unmeasured, 500.0), None);
+        assert_eq!(History::default().seconds_left(10, &[10], 5.0), None);
+    }
 }

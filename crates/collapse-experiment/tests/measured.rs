@@ -50,6 +50,7 @@ impl Observer for Counts {
     fn epoch(&self, _run: &RunId, _progress: EpochProgress) {}
     fn measuring(&self, _run: &RunId, _epoch: usize) {}
     fn finished(&self, _run: &RunId, _result: &Run) {}
+    fn finished_elsewhere(&self, _run: &RunId, _trained: u64, _measured: u64) {}
 }
 
 fn with(line: &str) -> Manifest {
@@ -129,8 +130,8 @@ fn too_few_images_are_refused_and_older_manifests_are_the_same_question() {
         refused.contains("line 11: measure_images = 9; ") && refused.contains("at least 80"),
         "{refused}"
     );
-    // What experiments/c4.toml was before there was such a field, and before it named its precision.
-    let c4 = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/c4.toml");
+    // What experiments/cifar10-width8.toml was before there was such a field, and before it named its precision.
+    let c4 = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/cifar10-width8.toml");
     let c4 = std::fs::read_to_string(c4).unwrap();
     let c4 = c4.replacen("precision = \"f32\"\n", "", 1);
     let sha256 = "2b314d8fa763e2ffcba80b15ff1d00a4fedd533310ff45ef1818a40a6e327be3";

@@ -26,6 +26,9 @@ pub enum Error {
         /// What does not fit.
         source: serde_json::Error,
     },
+    /// A value has no form as a JSON object.
+    #[error("the value cannot be written as a JSON object")]
+    Value(#[source] serde_json::Error),
     /// The content to be sealed does not hold exactly one blank seal.
     #[error("the content holds {found} blank seals instead of one; it cannot be sealed")]
     Blank {

@@ -21,7 +21,7 @@
 //! - [`replace`], [`replace_with`], [`replace_json`], [`Replacement`]: temporary file in the same folder, sync, rename, sync of the folder; a failure
 //!   leaves the old file and nothing else.
 //! - [`Seal`], [`seal`], [`check`], [`Sealing`]: a SHA-256 over a file's content, kept in the file itself;
-//!   [`SealedReplacement`] seals a file as it is written.
+//!   [`SealedReplacement`] seals a file as it is written; [`to_sealed_json`], [`from_sealed_json`] do it for JSON.
 //! - [`set_aside`]: moves a file or folder to a name of its own, for ever.
 //! - [`Lock`]: a lock on a file that ends with its process.
 //!
@@ -31,6 +31,7 @@
 
 mod aside;
 mod error;
+mod json;
 mod lock;
 mod replace;
 mod seal;
@@ -38,6 +39,7 @@ mod sealed;
 
 pub use aside::set_aside;
 pub use error::{Error, Result};
+pub use json::{SealedJsonError, from_json_sealed_or_not, from_sealed_json, to_sealed_json};
 pub use lock::{Lock, LockOutcome};
 pub use replace::{Replacement, replace, replace_json, replace_with};
 pub use seal::{Check, Seal, Sealing, check, seal};

@@ -4,7 +4,7 @@
 //! Times are processor time over the number of threads: the wall time of a machine of one's own, up to uneven division.
 
 use collapse_kernels::{
-    Act, Conv, ConvWeights, ConvolutionAlgorithm, Element, Error, Float, Shape, bf16,
+    Act, Conv, ConvWeights, ConvolutionAlgorithm, Error, Float, NetworkElement, Shape, bf16,
     conv_backward_data, conv_backward_weights, conv_forward, kernel_path, with_convolution,
 };
 
@@ -54,7 +54,12 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn layers<T: Element>(rounds: usize, width: usize, batch: usize, side: usize) -> Result<(), Error> {
+fn layers<T: NetworkElement>(
+    rounds: usize,
+    width: usize,
+    batch: usize,
+    side: usize,
+) -> Result<(), Error> {
     println!(
         "{} on {}, batch {batch}: milliseconds, median of {rounds}; in brackets the speed over direct",
         T::NAME,
@@ -70,13 +75,18 @@ fn layers<T: Element>(rounds: usize, width: usize, batch: usize, side: usize) ->
     Ok(())
 }
 
-fn report<T: Element>(rounds: usize, conv: Conv, h: usize, batch: usize) -> Result<(), Error> {
+fn report<T: NetworkElement>(
+    rounds: usize,
+    conv: Conv,
+    h: usize,
+    batch: usize,
+) -> Result<(), Error> {
     let times = layer::<T>(rounds, conv, h, batch)?;
     for (direction, times) in DIRECTIONS.iter().zip(times) {
         let [direct, two, four] = times.map(|t| median(t) * 1e3);
         println!(
             "{:>14} {direction:<10} direct {direct:7.2}  F(2×2) {two:7.2} (×{:.2})  F(4×4) {four:7.2} (×{:.2})",
-            format!("{}@{h}/{}", conv.in_channels, conv.stride),
+            format!("{}@{h}/{}", conv.in_channels(), conv.stride()),
             direct / two,
             direct / four
         );
@@ -85,7 +95,7 @@ fn report<T: Element>(rounds: usize, conv: Conv, h: usize, batch: usize) -> Resu
 }
 
 /// Times by direction and algorithm.
-fn layer<T: Element>(
+fn layer<T: NetworkElement>(
     rounds: usize,
     conv: Conv,
     h: usize,
@@ -95,7 +105,7 @@ fn layer<T: Element>(
         h,
         w: h,
         n: batch,
-        c: conv.in_channels,
+        c: conv.in_channels(),
     };
     let values = |len: usize| -> Vec<T::Param> {
         (0..len)

@@ -5,7 +5,7 @@
 //! kernel in f64 on the same operands.
 
 use collapse_kernels::{
-    Act, Conv, ConvWeights, ConvolutionAlgorithm, Element, Error, Float, Shape, bf16,
+    Act, Conv, ConvWeights, ConvolutionAlgorithm, Error, Float, NetworkElement, Shape, bf16,
     conv_backward_data, conv_backward_weights, conv_forward, with_convolution,
 };
 
@@ -32,7 +32,7 @@ fn report(conv: Conv, h: usize) -> Result<(), Error> {
         h,
         w: h,
         n: 8,
-        c: conv.in_channels,
+        c: conv.in_channels(),
     };
     let output = conv.output_shape(input);
     // Representable in every type.
@@ -56,7 +56,9 @@ fn report(conv: Conv, h: usize) -> Result<(), Error> {
     let exact = results::<f64>(conv, input, &operands, ConvolutionAlgorithm::Direct)?;
     println!(
         "{}→{} {h}×{h}/{}",
-        conv.in_channels, conv.out_channels, conv.stride
+        conv.in_channels(),
+        conv.out_channels(),
+        conv.stride()
     );
     for algorithm in ConvolutionAlgorithm::ALL {
         if algorithm == ConvolutionAlgorithm::Winograd {
@@ -83,7 +85,7 @@ fn report(conv: Conv, h: usize) -> Result<(), Error> {
 }
 
 /// Output and both gradients.
-fn results<T: Element>(
+fn results<T: NetworkElement>(
     conv: Conv,
     input: Shape,
     [x, w, dy]: &[Vec<f64>; 3],

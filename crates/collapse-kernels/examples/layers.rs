@@ -4,9 +4,9 @@
 //! Rates count the taps in the zero padding too, as is usual; the kernels skip them.
 
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Conv, ConvWeights, Element, Error, Float, Precision, Residual,
-    Shape, bf16, bn_act_backward, bn_act_forward, conv_backward_data, conv_backward_weights,
-    conv_forward, kernel_path, peak_gflops_register_loop, pool_statistics,
+    Act, Activation, BatchNorm, Conv, ConvWeights, Error, Float, NetworkElement, Precision,
+    Residual, Shape, bf16, bn_act_backward, bn_act_forward, conv_backward_data,
+    conv_backward_weights, conv_forward, kernel_path, peak_gflops_register_loop, pool_statistics,
 };
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ fn least<R>(mut work: impl FnMut() -> R) -> f64 {
         .fold(first, f64::min)
 }
 
-fn layers<T: Element>(
+fn layers<T: NetworkElement>(
     width: usize,
     batch: usize,
     side: usize,

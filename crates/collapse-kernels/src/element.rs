@@ -7,7 +7,6 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 /// Floating-point type of parameters, statistics and accumulation: `f32` or `f64`.
 pub trait Float:
     Element<Param = Self>
-    + crate::conv::ConvElement<Packed = crate::conv::Packed<Self>>
     + PartialOrd
     + Default
     + std::fmt::Debug
@@ -38,9 +37,7 @@ pub trait Float:
 }
 
 /// Type of an activation: `f32`, `f64` or [`half::bf16`]. Sealed: kernels exist for these three.
-pub trait Element:
-    Pod + Send + Sync + PartialEq + std::fmt::Debug + crate::conv::ConvElement + 'static
-{
+pub trait Element: Pod + Send + Sync + PartialEq + std::fmt::Debug + 'static {
     /// Type of the parameters, statistics and accumulators that go with it.
     type Param: Float;
     /// Images are stored in multiples of this many, the rest zero.

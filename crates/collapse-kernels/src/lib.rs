@@ -37,6 +37,7 @@
 //! - [`bn_act_forward`], [`bn_act_backward`]: batch norm, residual and activation in one pass each way.
 //! - [`global_avg_pool`], [`max_pool2`], [`pool_pad_backward`], [`add`]: pooling and shortcuts.
 //! - [`linear_forward`], [`sgd_step`], [`conv_power_iteration`]: head, optimiser, spectral norm.
+//! - [`Element`], [`NetworkElement`], [`Float`]: the types of activations and parameters, f32, f64 and bf16.
 //! - [`candle_ops`]: the same as operations on candle tensors.
 //! - [`peak_gflops_register_loop`]: the yardstick of a benchmark.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.
@@ -66,8 +67,9 @@ mod spectral;
 
 pub use act::Act;
 pub use conv::{
-    CONVOLUTION_VARIABLE, Conv, ConvWeights, ConvolutionAlgorithm, Measured, conv_backward_data,
-    conv_backward_weights, conv_forward, convolution_algorithm, with_convolution,
+    CONVOLUTION_VARIABLE, Conv, ConvWeights, ConvolutionAlgorithm, Convolve, ConvolveParam,
+    Measured, NetworkElement, conv_backward_data, conv_backward_weights, conv_forward,
+    convolution_algorithm, with_convolution,
 };
 pub use element::{Element, Float};
 pub use error::{Error, Result};
@@ -78,7 +80,7 @@ pub use norm::{
     bn_act_forward, channel_statistics,
 };
 pub use path::{KernelPath, PATH_VARIABLE, kernel_path, with_kernel_path};
-pub use peak::{Precision, peak_gflops_register_loop};
+pub use peak::{Precision, peak_gflops_register_loop, register_loop};
 pub use pool::{PoolStatistics, pool_statistics, release_idle_memory};
 pub use pooling::{
     add, global_avg_pool, global_avg_pool_backward, max_pool2, max_pool2_backward,

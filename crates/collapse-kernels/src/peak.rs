@@ -28,41 +28,64 @@ pub fn peak_gflops_register_loop(path: KernelPath, precision: Precision) -> Resu
         let mut best = 0.0f64;
         for _ in 0..5 {
             let start = Instant::now();
-            let flops: f64 = rayon::broadcast(|_| one_thread(path, precision))
-                .iter()
-                .sum();
+            let flops: f64 =
+                rayon::broadcast(|_| rounds(path, precision, usual_rounds(path, precision)))
+                    .iter()
+                    .sum();
             best = best.max(flops / start.elapsed().as_secs_f64() / 1e9);
         }
         best
     })
 }
 
-/// Runs the loop and returns the floating-point operations it did.
-fn one_thread(path: KernelPath, precision: Precision) -> f64 {
+/// Some milliseconds of work.
+fn usual_rounds(path: KernelPath, precision: Precision) -> usize {
+    match (path, precision) {
+        (KernelPath::AmxBf16, Precision::Bf16) => ROUNDS / 8,
+        (KernelPath::Portable | KernelPath::Neon, _) => ROUNDS / 4,
+        _ => ROUNDS,
+    }
+}
+
+/// Does at least so many floating-point operations on registers alone, on this thread, and returns how many: a yardstick for the
+/// time of other work.
+///
+/// # Errors
+/// If this machine cannot run the path.
+pub fn register_loop(path: KernelPath, precision: Precision, flops: f64) -> Result<f64> {
+    with_kernel_path(path, || {
+        let one_round = rounds(path, precision, 1);
+        let needed = (flops / one_round).ceil().max(1.0);
+        rounds(path, precision, needed as usize)
+    })
+}
+
+/// Runs the loop for so many rounds and returns the floating-point operations it did.
+fn rounds(path: KernelPath, precision: Precision, rounds: usize) -> f64 {
     #[cfg(target_arch = "x86_64")]
     match (path, precision) {
         // SAFETY: `with_kernel_path` checked that the machine runs this path.
-        (KernelPath::AmxBf16, Precision::Bf16) => return unsafe { x86::tiles() },
+        (KernelPath::AmxBf16, Precision::Bf16) => return unsafe { x86::tiles(rounds) },
         // SAFETY: as above.
-        (KernelPath::Avx512Bf16, Precision::Bf16) => return unsafe { x86::pairs() },
+        (KernelPath::Avx512Bf16, Precision::Bf16) => return unsafe { x86::pairs(rounds) },
         // SAFETY: as above.
         (KernelPath::Avx512 | KernelPath::Avx512Bf16 | KernelPath::AmxBf16, _) => {
-            return unsafe { x86::avx512() };
+            return unsafe { x86::avx512(rounds) };
         }
         // SAFETY: as above.
-        (KernelPath::Avx2, _) => return unsafe { x86::avx2() },
+        (KernelPath::Avx2, _) => return unsafe { x86::avx2(rounds) },
         _ => {}
     }
     let _ = (path, precision);
-    portable()
+    portable(rounds)
 }
 
-fn portable() -> f64 {
+fn portable(rounds: usize) -> f64 {
     use crate::element::Float;
     const LANES: usize = 4;
     let factor = std::hint::black_box(0.999f32);
     let mut sums = [[1.0f32; LANES]; SUMS];
-    for _ in 0..ROUNDS / 4 {
+    for _ in 0..rounds {
         for sum in &mut sums {
             for lane in sum {
                 *lane = factor.multiply_add(*lane, factor);
@@ -70,12 +93,12 @@ fn portable() -> f64 {
         }
     }
     std::hint::black_box(sums);
-    (ROUNDS / 4 * SUMS * LANES * 2) as f64
+    (rounds * SUMS * LANES * 2) as f64
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{ROUNDS, SUMS};
+    use super::SUMS;
     use crate::conv::{TileSession, tile_products};
     use std::arch::x86_64::*;
     use std::hint::black_box;
@@ -83,54 +106,53 @@ mod x86 {
     /// # Safety
     /// The machine has AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn avx2() -> f64 {
+    pub(super) unsafe fn avx2(rounds: usize) -> f64 {
         let a = _mm256_set1_ps(black_box(0.5));
         let mut sums = [_mm256_setzero_ps(); SUMS];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             for sum in &mut sums {
                 *sum = _mm256_fmadd_ps(*sum, a, a);
             }
         }
         black_box(sums);
-        (ROUNDS * SUMS * 16) as f64
+        (rounds * SUMS * 16) as f64
     }
 
     /// # Safety
     /// The machine has AVX-512 F.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn avx512() -> f64 {
+    pub(super) unsafe fn avx512(rounds: usize) -> f64 {
         let a = _mm512_set1_ps(black_box(0.5));
         let mut sums = [_mm512_setzero_ps(); SUMS];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             for sum in &mut sums {
                 *sum = _mm512_fmadd_ps(*sum, a, a);
             }
         }
         black_box(sums);
-        (ROUNDS * SUMS * 32) as f64
+        (rounds * SUMS * 32) as f64
     }
 
     /// # Safety
     /// The machine has AVX512-BF16.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn pairs() -> f64 {
+    pub(super) unsafe fn pairs(rounds: usize) -> f64 {
         // SAFETY: the same 512 bits under another name.
         let a: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi32(black_box(0x3f00_3f00))) };
         let mut sums = [_mm512_setzero_ps(); SUMS];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             for sum in &mut sums {
                 *sum = _mm512_dpbf16_ps(*sum, a, a);
             }
         }
         black_box(sums);
-        (ROUNDS * SUMS * 64) as f64
+        (rounds * SUMS * 64) as f64
     }
 
     /// # Safety
     /// The machine has AMX and grants it.
-    pub(super) unsafe fn tiles() -> f64 {
+    pub(super) unsafe fn tiles(rounds: usize) -> f64 {
         let session = TileSession::new();
-        let rounds = ROUNDS / 8;
         // SAFETY: the session configured this thread's tiles.
         unsafe { tile_products(&session, rounds) };
         (rounds * 4 * 2 * 16 * 16 * 32) as f64

@@ -7,6 +7,7 @@
 //! target pixel times the weights are one matrix product, and dσ/dW is another.
 
 use crate::act::Act;
+use crate::conv::ConvolveParam;
 use crate::conv::geometry::{Direction, Geometry, MAX_TAPS, Tap};
 use crate::conv::{Conv, conv_backward_weights, patches_times_panel};
 use crate::element::Float;
@@ -38,7 +39,6 @@ struct Operator {
 
 impl Operator {
     fn new<P>(conv: Conv, h: usize, w: usize, u: &[P], v: &[P]) -> Result<Self> {
-        conv.check()?;
         let input = Shape {
             h,
             w,
@@ -56,7 +56,12 @@ impl Operator {
     }
 
     /// conv(v), or convᵀ(u) towards the input, in the order of torch. Sixteen channels of the weights at a time go through cache.
-    fn apply<P: Float>(&self, direction: Direction, oihw: &[P], source: &[P]) -> Result<Buffer<P>> {
+    fn apply<P: ConvolveParam>(
+        &self,
+        direction: Direction,
+        oihw: &[P],
+        source: &[P],
+    ) -> Result<Buffer<P>> {
         check_len(
             "the convolution weights",
             oihw.len(),
@@ -87,7 +92,12 @@ impl Operator {
     }
 
     /// What every target pixel sees of `source`, one row a pixel, zeros outside the map.
-    fn patches<P: Float>(&self, direction: Direction, order: Order, source: &[P]) -> Act<P> {
+    fn patches<P: ConvolveParam>(
+        &self,
+        direction: Direction,
+        order: Order,
+        source: &[P],
+    ) -> Act<P> {
         let (from, to) = match direction {
             Direction::Forward => (self.input, self.output),
             Direction::ToInput => (self.output, self.input),
@@ -175,7 +185,7 @@ fn normalise<P: Float>(x: &mut [P]) {
 ///
 /// # Errors
 /// If a length does not fit the convolution, or the path variable is wrong.
-pub fn conv_power_iteration<P: Float>(
+pub fn conv_power_iteration<P: ConvolveParam>(
     conv: Conv,
     h: usize,
     w: usize,
@@ -205,7 +215,7 @@ pub fn conv_power_iteration<P: Float>(
 ///
 /// # Errors
 /// As [`conv_power_iteration`].
-pub fn conv_sigma<P: Float>(
+pub fn conv_sigma<P: ConvolveParam>(
     conv: Conv,
     h: usize,
     w: usize,
@@ -222,7 +232,7 @@ pub fn conv_sigma<P: Float>(
 ///
 /// # Errors
 /// As [`conv_power_iteration`].
-pub fn add_conv_sigma_gradient<P: Float>(
+pub fn add_conv_sigma_gradient<P: ConvolveParam>(
     conv: Conv,
     h: usize,
     w: usize,

@@ -5,13 +5,18 @@
 mod support;
 
 use collapse_kernels::{
-    Act, Conv, ConvWeights, ConvolutionAlgorithm, Element, Float, KernelPath, Shape, bf16,
+    Act, Conv, ConvWeights, ConvolutionAlgorithm, Float, KernelPath, NetworkElement, Shape, bf16,
     conv_backward_data, conv_backward_weights, conv_forward, with_convolution, with_kernel_path,
 };
 use proptest::prelude::*;
 use support::{Stream, Sum, each_product, sum_roundoff, wide};
 
-fn assert_within<T: Element>(what: &str, found: &[T::Param], expected: &[Sum], extra: usize) {
+fn assert_within<T: NetworkElement>(
+    what: &str,
+    found: &[T::Param],
+    expected: &[Sum],
+    extra: usize,
+) {
     assert_eq!(found.len(), expected.len());
     for (k, (f, e)) in found.iter().zip(expected).enumerate() {
         let error = (f.to_f64() - e.value).abs();
@@ -25,7 +30,7 @@ fn assert_within<T: Element>(what: &str, found: &[T::Param], expected: &[Sum], e
 }
 
 /// Forward with statistics, gradient to the input (fresh and added) and to the weights.
-fn check<T: Element>(conv: Conv, input: Shape, seed: u64) {
+fn check<T: NetworkElement>(conv: Conv, input: Shape, seed: u64) {
     let output = conv.output_shape(input);
     let mut stream = Stream(seed);
     let (x, dy) = (
@@ -142,7 +147,7 @@ fn shapes_of_real_networks_agree() {
 
 #[test]
 fn the_number_of_threads_does_not_show() {
-    fn bytes<T: Element>(algorithm: ConvolutionAlgorithm, threads: usize) -> Vec<u8> {
+    fn bytes<T: NetworkElement>(algorithm: ConvolutionAlgorithm, threads: usize) -> Vec<u8> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()

@@ -4,7 +4,7 @@
 mod support;
 
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Element, Float, KernelPath, Residual, Sgd, Shape, add, bf16,
+    Act, Activation, BatchNorm, Float, KernelPath, NetworkElement, Residual, Sgd, Shape, add, bf16,
     bn_act_backward, bn_act_forward, channel_statistics, global_avg_pool, global_avg_pool_backward,
     linear_backward, linear_forward, max_pool2, max_pool2_backward, pool_pad_backward,
     pool_statistics, sgd_step, with_kernel_path,
@@ -17,7 +17,13 @@ fn on_every_path(check: impl Fn()) {
     }
 }
 
-fn close<T: Element>(what: &str, found: &[T::Param], expected: &[f64], scale: f64, roundings: f64) {
+fn close<T: NetworkElement>(
+    what: &str,
+    found: &[T::Param],
+    expected: &[f64],
+    scale: f64,
+    roundings: f64,
+) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (k, (f, e)) in found.iter().zip(expected).enumerate() {
         let error = (f.to_f64() - e).abs();
@@ -83,7 +89,7 @@ fn positions(s: Shape) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     })
 }
 
-fn forward<T: Element>() {
+fn forward<T: NetworkElement>() {
     let mut stream = Stream(11);
     for (h, stride, c_in) in [(3, 1, 5), (4, 2, 20), (4, 1, 33), (3, 2, 20)] {
         let shape = Shape {
@@ -200,7 +206,7 @@ fn forward_matches_the_formula_with_every_residual() {
 }
 
 /// Against the formula written out in f64, from the same (rounded) inputs.
-fn backward<T: Element>() {
+fn backward<T: NetworkElement>() {
     let mut stream = Stream(5);
     let shape = Shape {
         h: 3,
@@ -281,7 +287,7 @@ fn backward_matches_the_formula() {
 
 #[test]
 fn the_number_of_threads_does_not_show() {
-    fn bytes<T: Element>(threads: usize) -> Vec<f64> {
+    fn bytes<T: NetworkElement>(threads: usize) -> Vec<f64> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()

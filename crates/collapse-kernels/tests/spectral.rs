@@ -4,8 +4,8 @@
 mod support;
 
 use collapse_kernels::{
-    Conv, Float, KernelPath, Shape, add_conv_sigma_gradient, conv_power_iteration, conv_sigma,
-    with_kernel_path,
+    Conv, ConvolveParam, KernelPath, Shape, add_conv_sigma_gradient, conv_power_iteration,
+    conv_sigma, with_kernel_path,
 };
 use proptest::prelude::*;
 use support::{Stream, Sum, each_product, roundoff, wide};
@@ -28,7 +28,7 @@ fn product(len: usize, add: impl Fn(&mut [Sum])) -> (Vec<f64>, f64) {
     (values, cancellation)
 }
 
-fn assert_close<P: Float>(what: &str, found: &[P], expected: &[f64], tolerance: f64) {
+fn assert_close<P: ConvolveParam>(what: &str, found: &[P], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     let scale = norm(expected);
     for (k, (f, e)) in found.iter().zip(expected).enumerate() {
@@ -40,7 +40,7 @@ fn assert_close<P: Float>(what: &str, found: &[P], expected: &[f64], tolerance: 
 }
 
 /// One round from random vectors, σ and its gradient.
-fn check<P: Float>(conv: Conv, input: Shape, seed: u64) {
+fn check<P: ConvolveParam>(conv: Conv, input: Shape, seed: u64) {
     let output = conv.output_shape(input);
     let mut stream = Stream(seed);
     let oihw = stream.take::<P>(conv.weight_len());

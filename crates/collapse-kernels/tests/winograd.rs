@@ -4,7 +4,7 @@
 mod support;
 
 use collapse_kernels::{
-    Act, Conv, ConvWeights, ConvolutionAlgorithm, Element, Float, KernelPath, Shape, bf16,
+    Act, Conv, ConvWeights, ConvolutionAlgorithm, Float, KernelPath, NetworkElement, Shape, bf16,
     conv_backward_data, conv_backward_weights, conv_forward, with_convolution, with_kernel_path,
 };
 use proptest::prelude::*;
@@ -88,12 +88,12 @@ impl Sizes {
     }
 }
 
-fn narrow<T: Element>(values: &[f64]) -> Vec<T::Param> {
+fn narrow<T: NetworkElement>(values: &[f64]) -> Vec<T::Param> {
     values.iter().map(|&v| T::Param::from_f64(v)).collect()
 }
 
 /// `Operand` is what the products round their operands to.
-fn assert_within<Operand: Element, Result: Element>(
+fn assert_within<Operand: NetworkElement, Result: NetworkElement>(
     what: &str,
     found: &[Result::Param],
     expected: &[f64],
@@ -112,7 +112,7 @@ fn assert_within<Operand: Element, Result: Element>(
 }
 
 /// All directions and stores of one element type on the path and with the algorithm in force.
-fn check<T: Element, Operand: Element<Param = T::Param>>(case: &Case, sizes: &Sizes) {
+fn check<T: NetworkElement, Operand: NetworkElement<Param = T::Param>>(case: &Case, sizes: &Sizes) {
     let (conv, input) = (case.conv, case.input);
     let output = conv.output_shape(input);
     let act =
@@ -122,7 +122,7 @@ fn check<T: Element, Operand: Element<Param = T::Param>>(case: &Case, sizes: &Si
         act(output, &case.dy),
         act(input, &case.base),
     );
-    let (i, o) = (conv.in_channels, conv.out_channels);
+    let (i, o) = (conv.in_channels(), conv.out_channels());
     let weights = ConvWeights::<T>::pack(
         conv,
         (input.h, input.w),
@@ -199,7 +199,7 @@ fn algorithms(stride: usize) -> Vec<(ConvolutionAlgorithm, [Algorithm; 2])> {
 
 fn check_all(conv: Conv, input: Shape, seed: u64) {
     let case = Case::new(conv, input, seed);
-    for (algorithm, [forward, to_input]) in algorithms(conv.stride) {
+    for (algorithm, [forward, to_input]) in algorithms(conv.stride()) {
         let sizes = Sizes::new(&case, &forward, &to_input);
         with_convolution(algorithm, || {
             check::<f64, f64>(&case, &sizes);

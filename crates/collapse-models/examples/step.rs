@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use collapse_kernels::{Element, Sgd, bf16, kernel_path, pool_statistics, sgd_step};
+use collapse_kernels::{NetworkElement, Sgd, bf16, kernel_path, pool_statistics, sgd_step};
 use collapse_models::{Batch, HeadGradient, Net, NetConfig, Network, TensorId};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn time<T: Element<Param = f32>>(
+fn time<T: NetworkElement<Param = f32>>(
     config: &NetConfig,
     n: usize,
     steps: usize,

@@ -23,7 +23,7 @@
 //! * [`Parameters`] holds every tensor by name in PyTorch's `state_dict` order;
 //!   [`weights`] reads and writes files of them.
 //! * [`Network`] computes forward and backward on the CPU kernels, in f32, bf16 or f64;
-//!   [`Model`] is the face that training sees.
+//!   [`Model`] is the face that training sees, [`Optimizer`] what it keeps between two steps.
 //! * [`CandleNet`] is the same network on candle's operations, for other devices and for users of
 //!   candle: it is built from a `VarBuilder` and is a candle `Module`. [`Device`] names them.
 //!
@@ -37,8 +37,10 @@ mod config;
 mod device;
 mod dropout;
 mod error;
+mod mirror;
 mod model;
 mod network;
+mod optimizer;
 mod parameters;
 mod plan;
 mod summary;
@@ -50,6 +52,7 @@ pub use device::Device;
 pub use error::{Error, Result};
 pub use model::{LossFn, Model};
 pub use network::{BATCH_NORM_EPSILON, Batch, HeadGradient, ImageLayout, Network, Output, Tape};
+pub use optimizer::{Optimizer, StepRule};
 pub use parameters::{Gradients, Parameters};
 pub use plan::{
     BatchNormSpec, Block, ConvId, ConvSpec, NormId, Plan, Role, Shortcut, SpectralSpec, TensorId,

@@ -1,22 +1,30 @@
 //! The face that training and feature extraction see, whatever the precision or device.
 
-use collapse_kernels::Element;
+use collapse_kernels::NetworkElement;
 
-use crate::{Batch, Gradients, HeadGradient, Network, Output, Parameters, Plan, Result};
+use crate::{
+    Batch, Gradients, HeadGradient, Network, Optimizer, Output, Parameters, Plan, Result, StepRule,
+};
 
-/// Computes the gradient at the head from the output and the parameters of a training forward.
-pub type LossFn<'a, P = f32> = dyn FnMut(&Output<P>, &Parameters<P>) -> HeadGradient<P> + 'a;
+/// Computes the gradient at the head from the output of a training forward and the head's weights [C, D].
+pub type LossFn<'a, P = f32> = dyn FnMut(&Output<P>, &[P]) -> HeadGradient<P> + 'a;
 
 /// A network with f32 parameters: [`Network<f32>`] and [`Network<bf16>`](Network).
 pub trait Model: Send {
     /// The layout.
     fn plan(&self) -> &Plan;
 
-    /// All tensors.
-    fn parameters(&self) -> &Parameters<f32>;
+    /// All tensors, on the host.
+    ///
+    /// # Errors
+    /// Those of the device that has them.
+    fn parameters(&mut self) -> Result<&Parameters<f32>>;
 
-    /// All tensors, to be changed.
-    fn parameters_mut(&mut self) -> &mut Parameters<f32>;
+    /// All tensors, to be changed on the host.
+    ///
+    /// # Errors
+    /// Those of the device that has them.
+    fn parameters_mut(&mut self) -> Result<&mut Parameters<f32>>;
 
     /// Decides the masks of dropout; see [`Network::seed_dropout`].
     fn seed_dropout(&mut self, seed: u64);
@@ -38,19 +46,35 @@ pub trait Model: Send {
         images: &Batch<'_, f32>,
         loss: &mut LossFn<'_>,
     ) -> Result<Gradients<f32>>;
+
+    /// One step of training, where the network is: [`train_pass`](Self::train_pass), then [`Optimizer::step`]. Returns
+    /// the gradient's norm before clipping, where it is clipped.
+    ///
+    /// # Errors
+    /// Those of the two.
+    fn train_step(
+        &mut self,
+        images: &Batch<'_, f32>,
+        loss: &mut LossFn<'_>,
+        rule: &StepRule,
+        optimizer: &mut Optimizer,
+    ) -> Result<Option<f64>> {
+        let gradients = self.train_pass(images, loss)?;
+        optimizer.step(self.parameters_mut()?, gradients, rule)
+    }
 }
 
-impl<T: Element<Param = f32>> Model for Network<T> {
+impl<T: NetworkElement<Param = f32>> Model for Network<T> {
     fn plan(&self) -> &Plan {
         Network::plan(self)
     }
 
-    fn parameters(&self) -> &Parameters<f32> {
-        Network::parameters(self)
+    fn parameters(&mut self) -> Result<&Parameters<f32>> {
+        Ok(Network::parameters(self))
     }
 
-    fn parameters_mut(&mut self) -> &mut Parameters<f32> {
-        Network::parameters_mut(self)
+    fn parameters_mut(&mut self) -> Result<&mut Parameters<f32>> {
+        Ok(Network::parameters_mut(self))
     }
 
     fn seed_dropout(&mut self, seed: u64) {
@@ -67,7 +91,8 @@ impl<T: Element<Param = f32>> Model for Network<T> {
         loss: &mut LossFn<'_>,
     ) -> Result<Gradients<f32>> {
         let (output, tape) = self.forward_train(images)?;
-        let gradient = loss(&output, self.parameters());
+        let (head_weight, _) = Network::plan(self).head_tensors();
+        let gradient = loss(&output, Network::parameters(self).get(head_weight));
         self.backward(tape, gradient)
     }
 }

@@ -101,7 +101,7 @@ impl Summary {
 
 fn convolution(plan: &Plan, index: ConvId) -> SummaryRow {
     let conv = &plan.convs()[index];
-    let (kernel, channels) = (conv.conv.kernel, conv.conv.out_channels);
+    let (kernel, channels) = (conv.conv.kernel(), conv.conv.out_channels());
     let weights = plan.tensors()[conv.weight].len();
     let spectral = if conv.spectral.is_some() {
         ", spectral norm"
@@ -112,7 +112,7 @@ fn convolution(plan: &Plan, index: ConvId) -> SummaryRow {
         layer: conv.name.clone(),
         kind: format!(
             "convolution {kernel}x{kernel} stride {}{spectral}",
-            conv.conv.stride
+            conv.conv.stride()
         ),
         output: map(channels, conv.output),
         parameters: weights,
@@ -145,7 +145,7 @@ fn around(plan: &Plan, shortcut: Shortcut, units: &[Unit]) -> Vec<SummaryRow> {
             vec![SummaryRow {
                 layer: format!("{block}.shortcut"),
                 kind: format!("average pool {stride}, zero channels"),
-                output: map(conv.conv.out_channels, conv.output),
+                output: map(conv.conv.out_channels(), conv.output),
                 parameters: 0,
                 flops: 0,
             }]
@@ -164,7 +164,7 @@ fn max_pooling(plan: &Plan, conv: ConvId) -> SummaryRow {
     SummaryRow {
         layer: "maximum".to_owned(),
         kind: "max pool 2".to_owned(),
-        output: map(conv.conv.out_channels, conv.output / 2),
+        output: map(conv.conv.out_channels(), conv.output / 2),
         parameters: 0,
         flops: 0,
     }

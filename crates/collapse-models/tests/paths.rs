@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use collapse_kernels::{
-    ConvolutionAlgorithm, Element, KernelPath, bf16, with_convolution, with_kernel_path,
+    ConvolutionAlgorithm, KernelPath, NetworkElement, bf16, with_convolution, with_kernel_path,
 };
 use collapse_models::{Batch, HeadGradient, L2Mode, Net, NetConfig, Network};
 use collapse_random::Stream;
@@ -13,7 +13,7 @@ struct Pass {
     gradients: Vec<(String, Vec<f64>)>,
 }
 
-fn pass<T: Element<Param = f32>>(config: &NetConfig, n: usize) -> Pass {
+fn pass<T: NetworkElement<Param = f32>>(config: &NetConfig, n: usize) -> Pass {
     let mut network = Network::<T>::new(config, 5).unwrap();
     let mut stream = Stream::new(5, "images", 0);
     let side = config.input_size;

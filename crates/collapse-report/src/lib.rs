@@ -56,7 +56,7 @@ pub use report::{
     complete, page_figure, page_peers, page_table, with_tables, write_completed, write_report,
 };
 pub use scaling::{SCALING_SCHEMA, Scaling, StepTime};
-pub use tables::{PeerRun, SCORES_NOTE, evaluation_table, peer_table, tables};
+pub use tables::{PeerRun, SCORES_NOTE, check_tables, evaluation_table, peer_table, tables};
 
 /// What writing a report can fail for.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ pub enum Error {
     #[error("cannot write the report; choose a writable folder with --out")]
     Write(#[from] collapse_files::Error),
     /// A table that these results do not make.
-    #[error("there is no table {table:?} of these results; they make {known}")]
+    #[error("there is no table {table:?} here; choose among {known}")]
     UnknownTable {
         /// The name asked for.
         table: String,

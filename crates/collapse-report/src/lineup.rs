@@ -94,8 +94,10 @@ pub(crate) struct Lineup<'a> {
     /// ones.
     members: Vec<Member<'a>>,
     networks: Vec<Network>,
-    /// OoD sets with figures: in the order of the data, those met only in runs after.
+    /// OoD sets with figures: in the order of the data, those met only in runs after, then the controls.
     pub(crate) sets: Vec<SetId>,
+    /// Those of them that means and claims run over: all but the controls, unless there is nothing else.
+    pub(crate) averaged: Vec<SetId>,
     /// Scores in order of first appearance.
     pub(crate) scores: Vec<ScoreId>,
     /// What every caption ends with.
@@ -124,11 +126,18 @@ impl<'a> Lineup<'a> {
             }
         }
         number_series(&mut members);
+        let [averaged, controls] = ood_sets(results);
+        let sets = [averaged.clone(), controls.clone()].concat();
         Self {
             results,
             members,
             networks,
-            sets: ood_sets(results),
+            averaged: if averaged.is_empty() {
+                controls
+            } else {
+                averaged
+            },
+            sets,
             scores: scores(results),
             made_from: caption::made_from(results),
             set_sizes: caption::set_sizes(results),
@@ -223,21 +232,24 @@ fn number_series(members: &mut [Member<'_>]) {
     }
 }
 
-fn ood_sets(results: &Results) -> Vec<SetId> {
+/// The sets with figures, without the controls and the controls.
+fn ood_sets(results: &Results) -> [Vec<SetId>; 2] {
     let mut met: Vec<SetId> = Vec::new();
     for result in ood_results(results) {
         if !met.contains(&result.set) {
             met.push(result.set.clone());
         }
     }
-    let known = results.data.iter().filter(|set| set.role == Role::Ood);
-    let mut sets: Vec<SetId> = known
-        .map(|set| set.name.clone())
-        .filter(|name| met.contains(name))
-        .collect();
-    met.retain(|set| !sets.contains(set));
+    let [mut sets, controls] = [Role::Ood, Role::Control].map(|role| -> Vec<SetId> {
+        let known = results.data.iter().filter(|set| set.role == role);
+        known
+            .map(|set| set.name.clone())
+            .filter(|name| met.contains(name))
+            .collect()
+    });
+    met.retain(|set| !sets.contains(set) && !controls.contains(set));
     sets.extend(met);
-    sets
+    [sets, controls]
 }
 
 fn scores(results: &Results) -> Vec<ScoreId> {

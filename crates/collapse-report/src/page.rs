@@ -11,6 +11,8 @@ use crate::render;
 
 /// Colours and type of every page; they follow the reader's light or dark theme.
 pub(crate) const PAGE_STYLE: &str = include_str!("page.css");
+/// Sorting of tables and the hint that one goes on; pages are whole without it.
+pub(crate) const PAGE_SCRIPT: &str = include_str!("page.js");
 
 /// What stands on a page, in its order.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Page<'a> {
     pub lead: &'a str,
     /// The table that comes first.
     pub main: &'a Table,
+    /// What the link to it says.
+    pub main_name: &'a str,
     /// Remarks that a reader must know to trust the numbers.
     pub notes: &'a [String],
     /// Figures.
@@ -33,6 +37,8 @@ pub struct Page<'a> {
     pub provenance: &'a [(&'a str, String)],
     /// The command that makes the page.
     pub command: &'a str,
+    /// Which files beside the page hold its numbers, in a sentence.
+    pub files: &'a str,
 }
 
 /// A table or a figure as HTML.
@@ -77,12 +83,15 @@ pub fn page(page: &Page<'_>) -> Result<String, Error> {
         heading => page.heading,
         lead => page.lead,
         main => Value::from(Serde(&Section::of_table(page.main))),
+        main_name => page.main_name,
         notes => Value::from(Serde(&page.notes)),
         pictures => Value::from(Serde(&pictures)),
         sections => Value::from(Serde(&sections)),
         provenance => Value::from(Serde(&page.provenance)),
         command => page.command,
+        files => page.files,
         page_style => PAGE_STYLE,
+        page_script => PAGE_SCRIPT,
         figure_style => FIGURE_STYLE,
     })?;
     Ok(text)

@@ -13,7 +13,7 @@ use crate::claims::{judge, verdict_label};
 use crate::figures::{self, FIGURE_STYLE, Figure};
 use crate::lineup::Lineup;
 use crate::numbers::{p_value, signed, signed_range, smallest_p};
-use crate::page::{PAGE_STYLE, Section, environment};
+use crate::page::{PAGE_SCRIPT, PAGE_STYLE, Section, environment};
 use crate::reference::References;
 use crate::render;
 use crate::tables::{self, PeerRun};
@@ -223,6 +223,7 @@ fn html_page(lineup: &Lineup<'_>, drawn: &[Figure]) -> Result<String, Error> {
         sections => Value::from(Serde(&sections)),
         pictures => Value::from(Serde(&pictures)),
         page_style => PAGE_STYLE,
+        page_script => PAGE_SCRIPT,
         figure_style => FIGURE_STYLE,
     })?;
     Ok(page)

@@ -3,7 +3,6 @@
 use collapse_results::{Align, Cell, Column, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::figures::step_times;
 use crate::render;
 
 /// Name and version of the schema of [`Scaling`].
@@ -66,11 +65,6 @@ impl Scaling {
             render::markdown_rows(&self.table()),
             self.caption()
         )
-    }
-
-    /// The figure as a file of its own; `None` without points.
-    pub fn figure(&self) -> Option<String> {
-        step_times(self).map(|figure| figure.standalone())
     }
 
     pub(crate) fn caption(&self) -> String {

@@ -6,9 +6,9 @@ mod common;
 use std::path::Path;
 
 use collapse_report::{
-    PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, claims, complete,
-    figures, page_figure, page_peers, page_table, peer_table, render, tables, with_tables,
-    write_completed, write_report,
+    PeerRun, References, SCALING_SCHEMA, Scaling, StepTime, TerminalStyle, check_tables, claims,
+    complete, figures, page_figure, page_peers, page_table, peer_table, render, tables,
+    with_tables, write_completed, write_report,
 };
 use collapse_results::{
     Cell, DataSet, Defined, Ensemble, OodResult, Results, Role, ScoreId, Table, Verdict,
@@ -35,8 +35,12 @@ fn trained_on(name: &str) -> Results {
 fn every_table_of_the_paper_is_there_and_rectangular() {
     let tables = tables(&trained_on("cifar10"), &references());
     let ids: Vec<&str> = tables.iter().map(|t| t.id.as_str()).collect();
+    let asked: Vec<String> = tables.iter().map(|table| table.id.clone()).collect();
+    check_tables(&asked, ["fashion-held-out", "mnist", "noise"]).expect("each can be asked for");
     for id in [
         "main",
+        "gain",
+        "epochs-needed",
         "worst-seed",
         "softmax",
         "entropy",
@@ -269,7 +273,11 @@ fn the_report_is_whole_and_repeatable() {
     let page = write_report(&results, &references(), folder.path()).unwrap();
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("C1") && html.contains("<svg") && !html.contains("http://"));
-    assert!(!html.contains("<script"), "no scripts");
+    // Its one script is in it; nothing is fetched from anywhere.
+    assert_eq!(html.matches("<script").count(), 1);
+    for fetched in ["src=", "@import", "https://", "fetch("] {
+        assert!(!html.contains(fetched), "{fetched} in the page");
+    }
     let json = std::fs::read_to_string(folder.path().join("results.json")).unwrap();
     let read = Results::from_json(&json).unwrap();
     assert_eq!(read, complete(&results, &references()));
@@ -722,4 +730,144 @@ fn a_set_that_could_not_be_scored_costs_its_run_and_is_said() {
         // The others' mean still runs over all three sets.
         assert!(claim.id == "C3" || claim.evidence.contains("fashion-held-out, mnist, noise"));
     }
+}
+
+#[test]
+fn controls_are_shown_and_decide_nothing() {
+    let mut results = synthetic(6);
+    results.data[2].role = Role::Control;
+    let mut without = results.clone();
+    without.data.remove(2);
+    for run in &mut without.runs {
+        for evaluation in &mut run.evaluations {
+            evaluation.ood.retain(|found| found.set.as_str() != "noise");
+        }
+    }
+    let judged = |results: &Results| -> Vec<_> {
+        let claims = claims(results).into_iter();
+        claims
+            .map(|c| (c.id, c.verdict, c.effect, c.p_value))
+            .collect()
+    };
+    assert_eq!(judged(&results), judged(&without));
+
+    let mut averaged = results.clone();
+    averaged.data[2].role = Role::Ood;
+    assert_ne!(judged(&results), judged(&averaged));
+
+    let main = tables(&results, &References::default()).remove(0);
+    assert!(main.columns.iter().any(|c| c.key == "auroc:noise"));
+    assert!(
+        main.caption.contains("in no mean or claim: noise."),
+        "{}",
+        main.caption
+    );
+}
+
+/// A cell of the table `id`, by the keys of its row and column.
+fn cell(tables: &[Table], id: &str, row: &str, column: &str) -> Cell {
+    let table = tables.iter().find(|table| table.id == id).unwrap();
+    let at_row = table.row_keys.iter().position(|key| key == row).unwrap();
+    let at_column = table.columns.iter().position(|c| c.key == column).unwrap();
+    table.rows[at_row][at_column].clone()
+}
+
+#[test]
+fn the_training_that_l2_needs_is_counted_by_seed() {
+    let mut results = synthetic(3);
+    for run in &mut results.runs {
+        let seed = run.seed as usize;
+        for record in &mut run.history {
+            let auroc = match run.group.as_str() {
+                // Without L2: 0.9 at the end.
+                "r18-base" => 0.9 * record.epoch as f64 / 16.0,
+                // With L2: seed 1 gets there after 3 epochs, seed 2 after 5, seed 3 never.
+                "r18-l2" if seed < 3 && record.epoch > 2 * seed => 0.95,
+                _ => 0.5,
+            };
+            record.auroc = vec![("mnist".into(), auroc)];
+        }
+    }
+    let tables = tables(&results, &References::default());
+    let row = "r18-l2:r18-base:AUROC mnist";
+    let words = |column| cell(&tables, "epochs-needed", row, column);
+    assert_eq!(
+        words("reached"),
+        Cell::Text {
+            text: "2 of 3".to_owned()
+        }
+    );
+    assert!(matches!(words("median"), Cell::Number { value: 5.0, .. }));
+    assert!(matches!(words("target"), Cell::Number { value: 90.0, .. }));
+
+    let never = cell(
+        &tables,
+        "epochs-needed",
+        "r18-l2-long:r18-base:AUROC mnist",
+        "median",
+    );
+    assert!(matches!(never, Cell::Missing { .. }), "{never:?}");
+}
+
+#[test]
+fn the_gain_is_paired_by_seed() {
+    let mut results = synthetic(3);
+    // The order of runs must not matter, nor one without a partner.
+    results.runs.reverse();
+    results
+        .runs
+        .retain(|run| (run.group.as_str(), run.seed) != ("r18-base-short", 2));
+    let tables = tables(&results, &References::default());
+    let accuracy = |group: &str, seed: u64| {
+        let run = results
+            .runs
+            .iter()
+            .find(|r| r.group == group && r.seed == seed)
+            .unwrap();
+        100.0 * run.last_evaluation().unwrap().accuracy
+    };
+    let expected: Vec<f64> = [1, 3]
+        .map(|seed| accuracy("r18-l2", seed) - accuracy("r18-base-short", seed))
+        .to_vec();
+    let found = cell(
+        &tables,
+        "gain",
+        "r18-l2:r18-base-short:accuracy",
+        "difference",
+    );
+    let Cell::Spread { mean, n: 2, .. } = found else {
+        panic!("{found:?}");
+    };
+    assert!((mean - (expected[0] + expected[1]) / 2.0).abs() < 1e-12);
+}
+
+#[test]
+fn latex_tables_take_the_form_that_fits_a_page() {
+    let tables = tables(&synthetic(3), &References::default());
+    let of = |id: &str| tables.iter().find(|table| table.id == id).unwrap();
+    let mut main = of("main").clone();
+    main.columns.truncate(4);
+    main.rows.iter_mut().for_each(|row| row.truncate(4));
+    let narrow = render::latex(&main);
+    assert!(
+        narrow.contains("\\begin{table}") && narrow.contains("\\small"),
+        "{narrow}"
+    );
+    // Long headings are broken to the width of their columns.
+    assert!(
+        narrow.contains("\\shortstack[r]{AUROC\\\\fashion-held-out\\\\(\\%)}"),
+        "{narrow}"
+    );
+
+    let wide = render::latex(of("calibration"));
+    assert!(
+        wide.starts_with("% needs \\usepackage{booktabs,rotating}"),
+        "{wide}"
+    );
+
+    let mut long = main.clone();
+    for _ in 0..5 {
+        long.rows.extend(long.rows.clone());
+    }
+    assert!(render::latex(&long).contains("\\endhead"));
 }

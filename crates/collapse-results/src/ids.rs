@@ -120,6 +120,8 @@ pub enum Role {
     Test,
     /// Out-of-distribution images.
     Ood,
+    /// Out-of-distribution images that were generated: shown in tables, but in no mean over sets and no claim.
+    Control,
 }
 
 impl Role {
@@ -130,6 +132,7 @@ impl Role {
             Self::Train => "train",
             Self::Test => "test",
             Self::Ood => "ood",
+            Self::Control => "control",
         }
     }
 }

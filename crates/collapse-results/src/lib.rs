@@ -31,6 +31,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use collapse_files::SealedJsonError;
 use serde::{Deserialize, Serialize};
 
 pub use defined::Defined;
@@ -62,6 +63,12 @@ pub enum Error {
         /// The schema named by the file.
         found: String,
     },
+    /// The file is not what was written.
+    #[error("the result file's seal does not fit its content; draw it again with `report`")]
+    Damaged,
+    /// It cannot be sealed.
+    #[error("the results cannot be sealed")]
+    Seal(#[source] collapse_files::Error),
     /// A field holds what it cannot hold.
     #[error("`{field}` is {value}, expected {expected}; the file is damaged or was edited")]
     Value {
@@ -134,12 +141,19 @@ impl Results {
         }
     }
 
-    /// Reads a `results.json` and checks every figure.
+    /// Reads a `results.json` and checks its seal, where it has one, and every figure.
     ///
     /// # Errors
-    /// When the text is not of [`SCHEMA`], or a field holds what it cannot hold ([`Error::Value`]).
+    /// When the text is not of [`SCHEMA`], is not what was sealed ([`Error::Damaged`]), or a field holds what it cannot
+    /// hold ([`Error::Value`]).
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let results: Self = serde_json::from_str(text)?;
+        let results: Self = match collapse_files::from_json_sealed_or_not(text.as_bytes()) {
+            Ok(results) => results,
+            Err(SealedJsonError::Json(error)) => return Err(Error::Json(error)),
+            Err(SealedJsonError::Damaged | SealedJsonError::Unsealed) => {
+                return Err(Error::Damaged);
+            }
+        };
         if results.schema != SCHEMA {
             return Err(Error::Schema {
                 found: results.schema,
@@ -149,15 +163,14 @@ impl Results {
         Ok(results)
     }
 
-    /// The file's text: pretty JSON, keys in a fixed order, ending in a newline.
+    /// The file's text: pretty JSON, keys in a fixed order, sealed, ending in a newline.
     ///
     /// # Errors
-    /// [`Error::Value`] for a field that [`Results::from_json`] would refuse.
+    /// [`Error::Value`] for a field that [`Results::from_json`] would refuse, [`Error::Seal`] for a text that holds a seal.
     pub fn to_json(&self) -> Result<String, Error> {
         self.check()?;
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        Ok(text)
+        let text = collapse_files::to_sealed_json(self).map_err(Error::Seal)?;
+        Ok(String::from_utf8(text).expect("JSON is UTF-8"))
     }
 
     /// The same results with all wall-clock figures dropped, for comparison.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use collapse_models::weights::{self, RawTensor, SealedFile, write_sealed};
-use collapse_models::{NetConfig, Parameters, Plan};
+use collapse_models::{NetConfig, Parameters};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Sgd, TrainConfig};
+use crate::{Error, Result, TrainConfig};
 
 /// What a checkpoint's format begins with, whatever its number.
 pub(crate) const KIND: &str = "collapse.checkpoint/";
@@ -138,8 +138,8 @@ pub struct Checkpoint {
     pub state: RunState,
     /// Weights, batch-norm statistics and spectral vectors.
     pub parameters: Parameters<f32>,
-    /// The optimiser's momentum, as [`Sgd`] holds it.
-    pub momentum: Vec<Vec<f32>>,
+    /// The optimiser's momentum of every trainable tensor, zeros for the others.
+    pub momentum: Parameters<f32>,
     /// The moving average of the weights, where the run keeps one.
     pub average: Option<Parameters<f32>>,
 }
@@ -290,10 +290,11 @@ impl Checkpoint {
             parameters.check_values().map_err(|e| fail(&e))?;
             Ok(parameters)
         };
-        let mut momentum = Sgd::new(state.train.sgd, &plan).momentum;
-        for (spec, slot) in plan.tensors().iter().zip(&mut momentum) {
+        let mut momentum = Parameters::zeros(&plan);
+        for spec in plan.tensors() {
             if spec.role.is_trainable() {
-                *slot = read(&format!("momentum.{}", spec.name), spec.len())?;
+                let values = read(&format!("momentum.{}", spec.name), spec.len())?;
+                momentum.set(&spec.name, values)?;
             }
         }
         let average = match state.train.ema_decay {
@@ -356,9 +357,8 @@ fn numbers(stored: &SafeTensors<'_>, name: &str, len: usize) -> Result<Vec<f32>,
 /// The parts of a running training that a checkpoint stores.
 pub(crate) struct Snapshot<'a> {
     pub(crate) state: &'a RunState,
-    pub(crate) plan: &'a Plan,
     pub(crate) parameters: &'a Parameters<f32>,
-    pub(crate) sgd: &'a Sgd,
+    pub(crate) momentum: &'a Parameters<f32>,
     pub(crate) average: Option<&'a Parameters<f32>>,
 }
 
@@ -366,7 +366,8 @@ impl Snapshot<'_> {
     /// Writes the file as a whole or not at all; equal states give equal bytes.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let mut tensors = Vec::new();
-        for (id, spec) in self.plan.tensor_ids() {
+        for id in self.parameters.ids() {
+            let spec = self.parameters.spec(id);
             let mut push = |kind: &str, values: &[f32]| {
                 tensors.push(RawTensor {
                     name: format!("{kind}.{}", spec.name),
@@ -377,7 +378,7 @@ impl Snapshot<'_> {
             };
             push("model", self.parameters.get(id));
             if spec.role.is_trainable() {
-                push("momentum", &self.sgd.momentum[id]);
+                push("momentum", self.momentum.get(id));
             }
             if let Some(average) = self.average {
                 push("average", average.get(id));

@@ -112,16 +112,18 @@ fn labels(set: &dyn TrainSet) -> Option<&[usize]> {
 }
 
 /// The last layer as the feature file means it: the temperature is part of it.
-fn head(model: &dyn Model) -> Result<Head> {
+fn head(model: &mut dyn Model) -> Result<Head> {
     let plan = model.plan();
+    let (c, d) = (plan.n_classes(), plan.n_features());
     let (weight, bias) = plan.head_tensors();
     let temperature = plan.config().temperature;
+    let parameters = model.parameters()?;
     let scaled = |tensor| -> Vec<f64> {
-        let values = model.parameters().get(tensor).iter();
+        let values = parameters.get(tensor).iter();
         values.map(|&x| f64::from(x) / temperature).collect()
     };
     Ok(Head {
-        weight: matrix(plan.n_classes(), plan.n_features(), scaled(weight))?,
+        weight: matrix(c, d, scaled(weight))?,
         bias: Array1::from_vec(scaled(bias)),
     })
 }

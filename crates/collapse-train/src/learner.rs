@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use collapse_models::{Batch, Gradients, Model, Parameters};
+use collapse_kernels::Sgd;
+use collapse_models::{Batch, Model, Optimizer, Output, Parameters, StepRule};
 use collapse_numeric::argmax;
 use ndarray::ArrayView1;
 
+use crate::Result;
 use crate::config::ValidTrainConfig;
 use crate::loss::HeadView;
-use crate::sgd::update_average;
-use crate::{Result, Sgd};
 
 /// A network with all that training changes.
 pub struct Learner {
     pub(crate) model: Box<dyn Model>,
-    pub(crate) sgd: Sgd,
-    /// Moving average of the weights, where the configuration asks for one.
-    pub(crate) average: Option<Parameters<f32>>,
+    pub(crate) optimizer: Optimizer,
     config: ValidTrainConfig,
 }
 
@@ -42,12 +40,29 @@ impl StepResult {
 
 impl Learner {
     /// A network before its first step.
+    ///
+    /// # Errors
+    /// Those of the device that has its parameters.
+    pub fn new(mut model: Box<dyn Model>, config: ValidTrainConfig) -> Result<Self> {
+        let momentum = Parameters::zeros(model.plan());
+        let average = match config.ema_decay {
+            Some(_) => Some(model.parameters()?.clone()),
+            None => None,
+        };
+        Ok(Self::resume(model, momentum, average, config))
+    }
+
+    /// A network where its training was left.
     #[must_use]
-    pub fn new(mut model: Box<dyn Model>, config: ValidTrainConfig) -> Self {
+    pub(crate) fn resume(
+        mut model: Box<dyn Model>,
+        momentum: Parameters<f32>,
+        average: Option<Parameters<f32>>,
+        config: ValidTrainConfig,
+    ) -> Self {
         model.seed_dropout(config.seed);
         Self {
-            sgd: Sgd::new(config.sgd, model.plan()),
-            average: config.ema_decay.map(|_| model.parameters().clone()),
+            optimizer: Optimizer::new(momentum, average),
             model,
             config,
         }
@@ -68,30 +83,7 @@ impl Learner {
         labels: &[usize],
         learning_rate: f64,
     ) -> Result<StepResult> {
-        let (mut result, mut gradients) = self.pass(images, labels)?;
-        if let Some(limit) = self.config.clip_norm {
-            let norm = gradients.norm();
-            result.gradient_norm = Some(norm);
-            if norm > limit {
-                gradients.scale(limit / norm);
-            }
-        }
-        self.sgd
-            .step(self.model.as_mut(), &gradients, learning_rate)?;
-        if let (Some(average), Some(decay)) = (&mut self.average, self.config.ema_decay) {
-            update_average(average, self.model.parameters(), decay);
-        }
-        Ok(result)
-    }
-
-    /// Forward, loss and backward.
-    fn pass(
-        &mut self,
-        images: &Batch<'_, f32>,
-        labels: &[usize],
-    ) -> Result<(StepResult, Gradients<f32>)> {
         let n_classes = self.model.plan().n_classes();
-        let (head, _) = self.model.plan().head_tensors();
         let loss = &self.config.loss;
         let mut result = StepResult {
             loss: f64::NAN,
@@ -99,11 +91,22 @@ impl Learner {
             hits: 0,
             gradient_norm: None,
         };
-        let gradients = self.model.train_pass(images, &mut |output, parameters| {
+        let sgd = &self.config.sgd;
+        let rule = StepRule {
+            sgd: Sgd {
+                learning_rate: learning_rate as f32,
+                momentum: sgd.momentum as f32,
+                weight_decay: sgd.weight_decay as f32,
+                nesterov: sgd.nesterov,
+            },
+            clip_norm: self.config.clip_norm,
+            ema_decay: self.config.ema_decay,
+        };
+        let mut at_head = |output: &Output<f32>, weight: &[f32]| {
             let value = loss.evaluate(&HeadView {
                 head_input: output.head_input(),
                 logits: &output.logits,
-                weight: parameters.get(head),
+                weight,
                 labels,
                 n_classes,
             });
@@ -113,27 +116,37 @@ impl Learner {
                 .count();
             (result.loss, result.components) = (value.value, value.components);
             value.gradient
-        })?;
-        Ok((result, gradients))
+        };
+        let norm = self
+            .model
+            .train_step(images, &mut at_head, &rule, &mut self.optimizer)?;
+        result.gradient_norm = norm;
+        Ok(result)
     }
 
     /// Shows `look` the network as it is evaluated (the average of the weights where there is one); whatever it does
     /// there leaves no trace in the training.
-    pub(crate) fn evaluated<R>(&mut self, look: impl FnOnce(&mut dyn Model) -> R) -> R {
-        let kept = self.model.parameters().clone();
-        if let Some(average) = &self.average {
-            self.model.parameters_mut().clone_from(average);
+    ///
+    /// # Errors
+    /// Those of the device that has the parameters.
+    pub(crate) fn evaluated<R>(&mut self, look: impl FnOnce(&mut dyn Model) -> R) -> Result<R> {
+        let kept = self.model.parameters()?.clone();
+        if let Some(average) = self.optimizer.average()? {
+            self.model.parameters_mut()?.clone_from(average);
         }
         let seen = look(self.model.as_mut());
-        *self.model.parameters_mut() = kept;
-        seen
+        *self.model.parameters_mut()? = kept;
+        Ok(seen)
     }
 
     /// The network as it is evaluated, for good.
-    pub(crate) fn into_model(mut self) -> Box<dyn Model> {
-        if let Some(average) = self.average.take() {
-            *self.model.parameters_mut() = average;
+    ///
+    /// # Errors
+    /// Those of the device that has the parameters.
+    pub(crate) fn into_model(mut self) -> Result<Box<dyn Model>> {
+        if let Some(average) = self.optimizer.average()? {
+            self.model.parameters_mut()?.clone_from(average);
         }
-        self.model
+        Ok(self.model)
     }
 }

@@ -26,7 +26,7 @@
 //! * [`TrainConfig`] and [`Trainer`]: a run in a folder, with [`Observer`] hooks.
 //! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest, [`FittedImages`] and [`HeldOutImages`] are
 //!   image views of `collapse-data` with augmentation (see the example `image_views`).
-//! * [`Learner`]: one training step; [`loss`], [`Schedule`], [`Sgd`]: its pieces; [`Batches`]: what it is fed with.
+//! * [`Learner`]: one training step; [`loss`], [`Schedule`]: its pieces; [`Batches`]: what it is fed with.
 //! * [`Checkpoint`], [`read_events`]: what a run leaves behind, sealed; [`model_from_checkpoint`], [`TrainedWeights`].
 //! * [`extract`], [`extract_to`]: the feature file's content, in memory or straight to the file.
 //!
@@ -48,7 +48,6 @@ mod model;
 mod observer;
 mod run;
 mod schedule;
-mod sgd;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, EpochPart, RunState, read_state};
@@ -64,5 +63,4 @@ pub use loss::LossConfig;
 pub use model::{TrainedWeights, load_model, load_model_on, model_from_checkpoint};
 pub use observer::{HookError, Observer, Step};
 pub use schedule::{Schedule, log_spaced_epochs, sevenths, warm_up};
-pub use sgd::Sgd;
 pub use trainer::{Trained, Trainer};

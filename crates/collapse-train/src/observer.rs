@@ -17,6 +17,8 @@ pub struct Step {
     pub step: usize,
     /// Steps of an epoch.
     pub steps: usize,
+    /// Images of the batch.
+    pub images: usize,
     /// The batch's loss.
     pub loss: f64,
 }

@@ -45,13 +45,16 @@ impl Run {
         self.write()
     }
 
-    pub(crate) fn write(&self) -> Result<()> {
+    pub(crate) fn write(&mut self) -> Result<()> {
+        let Learner {
+            model, optimizer, ..
+        } = &mut self.learner;
+        let average = optimizer.average()?.cloned();
         let snapshot = Snapshot {
             state: &self.state,
-            plan: self.learner.model.plan(),
-            parameters: self.learner.model.parameters(),
-            sgd: &self.learner.sgd,
-            average: self.learner.average.as_ref(),
+            parameters: model.parameters()?,
+            momentum: optimizer.momentum()?,
+            average: average.as_ref(),
         };
         snapshot.write(&self.path)
     }
@@ -62,7 +65,7 @@ impl Run {
     }
 
     /// Stores the steps that no checkpoint holds yet, and says that the run was stopped.
-    pub(crate) fn interrupted(&self, observer: &mut dyn Observer) -> Error {
+    pub(crate) fn interrupted(&mut self, observer: &mut dyn Observer) -> Error {
         let finished = self
             .state
             .within
@@ -82,13 +85,16 @@ impl Run {
     }
 
     /// Fails when a weight or statistic is not finite; losses can stay finite while a weight does not.
-    fn check_weights(&self, loss: f64) -> Result<()> {
-        let mut tensors = self.learner.model.parameters().iter();
-        let broken = tensors.find(|(_, values)| !values.iter().all(|x| x.is_finite()));
+    fn check_weights(&mut self, loss: f64) -> Result<()> {
+        let parameters = self.learner.model.parameters()?;
+        let broken = parameters
+            .iter()
+            .find(|(_, values)| !values.iter().all(|x| x.is_finite()))
+            .map(|(spec, _)| spec.name.clone());
         match broken {
             None => Ok(()),
-            Some((spec, _)) => Err(Error::NotFinite {
-                tensor: spec.name.clone(),
+            Some(tensor) => Err(Error::NotFinite {
+                tensor,
                 epoch: self.state.epoch + 1,
                 step: self.state.step,
                 loss,

@@ -150,7 +150,7 @@ impl Trainer {
             Event::Evaluation { .. } => None,
         });
         Ok(Trained {
-            model: run.learner.into_model(),
+            model: run.learner.into_model()?,
             history: history.collect(),
             events,
             checkpoint: run.path,
@@ -198,6 +198,7 @@ impl Trainer {
                     epoch,
                     step,
                     steps,
+                    images: labels.len(),
                     loss: result.loss,
                 });
                 if step < steps {
@@ -223,7 +224,7 @@ impl Trainer {
         let began = Instant::now();
         match run
             .learner
-            .evaluated(|model| observer.evaluate(epoch, model))
+            .evaluated(|model| observer.evaluate(epoch, model))?
         {
             Ok(None) => Ok(()),
             Ok(Some(values)) => {
@@ -253,9 +254,9 @@ impl Trainer {
         let steps = batch_bounds(set.len(), self.config.batch_size).len();
         let (state, learner) = match Checkpoint::resume(&path, &ours, steps)? {
             Some(checkpoint) => {
-                let mut learner = self.learner(checkpoint.parameters)?;
-                learner.sgd.momentum = checkpoint.momentum;
-                learner.average = checkpoint.average;
+                let (momentum, average) = (checkpoint.momentum, checkpoint.average);
+                let model = self.model(checkpoint.parameters)?;
+                let learner = Learner::resume(model, momentum, average, self.config.clone());
                 let mut state = checkpoint.state;
                 // Another machine may have begun it.
                 state.kernel_path = computed_by;
@@ -263,7 +264,8 @@ impl Trainer {
             }
             None => {
                 let parameters = Parameters::initialise(&self.net, self.config.seed)?;
-                (ours, self.learner(parameters)?)
+                let model = self.model(parameters)?;
+                (ours, Learner::new(model, self.config.clone())?)
             }
         };
         let events = match path.exists() {
@@ -284,8 +286,7 @@ impl Trainer {
         Ok((run, log))
     }
 
-    fn learner(&self, parameters: Parameters<f32>) -> Result<Learner> {
-        let model = load_model_on(self.device, &self.net, self.config.precision, parameters)?;
-        Ok(Learner::new(model, self.config.clone()))
+    fn model(&self, parameters: Parameters<f32>) -> Result<Box<dyn Model>> {
+        load_model_on(self.device, &self.net, self.config.precision, parameters)
     }
 }

@@ -4,7 +4,7 @@
 mod numbers;
 mod tolerance;
 
-use collapse_kernels::{Element, Float, KernelPath, Sgd, sgd_step, with_kernel_path};
+use collapse_kernels::{Float, KernelPath, NetworkElement, Sgd, sgd_step, with_kernel_path};
 use collapse_models::{
     Batch, Gradients, HeadGradient, L2Mode, NetConfig, Network, Output, Parameters, TensorId,
 };
@@ -40,7 +40,7 @@ pub(crate) fn check(file: &File, extent: Extent, report: &mut Report) -> Result<
     Ok(())
 }
 
-fn run<T: Element<Param = T> + Float>(
+fn run<T: NetworkElement<Param = T> + Float>(
     case: &Case<'_>,
     path: KernelPath,
     extent: Extent,
@@ -142,14 +142,14 @@ fn images(seed: u64, n: usize, scale: f64) -> Vec<f64> {
     values.map(|x| f64::from(x as f32)).collect()
 }
 
-struct Check<'a, T: Element> {
+struct Check<'a, T: NetworkElement> {
     case: &'a Case<'a>,
     name: &'a str,
     network: Network<T>,
     tolerance: Tolerance,
 }
 
-impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
+impl<'a, T: NetworkElement<Param = T> + Float> Check<'a, T> {
     fn new(case: &'a Case<'a>, name: &'a str) -> Result<Self> {
         let network = Network::from_parameters(&case.config, case.parameters()?);
         Ok(Self {
@@ -405,9 +405,11 @@ impl<'a, T: Element<Param = T> + Float> Check<'a, T> {
             lengths = f64::INFINITY;
         }
         let pick = |double, single| self.tolerance.pick(double, single, single);
+        // In f32 one pre-activation that rounds to the other side of zero changes single entries; the fixtures' README has
+        // the figures that were seen.
         for (what, error, tolerance) in [
             ("gradients, norms", lengths, pick(1e-9, 2e-2)),
-            ("gradients, entries over rms", entries, pick(1e-8, 2e-1)),
+            ("gradients, entries over rms", entries, pick(1e-8, 3e-1)),
             ("gradients, sums", sums, pick(1e-9, 2e-2)),
         ] {
             report.record(self.case.file.name, self.name, what, error, tolerance);

@@ -5,17 +5,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use collapse_data::{
-    Cache, Constants, ImageSet, ImageShape, InDistribution, LoadOptions, Part, TrainingView, sha256,
-};
+use collapse_benches::{Worker, noise_images};
+use collapse_data::{Cache, LoadOptions, Part, sha256};
 use collapse_experiment::peak_memory;
 use collapse_models::{L2Mode, Net, NetConfig, Parameters};
-use collapse_random::Stream;
 use collapse_train::{Batches, Draw, FittedImages, epoch_order, load_model};
 use serde::Serialize;
 
 use super::measure::{Timings, seconds};
-use super::step::{PrecisionArg, Worker};
+use super::step::PrecisionArg;
 
 /// Time loading a set: from the file on disk to its pixels and labels in memory.
 #[derive(clap::Args)]
@@ -145,7 +143,8 @@ pub fn loader(args: LoaderArgs) -> Result<ExitCode> {
         args.steps > 0 && args.batch > 1,
         "--steps must be at least 1 and --batch 2"
     );
-    let train = noise_set()?;
+    // As many images as CIFAR-10's training part holds, of which 45,000 are fitted.
+    let train = noise_images(50_000)?.split(1).train;
     let mut config = NetConfig::new(args.net, 10);
     config.width = args.width;
     config.l2 = L2Mode::TrainAndInference;
@@ -216,30 +215,6 @@ pub fn loader(args: LoaderArgs) -> Result<ExitCode> {
         },
         args.json,
     )
-}
-
-/// As many images as CIFAR-10's training part holds, of which 45,000 are fitted.
-fn noise_set() -> Result<TrainingView> {
-    let set = |part, n: usize| {
-        let mut stream = Stream::new(1, "bench", 0);
-        let pixels = (0..n * 32 * 32 * 3)
-            .map(|_| (stream.uniform() * 256.0) as u8)
-            .collect();
-        ImageSet::new(
-            "noise",
-            part,
-            ImageShape::new(32, 32, 3),
-            pixels,
-            Some((0..n).map(|i| i % 10).collect()),
-            (0..10).map(|class| class.to_string()).collect(),
-        )
-    };
-    let id = InDistribution::new(
-        set(Part::Train, 50_000)?,
-        set(Part::Test, 10)?,
-        Constants::Ddu,
-    )?;
-    Ok(id.split(1).train)
 }
 
 /// One JSON line, or its fields line by line.

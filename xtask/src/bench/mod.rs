@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast this machine does the work.
 
+mod check;
 mod data;
 mod detectors;
 mod measure;
@@ -11,9 +12,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// Measure speed and memory on this machine.
+/// Measure speed and memory on this machine, or hold the hot paths against their floors with --check.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: check::Args,
+}
+
 #[derive(clap::Subcommand)]
-pub enum Command {
+enum Command {
     Step(step::Args),
     Scale(scale::Args),
     Load(data::LoadArgs),
@@ -27,7 +37,10 @@ pub enum Command {
     Detectors(detectors::Args),
 }
 
-pub fn run(command: Command) -> Result<ExitCode> {
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Some(command) = args.command else {
+        return check::run(&args.check);
+    };
     match command {
         Command::Step(args) => step::run(args),
         Command::Scale(args) => scale::run(args),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use collapse_benches::ClassFeatures;
 use collapse_density::LabelledGaussianMixture;
 use collapse_experiment::peak_memory;
 use collapse_ood::detectors::Knn;
@@ -158,19 +159,13 @@ fn peak_f64() -> Result<f64> {
     Ok(0.5 * collapse_kernels::peak_gflops_register_loop(path, collapse_kernels::Precision::F32)?)
 }
 
-/// Normal classes around means that are the same for every purpose, neighbouring features correlated; [n, d].
-fn features(n: usize, d: usize, args: &Args, purpose: &str) -> (Array2<f64>, Vec<usize>) {
-    let mut centres = Stream::new(1, "bench-centres", 0);
-    let centres = Array2::from_shape_fn((args.classes, d), |_| args.separation * centres.normal());
-    let mut noise = Stream::new(1, purpose, 0);
-    let mut before = 0.0;
-    let values = Array2::from_shape_fn((n, d), |(i, j)| {
-        let own = noise.normal();
-        let neighbour = if j > 0 { 0.5 * before } else { 0.0 };
-        before = own;
-        centres[(i % args.classes, j)] + own + neighbour
-    });
-    (values, (0..n).map(|i| i % args.classes).collect())
+fn features(n: usize, args: &Args, purpose: &str) -> (Array2<f64>, Vec<usize>) {
+    let classes = ClassFeatures {
+        d: args.d,
+        n_classes: args.classes,
+        separation: args.separation,
+    };
+    classes.draw(n, purpose)
 }
 
 fn repeat(repetitions: usize, mut work: impl FnMut() -> Result<()>) -> Result<Timings> {
@@ -182,7 +177,7 @@ fn repeat(repetitions: usize, mut work: impl FnMut() -> Result<()>) -> Result<Ti
 
 fn density(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(45_000);
-    let (train, labels) = features(n, args.d, args, "bench-train");
+    let (train, labels) = features(n, args, "bench-train");
     let params = LabelledGaussianMixture::params(args.classes).check()?;
     let mut model = None;
     let fit = repeat(args.repetitions, || {
@@ -193,7 +188,7 @@ fn density(args: &Args) -> Result<Figures> {
     })?;
     let model = model.context("--repetitions must be at least 1")?;
     let (data_bytes, peak) = (8 * train.len(), peak_memory());
-    let (queries, _) = features(args.queries, args.d, args, "bench-queries");
+    let (queries, _) = features(args.queries, args, "bench-queries");
     let timed = repeat(args.repetitions, || {
         std::hint::black_box(model.score(queries.view())?);
         Ok(())

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use collapse_benches::Worker;
 use collapse_experiment::peak_memory;
 use collapse_kernels::{PoolStatistics, kernel_path, peak_gflops_register_loop, pool_statistics};
-use collapse_models::{Batch, CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
-use collapse_random::Stream;
-use collapse_train::{Learner, Precision, TrainConfig, load_model};
+use collapse_models::{CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
+use collapse_train::{Precision, load_model};
 use serde::Serialize;
 
 use super::measure::{Timings, resident_bytes, seconds};
@@ -184,19 +184,19 @@ fn measure(args: &Args) -> Result<Figures> {
     let images = passes * args.batch;
 
     for _ in 0..args.warm_up {
-        worker.work(args.eval, passes)?;
+        work(&mut worker, args.eval, passes)?;
     }
     if let Some(opponent) = &mut opponent {
-        opponent.work(args.eval, passes)?;
+        work(opponent, args.eval, passes)?;
     }
     let before = pool_statistics();
     let resident = resident_bytes();
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     for _ in 0..args.steps {
-        ours.push(seconds(|| worker.work(args.eval, passes))?);
+        ours.push(seconds(|| work(&mut worker, args.eval, passes))?);
         if let Some(opponent) = &mut opponent {
-            theirs.push(seconds(|| opponent.work(args.eval, passes))?);
+            theirs.push(seconds(|| work(opponent, args.eval, passes))?);
         }
     }
     let growth = resident
@@ -349,60 +349,13 @@ fn print(figures: &Figures) {
     }
 }
 
-/// The rate of the timed steps; no schedule moves it.
-const LEARNING_RATE: f64 = 0.01;
-
-/// A network in training and one batch.
-pub(super) struct Worker {
-    learner: Learner,
-    images: Vec<f32>,
-    labels: Vec<usize>,
-    side: usize,
-    channels: usize,
-}
-
-impl Worker {
-    pub(super) fn new(config: &NetConfig, model: Box<dyn Model>, batch: usize) -> Result<Self> {
-        let mut stream = Stream::new(1, "bench", 0);
-        let pixels = config.input_size * config.input_size * config.in_channels * batch;
-        Ok(Self {
-            learner: Learner::new(model, TrainConfig::default().check()?),
-            images: (0..pixels)
-                .map(|_| 2.0 * stream.uniform() as f32 - 1.0)
-                .collect(),
-            labels: (0..batch).map(|i| i % config.n_classes).collect(),
-            side: config.input_size,
-            channels: config.in_channels,
-        })
-    }
-
-    fn work(&mut self, eval: bool, passes: usize) -> Result<()> {
-        for _ in 0..passes {
-            if eval {
-                self.features()?;
-            } else {
-                self.step()?;
-            }
+fn work(worker: &mut Worker, eval: bool, passes: usize) -> Result<()> {
+    for _ in 0..passes {
+        if eval {
+            worker.features()?;
+        } else {
+            worker.step()?;
         }
-        Ok(())
     }
-
-    fn features(&mut self) -> Result<()> {
-        let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
-        self.learner.model().forward_eval(&batch)?;
-        Ok(())
-    }
-
-    /// A step on the batch in memory.
-    pub(super) fn step(&mut self) -> Result<()> {
-        let batch = Batch::hwnc(self.labels.len(), self.side, self.channels, &self.images);
-        self.learner.step(&batch, &self.labels, LEARNING_RATE)?;
-        Ok(())
-    }
-
-    /// A step on another batch.
-    pub(super) fn step_on(&mut self, batch: &Batch<'_, f32>, labels: &[usize]) -> Result<()> {
-        self.learner.step(batch, labels, LEARNING_RATE)?;
-        Ok(())
-    }
+    Ok(())
 }

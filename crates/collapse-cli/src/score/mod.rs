@@ -4,6 +4,7 @@ mod decide;
 mod input;
 mod output;
 mod page;
+mod report;
 mod summary;
 mod watch;
 
@@ -17,7 +18,7 @@ use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
 use collapse_ood::metrics::Bootstrap;
 use collapse_ood::{AnyDetector, Detector, Intervals, ScoreId, Settings, Skipped, detectors};
 
-use self::output::Report;
+use self::report::Report;
 use self::watch::watch;
 use crate::CODE_VERSION;
 use crate::named_path::NamedPath;

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use collapse_evaluate::{CompleteSplits, Evaluation, Figures, Geometry, Standing};
+use collapse_evaluate::{CompleteSplits, Figures, Geometry, Standing};
 use collapse_files::Replacement;
 use collapse_ood::Comparison;
 use collapse_report::{SCORES_NOTE, TerminalStyle, render};
@@ -13,16 +13,9 @@ use serde::Serialize;
 
 use super::Args;
 use super::page;
+use super::report::Report;
 use super::summary::{column, percent, text};
 use crate::CODE_VERSION;
-
-/// Everything that is shown.
-pub struct Report<'a> {
-    pub evaluation: &'a Evaluation,
-    /// The detectors, the best first.
-    pub standings: Vec<Standing>,
-    pub notes: Vec<String>,
-}
 
 /// The content of `scores.json`.
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use collapse_report::{Figure, LineAxes, LinePanel, Page, line_figure, page, scor
 use collapse_results::{Align, Cell, ScoreId, Table};
 
 use super::Args;
-use super::output::Report;
+use super::report::Report;
 use super::summary::{column, text};
 use crate::CODE_VERSION;
 use crate::command_line::typed;
@@ -74,11 +74,13 @@ pub fn html(args: &Args, splits: &CompleteSplits, report: &Report<'_>) -> Result
             splits.ood().len()
         ),
         main: &main,
+        main_name: "Detectors",
         notes: &report.notes,
         figures: &figures,
         tables: &tables,
         provenance: &provenance,
         command: &command,
+        files: "Every number of this page, unrounded, stands in scores.json; every score of every sample in samples.csv.",
     })?)
 }
 

@@ -4,7 +4,7 @@ use collapse_evaluate::Standing;
 use collapse_report::{TerminalStyle, render};
 use collapse_results::{Align, Cell, Column, Table};
 
-use super::output::Report;
+use super::report::Report;
 
 impl Report<'_> {
     /// The detectors, the best first, as text for the terminal.

@@ -10,7 +10,7 @@ use collapse_results::Maker;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::execute::position;
+use crate::execute::Position;
 use crate::machine::{maker, peak_memory};
 use crate::manifest::Manifest;
 use crate::plan::RunPlan;
@@ -179,7 +179,7 @@ impl Left {
 impl Bench<'_> {
     /// The group of `plan`, without runs.
     fn group(&self, plan: &RunPlan, costs: &Costs) -> GroupEstimate {
-        let whole = self.work_left(plan, costs, (0, 0));
+        let whole = self.work_left(plan, costs, &Position::default());
         GroupEstimate {
             group: plan.group.clone(),
             runs: 0,
@@ -197,24 +197,27 @@ impl Bench<'_> {
     /// What is left of the run in `folder`.
     fn left(&self, plan: &RunPlan, costs: &Costs, folder: &Path) -> Result<Left, Error> {
         // A damaged checkpoint is set aside by whoever makes the run.
-        let at = position(&folder.join(CHECKPOINT)).unwrap_or((0, 0));
-        Ok(self.work_left(plan, costs, at))
+        let at = Position::of(&folder.join(CHECKPOINT)).unwrap_or_default();
+        Ok(self.work_left(plan, costs, &at))
     }
 
-    /// The work after `epochs` epochs and so many images of the next.
-    fn work_left(&self, plan: &RunPlan, costs: &Costs, (epochs, images): (usize, usize)) -> Left {
+    /// The work of a run that stands at `at`.
+    fn work_left(&self, plan: &RunPlan, costs: &Costs, at: &Position) -> Left {
         let parts = self.benchmark().id().split(plan.seed);
         let n = parts.train.len();
-        let trained = (n * (plan.train.epochs - epochs)).saturating_sub(images);
+        let epochs_left = plan.train.epochs.saturating_sub(at.epochs);
+        let trained = (n * epochs_left).saturating_sub(at.within);
         let steps = trained as f64 / plan.train.batch_size as f64;
         let measured = Measured::new(self.benchmark(), &parts, plan);
         let whole: BTreeSet<usize> = plan.evaluate_at.iter().copied().collect();
         let ahead = plan.measured_before_last().into_iter();
-        let ahead: Vec<usize> = ahead.filter(|&epoch| epoch >= epochs.max(1)).collect();
+        let ahead: Vec<usize> = ahead
+            .filter(|epoch| !at.evaluated.contains(epoch))
+            .collect();
         let evaluations = 1 + ahead.iter().filter(|epoch| whole.contains(epoch)).count();
         let on_the_way = ahead.len() + 1 - evaluations;
         // A checkpoint after each epoch, another before each measurement, and the feature files.
-        let writes = plan.train.epochs - epochs + ahead.len() + 1;
+        let writes = epochs_left + ahead.len() + 1;
         let parts = [
             (steps, costs.step),
             (on_the_way as f64, costs.measure),
@@ -230,7 +233,7 @@ impl Bench<'_> {
                 .sum(),
             gpu_seconds: costs.gpu_step.map(|step| steps * step.seconds),
             trained: trained as u64,
-            measured: measured.images(plan) - measured.images_before(plan, epochs),
+            measured: measured.images(plan) - measured.images_after(plan, &at.evaluated),
         }
     }
 }

@@ -251,7 +251,7 @@ impl<'a> Bench<'a> {
         let set = FittedImages(&parts.train);
         let parameters = Parameters::initialise(&plan.net, train.seed)?;
         let model = load_model_on(device, &plan.net, train.precision, parameters)?;
-        let mut learner = Learner::new(model, train.clone().check()?);
+        let mut learner = Learner::new(model, train.clone().check()?)?;
         let mut samples = Vec::new();
         let began = Instant::now();
         let mut epoch = 0;

@@ -87,8 +87,15 @@ impl Scripts {
             report,
             tasks: self.tasks,
         };
-        collapse_files::replace_json(&self.folder.join(SUBMISSION), &submission)?;
+        submission.record(&self.folder)?;
         Ok(submission)
+    }
+}
+
+impl Submission {
+    fn record(&self, folder: &Path) -> Result<(), Error> {
+        let text = collapse_files::to_sealed_json(self)?;
+        Ok(collapse_files::replace(&folder.join(SUBMISSION), &text)?)
     }
 }
 
@@ -144,12 +151,11 @@ fn submissions(folder: &Path) -> Result<Vec<Submission>, Error> {
         let path = of.join(SUBMISSION);
         // Scripts that were written and not submitted have none.
         if let Ok(text) = std::fs::read(&path) {
-            found.push(
-                serde_json::from_slice(&text).map_err(|error| Error::Damaged {
-                    path,
-                    message: error.to_string(),
-                })?,
-            );
+            let read = collapse_files::from_json_sealed_or_not(&text);
+            found.push(read.map_err(|error| Error::Damaged {
+                path,
+                message: error.to_string(),
+            })?);
         }
     }
     Ok(found)
@@ -424,7 +430,15 @@ mod tests {
             report: "13".to_owned(),
             tasks: launch.tasks.clone(),
         };
-        collapse_files::replace_json(&scripts.folder().join(SUBMISSION), &submission).unwrap();
+        submission.record(scripts.folder()).unwrap();
         assert_eq!(submissions(&launch.folder).unwrap(), [submission]);
+
+        let path = scripts.folder().join(SUBMISSION);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("12", "21")).unwrap();
+        assert!(matches!(
+            submissions(&launch.folder),
+            Err(Error::Damaged { .. })
+        ));
     }
 }

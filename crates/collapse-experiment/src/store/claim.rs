@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collapse_files::{Lock, LockOutcome};
-use collapse_results::Run;
+use collapse_results::{Maker, Run};
 use serde::{Deserialize, Serialize};
 
-use super::lease::{Holder, LEASE, Lease};
+use super::lease::{CLAIM, Holder, LEASE, Lease};
 use super::record::{MANIFEST, RESULT, RunManifest, read_result, write_result};
 use super::sealed;
+use super::starts::Starts;
 use crate::error::Error;
-use crate::machine::Starts;
 
-pub(crate) const CLAIM: &str = "claim";
 pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const EVENTS: &str = "events.jsonl";
 const MADE_BY: &str = "made-by.json";
@@ -112,17 +111,37 @@ impl ClaimedRun {
         }
     }
 
-    /// Who has worked at the run so far; `None` when nobody has, or the record is damaged.
-    pub(crate) fn starts(&self) -> Result<Option<Starts>, Error> {
-        match sealed::read(&self.folder.join(MADE_BY)) {
-            Err(Error::Damaged { .. }) => Ok(None),
-            outcome => outcome,
+    /// Records that `maker` goes on after `finished` epochs and, `within` one, some steps; gives everyone who worked at the
+    /// run so far, or those that a damaged record leaves.
+    ///
+    /// With `one_path`, [`Error::MixedPaths`] when another kernel path has had a part in it.
+    pub(crate) fn record_start(
+        &self,
+        finished: usize,
+        within: bool,
+        maker: Maker,
+        one_path: bool,
+    ) -> Result<Starts, Error> {
+        let path = self.folder.join(MADE_BY);
+        let before: Option<Starts> = match sealed::read(&path) {
+            Err(Error::Damaged { .. }) => None,
+            outcome => outcome?,
+        };
+        let mut starts = before.clone().unwrap_or_default();
+        starts.forget_after(finished, within);
+        if one_path && let Some(found) = starts.other_path(&maker) {
+            return Err(Error::MixedPaths {
+                run: self.folder.display().to_string(),
+                found: found.to_owned(),
+                here: maker.kernel_path,
+            });
         }
-    }
-
-    pub(crate) fn write_starts(&self, starts: &Starts) -> Result<(), Error> {
-        self.check()?;
-        sealed::write(&self.folder.join(MADE_BY), starts)
+        starts.add(finished, within, maker);
+        if before.as_ref() != Some(&starts) {
+            self.check()?;
+            sealed::write(&path, &starts)?;
+        }
+        Ok(starts)
     }
 
     /// The result, where the run is finished. One that is damaged or of another run is set aside.

@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::CLAIM;
 use crate::error::Error;
 
+pub(crate) const CLAIM: &str = "claim";
 /// Its name in the run's folder.
 pub(crate) const LEASE: &str = "lease";
 /// How often the holder gives a sign of life.

@@ -9,6 +9,7 @@ mod claim;
 mod lease;
 mod record;
 mod sealed;
+mod starts;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 pub use claim::ClaimedRun;
-pub(crate) use claim::{CHECKPOINT, CLAIM, EVENTS, FAILURE, Failure, is_leftover};
+pub(crate) use claim::{CHECKPOINT, EVENTS, FAILURE, Failure, is_leftover};
 pub(crate) use lease::Found;
 pub use lease::Holder;
 pub use record::RunManifest;

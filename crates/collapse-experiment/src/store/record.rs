@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::sealed;
 use crate::error::Error;
-use crate::plan::ImageForm;
+use crate::image_form::ImageForm;
 
 pub(crate) const RESULT: &str = "result.json";
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -3,33 +3,15 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use collapse_files::{Check, Seal};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-#[derive(Serialize, Deserialize)]
-struct Sealed<T> {
-    #[serde(flatten)]
-    value: T,
-    seal: String,
-}
-
 /// Puts `value` at `path` as JSON with a seal over the whole file.
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let sealed = Sealed {
-        value,
-        seal: Seal::BLANK.to_owned(),
-    };
-    let mut text = serde_json::to_vec_pretty(&sealed).map_err(|source| {
-        Error::File(collapse_files::Error::Json {
-            path: path.to_owned(),
-            source,
-        })
-    })?;
-    text.push(b'\n');
-    collapse_files::replace(path, &collapse_files::seal(text)?)?;
+    let text = collapse_files::to_sealed_json(value)?;
+    collapse_files::replace(path, &text)?;
     Ok(())
 }
 
@@ -40,18 +22,13 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error>
     let Some(bytes) = read_bytes(path)? else {
         return Ok(None);
     };
-    let message = match collapse_files::check(&bytes) {
-        Check::Sound(_) => match serde_json::from_slice::<Sealed<T>>(&bytes) {
-            Ok(sealed) => return Ok(Some(sealed.value)),
-            Err(error) => error.to_string(),
-        },
-        Check::Damaged => "its seal does not fit its content".to_owned(),
-        Check::Unsealed => "it has no seal".to_owned(),
-    };
-    Err(Error::Damaged {
-        path: path.to_owned(),
-        message,
-    })
+    match collapse_files::from_sealed_json(&bytes) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(Error::Damaged {
+            path: path.to_owned(),
+            message: error.to_string(),
+        }),
+    }
 }
 
 /// The bytes of a regular file; `None` where there is none.

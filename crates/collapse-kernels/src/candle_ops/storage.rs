@@ -1,13 +1,14 @@
 //! Between candle's storage and the kernels' tensors.
 
 use crate::act::Act;
+use crate::conv::Convolve;
 use crate::element::{Element, Float};
 use crate::shape::Shape;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 use half::bf16;
 
 /// An element type that candle stores too.
-pub(super) trait CandleElement: Element {
+pub(super) trait CandleElement: Convolve {
     /// Widens a contiguous stretch of storage.
     fn read(storage: &CpuStorage, range: std::ops::Range<usize>) -> Result<Vec<Self::Param>>;
     /// Narrows into new storage.

@@ -15,7 +15,7 @@ use super::{
     pack::Paired,
 };
 use crate::act::Act;
-use crate::element::Element;
+use crate::element::{Element, Float};
 use crate::norm::{ChannelStatistics, channel_statistics_on};
 use crate::path::{KernelPath, Level};
 use crate::pool::Buffer;
@@ -23,16 +23,18 @@ use bytemuck::Pod;
 use half::bf16;
 use std::marker::PhantomData;
 
-/// Convolution of an element type: implemented for the three types of [`Element`], called by the functions of this module.
-#[doc(hidden)]
-pub trait ConvElement: Sized {
+/// An [`Element`] that convolutions have kernels for: all three are. Its methods are for the functions of this crate.
+pub trait Convolve: Element {
     /// Packed weights of one direction.
+    #[doc(hidden)]
     type Packed: Send + Sync;
 
     /// The tiles of Winograd's algorithm that suit the type on a path, if any.
+    #[doc(hidden)]
     fn preference(path: KernelPath) -> Option<Preference>;
 
     /// Memory for packed weights, for the direct kernels or for tiles.
+    #[doc(hidden)]
     fn memory(
         path: KernelPath,
         conv: Conv,
@@ -41,17 +43,18 @@ pub trait ConvElement: Sized {
     ) -> Self::Packed;
 
     /// Packs scaled master weights for both directions.
+    #[doc(hidden)]
     fn pack(
         path: KernelPath,
         conv: Conv,
-        oihw: &[<Self as Element>::Param],
-        scale: <Self as Element>::Param,
+        oihw: &[Self::Param],
+        scale: Self::Param,
         forward: &mut Self::Packed,
         to_input: &mut Self::Packed,
-    ) where
-        Self: Element;
+    );
 
     /// Forward product or gradient to the input.
+    #[doc(hidden)]
     fn multiply(
         path: KernelPath,
         geometry: &Geometry,
@@ -59,22 +62,31 @@ pub trait ConvElement: Sized {
         weights: &Self::Packed,
         out: &mut Act<Self>,
         store: Store,
-    ) -> Option<ChannelStatistics<<Self as Element>::Param>>
-    where
-        Self: Element;
+    ) -> Option<ChannelStatistics<Self::Param>>;
 
     /// Gradient to the weights times `scale`.
+    #[doc(hidden)]
     fn weight_gradient(
         path: KernelPath,
         tile: Option<Tile>,
         conv: Conv,
         x: &Act<Self>,
         dy: &Act<Self>,
-        scale: <Self as Element>::Param,
-        dw: &mut [<Self as Element>::Param],
-    ) where
-        Self: Element;
+        scale: Self::Param,
+        dw: &mut [Self::Param],
+    );
 }
+
+/// The type of parameters, which is convolved in its own precision: `f32` and `f64`.
+pub trait ConvolveParam: Float + Convolve<Packed = Packed<Self>> {}
+
+impl<P: Float + Convolve<Packed = Packed<P>>> ConvolveParam for P {}
+
+/// What a network's activations are made of: all three types of [`Element`], with every kernel for them and for their
+/// parameters.
+pub trait NetworkElement: Convolve<Param: ConvolveParam> {}
+
+impl<T: Convolve<Param: ConvolveParam>> NetworkElement for T {}
 
 /// Packed weights of one direction: panels for the direct kernels, or their transforms.
 #[doc(hidden)]
@@ -195,7 +207,7 @@ macro_rules! on_f32 {
 
 macro_rules! real_convolution {
     ($type:ident, $dispatch:ident, $preference:expr) => {
-        impl ConvElement for $type {
+        impl Convolve for $type {
             type Packed = Packed<$type>;
 
             fn preference(_path: KernelPath) -> Option<Preference> {
@@ -272,7 +284,7 @@ pub enum Bf16Packed {
     Pairs(Packed<bf16>),
 }
 
-impl ConvElement for bf16 {
+impl Convolve for bf16 {
     type Packed = Bf16Packed;
 
     fn preference(path: KernelPath) -> Option<Preference> {

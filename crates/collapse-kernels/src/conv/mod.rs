@@ -27,7 +27,8 @@ pub use algorithm::{
 };
 #[cfg(target_arch = "x86_64")]
 pub(crate) use amx::hardware::{TileSession, tile_products};
-pub(crate) use element::{ConvElement, Packed};
+pub(crate) use element::Packed;
+pub use element::{Convolve, ConvolveParam, NetworkElement};
 
 use crate::act::Act;
 use crate::element::{Element, Float};
@@ -42,20 +43,15 @@ use pack::{PanelLayout, pack_panel};
 
 /// A convolution without bias, zero-padded by `kernel / 2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Conv {
-    /// Channels of the input.
-    pub in_channels: usize,
-    /// Channels of the output.
-    pub out_channels: usize,
-    /// Side of the filter, 1 or 3.
-    pub kernel: usize,
-    /// Stride, 1 or 2.
-    pub stride: usize,
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
 }
 
 impl Conv {
-    /// Checks and builds.
+    /// A convolution with filters of `kernel` × `kernel`.
     ///
     /// # Errors
     /// If the kernel is not 1 or 3, the stride not 1 or 2, or a channel count is 0.
@@ -65,27 +61,14 @@ impl Conv {
         kernel: usize,
         stride: usize,
     ) -> Result<Self> {
-        let conv = Self {
-            in_channels,
-            out_channels,
-            kernel,
-            stride,
-        };
-        conv.check()?;
-        Ok(conv)
-    }
-
-    /// Public fields may have been changed since `new`.
-    pub(crate) fn check(&self) -> Result<()> {
-        let Self {
-            in_channels,
-            out_channels,
-            kernel,
-            stride,
-        } = *self;
         let channels = in_channels.min(out_channels) > 0;
         if channels && matches!(kernel, 1 | 3) && matches!(stride, 1 | 2) {
-            Ok(())
+            Ok(Self {
+                in_channels,
+                out_channels,
+                kernel,
+                stride,
+            })
         } else {
             Err(Error::Conv {
                 in_channels,
@@ -94,6 +77,30 @@ impl Conv {
                 stride,
             })
         }
+    }
+
+    /// Channels of the input.
+    #[must_use]
+    pub fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// Channels of the output.
+    #[must_use]
+    pub fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// Side of the filter, 1 or 3.
+    #[must_use]
+    pub fn kernel(&self) -> usize {
+        self.kernel
+    }
+
+    /// Stride, 1 or 2.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 
     /// Number of weights: out × in × kernel × kernel.
@@ -128,14 +135,14 @@ impl Conv {
 }
 
 /// Weights in the order the kernels of one path read them, or their transforms, for the forward pass and for the gradient to the input.
-pub struct ConvWeights<T: Element> {
+pub struct ConvWeights<T: Convolve> {
     conv: Conv,
     path: KernelPath,
     forward: T::Packed,
     to_input: T::Packed,
 }
 
-impl<T: Element> ConvWeights<T> {
+impl<T: Convolve> ConvWeights<T> {
     /// Packs master weights, `oihw` row-major [out, in, kernel, kernel], each times `scale` (1, or the factor of
     /// spectral normalisation), for the path and the algorithm in force.
     ///
@@ -150,7 +157,6 @@ impl<T: Element> ConvWeights<T> {
         oihw: &[T::Param],
         scale: T::Param,
     ) -> Result<Self> {
-        conv.check()?;
         check_len("the convolution weights", oihw.len(), conv.weight_len())?;
         let path = kernel_path()?;
         let [forward, backward] = convolution_algorithm()?.tiles(conv, map, T::preference(path));
@@ -205,7 +211,7 @@ impl<T: Element> ConvWeights<T> {
 
 /// Rows of patches, [(tap, source channel)] each, times sixteen target channels of the weights, those of a panel: what the
 /// convolution gathers, for callers that have gathered already. The panel is packed and used while it is in cache.
-pub(crate) fn patches_times_panel<P: Float>(
+pub(crate) fn patches_times_panel<P: ConvolveParam>(
     path: KernelPath,
     conv: Conv,
     direction: Direction,
@@ -232,7 +238,7 @@ pub type Measured<T> = (Act<T>, Option<ChannelStatistics<<T as Element>::Param>>
 ///
 /// # Errors
 /// If `x` does not have the convolution's input channels, or the weights were packed for another path.
-pub fn conv_forward<T: Element>(
+pub fn conv_forward<T: Convolve>(
     x: &Act<T>,
     w: &ConvWeights<T>,
     statistics: bool,
@@ -256,7 +262,7 @@ pub fn conv_forward<T: Element>(
 ///
 /// # Errors
 /// If a shape does not belong to this convolution, or the weights were packed for another path.
-pub fn conv_backward_data<T: Element>(
+pub fn conv_backward_data<T: Convolve>(
     dy: &Act<T>,
     w: &ConvWeights<T>,
     input: Shape,
@@ -286,14 +292,13 @@ pub fn conv_backward_data<T: Element>(
 ///
 /// # Errors
 /// If a shape or the length of `dw` does not belong to this convolution, or the path variable is wrong.
-pub fn conv_backward_weights<T: Element>(
+pub fn conv_backward_weights<T: Convolve>(
     x: &Act<T>,
     dy: &Act<T>,
     conv: Conv,
     scale: T::Param,
     dw: &mut [T::Param],
 ) -> Result<()> {
-    conv.check()?;
     conv.check_input("the convolution input", x.shape())?;
     check_shape(
         "the output gradient",

@@ -75,7 +75,7 @@ impl Sum {
 /// Calls `visit` with the indices of input, weight and output (torch's order) of every product of a convolution.
 pub fn each_product(conv: Conv, input: Shape, mut visit: impl FnMut(usize, usize, usize)) {
     let output = conv.output_shape(input);
-    let (k, p) = (conv.kernel, conv.kernel / 2);
+    let (k, p) = (conv.kernel(), conv.kernel() / 2);
     for n in 0..input.n {
         for o in 0..output.c {
             for y in 0..output.h {
@@ -83,7 +83,7 @@ pub fn each_product(conv: Conv, input: Shape, mut visit: impl FnMut(usize, usize
                     for i in 0..input.c {
                         for ky in 0..k {
                             for kx in 0..k {
-                                let (iy, ix) = (y * conv.stride + ky, x * conv.stride + kx);
+                                let (iy, ix) = (y * conv.stride() + ky, x * conv.stride() + kx);
                                 if iy < p || ix < p || iy - p >= input.h || ix - p >= input.w {
                                     continue;
                                 }

@@ -6,7 +6,7 @@
 //! scaled as the implementation's.
 
 use super::{roundoff, sum_roundoff};
-use collapse_kernels::{Conv, Element, Shape};
+use collapse_kernels::{Conv, NetworkElement, Shape};
 
 /// Roundings on a path beside the sum over channels or rows: two transforms of two stages for each operand and two for the result,
 /// each at most five roundings of values and of coefficients.
@@ -222,7 +222,7 @@ impl Problem<'_> {
             absolute = algorithm.absolute();
             &absolute
         };
-        let (i, o) = (self.conv.in_channels, self.conv.out_channels);
+        let (i, o) = (self.conv.in_channels(), self.conv.out_channels());
         let (source, from, to) = if to_input {
             (self.dy, o, i)
         } else {
@@ -291,7 +291,7 @@ impl Problem<'_> {
             &absolute
         };
         let value = |v: f64| if exact { v } else { v.abs() };
-        let (i, o) = (self.conv.in_channels, self.conv.out_channels);
+        let (i, o) = (self.conv.in_channels(), self.conv.out_channels());
         let output = self.conv.output_shape(self.input);
         let alpha = l.bt.len();
         let mut sums = vec![vec![vec![0.0; alpha]; alpha]; i * o];
@@ -352,7 +352,11 @@ fn add_product(sum: &mut [Vec<f64>], a: &[Vec<f64>], b: &[Vec<f64>]) {
 
 /// What a sum of `terms` products of this size may err: roundings of the accumulator all along, one of each operand to `Operand`, and one
 /// of the result to `Result`.
-pub fn bound<Operand: Element, Result: Element>(size: f64, terms: usize, value: f64) -> f64 {
+pub fn bound<Operand: NetworkElement, Result: NetworkElement>(
+    size: f64,
+    terms: usize,
+    value: f64,
+) -> f64 {
     let k = (terms + TRANSFORM_ROUNDINGS) as f64 * sum_roundoff::<Operand>();
     let operand = if Operand::NAME == "bf16" {
         roundoff::<Operand>()

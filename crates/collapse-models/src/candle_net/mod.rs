@@ -1,23 +1,25 @@
 //! The same network on candle's own operations, for CUDA and Metal devices, for users of candle
 //! and for comparison.
 //!
-//! Parameters live on the host and are uploaded for every pass, so that optimiser, checkpoints
-//! and weights files are those of [`Network`](crate::Network). On CPUs it is many times slower
-//! than the kernels. On CUDA and Metal it is compiled but has not been run by its authors.
+//! Parameters, momentum and average live on the device and come to the host when they are asked for: for checkpoints
+//! and weights files, which are those of [`Network`](crate::Network). On CPUs it is many times slower
+//! than the kernels. On CUDA it is compiled but has not been run by its authors, on Metal not even compiled.
 
 mod operations;
+mod step;
 
 use candle_core::{DType, Device, Module, Tensor, Var, WithDType};
 use candle_nn::{Linear, VarBuilder};
 use collapse_kernels::{Float, Shape};
 
-use operations::{NORM_EPSILON, activate, host, max_pool, pool_pad, unit_length};
+use operations::{NORM_EPSILON, activate, max_pool, pool_pad, unit_length};
 
 use crate::dropout::Dropout;
+use crate::mirror::{Mirror, host};
 use crate::plan::{Block, ConvId, NormId, Shortcut, TensorId, Unit};
 use crate::{
-    BATCH_NORM_EPSILON, Batch, Error, Gradients, ImageLayout, LossFn, Model, NetConfig, Output,
-    Parameters, Plan, Result, SpectralSpec,
+    BATCH_NORM_EPSILON, Batch, Error, Gradients, ImageLayout, LossFn, Model, NetConfig, Optimizer,
+    Output, Parameters, Plan, Result, SpectralSpec, StepRule,
 };
 
 const CONV_EPSILON: f64 = 1e-5;
@@ -56,12 +58,12 @@ const CONV_EPSILON: f64 = 1e-5;
 /// ```
 pub struct CandleNet<P> {
     plan: Plan,
-    parameters: Parameters<P>,
+    tensors: Mirror<P>,
     device: Device,
     dropout_seed: u64,
 }
 
-/// Device copies of the tensors during one pass, and what the pass changes.
+/// The tensors during one pass, and what the pass changes.
 struct Pass {
     tensors: Vec<Tensor>,
     training: bool,
@@ -80,7 +82,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         parameters.check(&plan)?;
         Ok(Self {
             plan,
-            parameters,
+            tensors: Mirror::new(parameters),
             device,
             dropout_seed: 0,
         })
@@ -106,15 +108,20 @@ impl<P: Float + WithDType> CandleNet<P> {
         self.dropout_seed = seed;
     }
 
-    /// All tensors.
-    #[must_use]
-    pub fn parameters(&self) -> &Parameters<P> {
-        &self.parameters
+    /// All tensors, brought to the host where the device has newer ones.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] when the device fails.
+    pub fn parameters(&mut self) -> Result<&Parameters<P>> {
+        self.tensors.host()
     }
 
-    /// All tensors, to be changed.
-    pub fn parameters_mut(&mut self) -> &mut Parameters<P> {
-        &mut self.parameters
+    /// All tensors, to be changed; the next pass uploads them.
+    ///
+    /// # Errors
+    /// As [`parameters`](Self::parameters).
+    pub fn parameters_mut(&mut self) -> Result<&mut Parameters<P>> {
+        self.tensors.host_mut()
     }
 
     /// Evaluation: running statistics, frozen spectral vectors.
@@ -122,9 +129,9 @@ impl<P: Float + WithDType> CandleNet<P> {
     /// # Errors
     /// [`Error::Length`] when the images are of another shape, [`Error::Candle`] when the device fails.
     pub fn forward_eval(&mut self, images: &Batch<'_, P>) -> Result<Output<P>> {
-        let mut pass = self.upload(false)?;
+        let mut pass = self.begin(false)?;
         let (features, normalized, logits) = self.pass(&mut pass, self.images(images)?)?;
-        self.store(pass)?;
+        self.tensors.replace(pass.updates, &self.device)?;
         output(images.shape.n, &features, normalized.as_ref(), &logits)
     }
 
@@ -137,12 +144,28 @@ impl<P: Float + WithDType> CandleNet<P> {
         images: &Batch<'_, P>,
         loss: &mut LossFn<'_, P>,
     ) -> Result<Gradients<P>> {
-        let mut pass = self.upload(true)?;
+        let mut gradients = Gradients::zeros(&self.plan);
+        for (id, gradient) in self.gradients(images, loss)? {
+            gradients.values[id] = host(&gradient)?;
+        }
+        Ok(gradients)
+    }
+
+    /// The gradients of all trainable tensors, on the device.
+    fn gradients(
+        &mut self,
+        images: &Batch<'_, P>,
+        loss: &mut LossFn<'_, P>,
+    ) -> Result<Vec<(TensorId, Tensor)>> {
+        let mut pass = self.begin(true)?;
         let (features, normalized, logits) = self.pass(&mut pass, self.images(images)?)?;
         let result = output(images.shape.n, &features, normalized.as_ref(), &logits)?;
-        let tensors = pass.tensors.clone();
-        self.store(pass)?;
-        let gradient = loss(&result, &self.parameters);
+        let Pass {
+            tensors, updates, ..
+        } = pass;
+        self.tensors.replace(updates, &self.device)?;
+        let head_weight = host::<P>(&tensors[self.plan.head_weight])?;
+        let gradient = loss(&result, &head_weight);
         let (n, d, c) = (images.shape.n, self.plan.n_features, self.plan.n_classes());
         gradient.check(n, d, c)?;
 
@@ -160,28 +183,28 @@ impl<P: Float + WithDType> CandleNet<P> {
                 scalar = (scalar + (gradient * tensor)?.sum_all()?)?;
             }
         }
-        let store = scalar.backward()?;
-        let mut gradients = Gradients::zeros(&self.plan);
-        for (id, spec) in self.plan.tensor_ids() {
-            if spec.role.is_trainable()
-                && let Some(gradient) = store.get(&tensors[id])
-            {
-                gradients.values[id] = host(gradient)?;
-            }
-        }
-        Ok(gradients)
+        let mut store = scalar.backward()?;
+        let trainable = self.plan.tensor_ids();
+        let trainable = trainable.filter(|(_, spec)| spec.role.is_trainable());
+        trainable
+            .map(|(id, _)| {
+                let gradient = store.remove(&tensors[id]);
+                let gradient = gradient.map_or_else(|| tensors[id].zeros_like(), Ok)?;
+                Ok((id, gradient.detach()))
+            })
+            .collect()
     }
 
-    fn upload(&self, training: bool) -> Result<Pass> {
-        let tensors = self
-            .parameters
-            .iter()
-            .map(|(spec, values)| {
-                let tensor = Tensor::from_slice(values, spec.shape.as_slice(), &self.device)?;
+    fn begin(&self, training: bool) -> Result<Pass> {
+        let there = self.tensors.device(&self.device)?;
+        let ids = self.plan.tensor_ids();
+        let tensors = ids
+            .map(|(id, spec)| {
+                let tensor = &there[id];
                 Ok(if training && spec.role.is_trainable() {
-                    Var::from_tensor(&tensor)?.into_inner()
+                    Var::from_tensor(tensor)?.into_inner()
                 } else {
-                    tensor
+                    tensor.clone()
                 })
             })
             .collect::<Result<_>>()?;
@@ -190,15 +213,6 @@ impl<P: Float + WithDType> CandleNet<P> {
             training,
             updates: Vec::new(),
         })
-    }
-
-    fn store(&mut self, pass: Pass) -> Result<()> {
-        for (index, tensor) in pass.updates {
-            self.parameters
-                .get_mut(index)
-                .copy_from_slice(&host(&tensor)?);
-        }
-        Ok(())
     }
 
     fn pass(&self, pass: &mut Pass, mut x: Tensor) -> Result<(Tensor, Option<Tensor>, Tensor)> {
@@ -266,7 +280,7 @@ impl<P: Float + WithDType> CandleNet<P> {
                 for (i, unit) in units.iter().enumerate() {
                     out = activate(&self.batch_norm(pass, unit.norm, &out)?, activation)?;
                     if i == 1 && pass.training {
-                        out = self.dropout(unit.norm, &out)?;
+                        out = self.dropout(pass, unit.norm, &out)?;
                     }
                     out = self.convolution(pass, unit.conv, &out)?;
                 }
@@ -300,15 +314,15 @@ impl<P: Float + WithDType> CandleNet<P> {
         })
     }
 
-    fn dropout(&self, norm: NormId, x: &Tensor) -> Result<Tensor> {
+    fn dropout(&self, pass: &Pass, norm: NormId, x: &Tensor) -> Result<Tensor> {
         let rate = self.plan.config.dropout;
         if rate == 0.0 {
             return Ok(x.clone());
         }
         let (n, c, h, w) = x.dims4()?;
         // The batch under way is not yet counted.
-        let tracked =
-            Float::to_f64(self.parameters.get(self.plan.norms[norm].tracked)[0]) as u64 + 1;
+        let tracked = host::<P>(&pass.tensors[self.plan.norms[norm].tracked])?;
+        let tracked = Float::to_f64(tracked[0]) as u64 + 1;
         let dropout = Dropout::new(self.dropout_seed, norm, tracked, rate);
         let mask = dropout.nchw::<P>(Shape { h, w, n, c });
         Ok((x * Tensor::from_vec(mask, (n, c, h, w), &self.device)?)?)
@@ -320,7 +334,7 @@ impl<P: Float + WithDType> CandleNet<P> {
             Some(spectral) => self.normalized_weight(pass, conv, &spectral)?,
             None => pass.tensors[spec.weight].clone(),
         };
-        Ok(x.conv2d(&weight, spec.conv.kernel / 2, spec.conv.stride, 1, 1)?)
+        Ok(x.conv2d(&weight, spec.conv.kernel() / 2, spec.conv.stride(), 1, 1)?)
     }
 
     fn batch_norm(&self, pass: &mut Pass, norm: NormId, y: &Tensor) -> Result<Tensor> {
@@ -366,8 +380,8 @@ impl<P: Float + WithDType> CandleNet<P> {
     ) -> Result<Tensor> {
         let spec = &self.plan.convs[conv];
         let weight = pass.tensors[spec.weight].clone();
-        let (kernel, stride) = (spec.conv.kernel, spec.conv.stride);
-        let (rows, columns) = (spec.conv.out_channels, spec.conv.in_channels);
+        let (kernel, stride) = (spec.conv.kernel(), spec.conv.stride());
+        let (rows, columns) = (spec.conv.out_channels(), spec.conv.in_channels());
         let (out, side) = (spec.output, spec.input);
         let matrix = kernel == 1;
         let fixed = weight.detach();
@@ -435,7 +449,7 @@ fn output<P: Float + WithDType>(
 impl<P: Float + WithDType> Module for CandleNet<P> {
     fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         let run = || -> Result<Tensor> {
-            let mut pass = self.upload(false)?;
+            let mut pass = self.begin(false)?;
             Ok(self.pass(&mut pass, images.clone())?.2)
         };
         run().map_err(candle_core::Error::wrap)
@@ -447,12 +461,12 @@ impl Model for CandleNet<f32> {
         &self.plan
     }
 
-    fn parameters(&self) -> &Parameters<f32> {
-        &self.parameters
+    fn parameters(&mut self) -> Result<&Parameters<f32>> {
+        CandleNet::parameters(self)
     }
 
-    fn parameters_mut(&mut self) -> &mut Parameters<f32> {
-        &mut self.parameters
+    fn parameters_mut(&mut self) -> Result<&mut Parameters<f32>> {
+        CandleNet::parameters_mut(self)
     }
 
     fn seed_dropout(&mut self, seed: u64) {
@@ -469,5 +483,15 @@ impl Model for CandleNet<f32> {
         loss: &mut LossFn<'_>,
     ) -> Result<Gradients<f32>> {
         CandleNet::train_pass(self, images, loss)
+    }
+
+    fn train_step(
+        &mut self,
+        images: &Batch<'_, f32>,
+        loss: &mut LossFn<'_>,
+        rule: &StepRule,
+        optimizer: &mut Optimizer,
+    ) -> Result<Option<f64>> {
+        CandleNet::train_step(self, images, loss, rule, optimizer)
     }
 }

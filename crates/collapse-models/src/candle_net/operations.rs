@@ -1,6 +1,6 @@
 //! Operations that candle lacks or does otherwise.
 
-use candle_core::{Device, Tensor, WithDType};
+use candle_core::Tensor;
 use candle_nn::ops;
 use collapse_kernels::Activation;
 
@@ -53,8 +53,4 @@ pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
         .max(4)?
         .max(2)?
         .reshape((n, c, h, w))?)
-}
-
-pub(super) fn host<P: WithDType>(tensor: &Tensor) -> Result<Vec<P>> {
-    Ok(tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }

@@ -1,7 +1,7 @@
 //! The backward pass: gradients of every parameter from the gradient at the head.
 
 use collapse_kernels::{
-    Act, Activation, Element, Float, Shape, bn_act_backward, conv_backward_data,
+    Act, Activation, Float, NetworkElement, Shape, bn_act_backward, conv_backward_data,
     conv_backward_weights, global_avg_pool_backward, max_pool2_backward, pool_pad_backward,
 };
 
@@ -53,7 +53,7 @@ impl<P> HeadGradient<P> {
     }
 }
 
-impl<T: Element> Network<T> {
+impl<T: NetworkElement> Network<T> {
     /// Gradients of every trainable tensor; activations are freed as they are passed.
     ///
     /// The parameters must be those of the forward that made the tape.

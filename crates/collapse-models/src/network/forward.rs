@@ -1,7 +1,7 @@
 //! The forward pass: evaluation with running statistics, training with those of the batch.
 
 use collapse_kernels::{
-    Act, BatchNorm, ChannelStatistics, Element, Float, Residual, Shape, bn_act_forward,
+    Act, BatchNorm, ChannelStatistics, Float, NetworkElement, Residual, Shape, bn_act_forward,
     channel_statistics, conv_forward, global_avg_pool, max_pool2,
 };
 
@@ -12,7 +12,7 @@ use crate::plan::{BatchNormSpec, Block, NormId, Shortcut, Unit};
 use crate::{Parameters, Result};
 
 /// What the backward of one unit needs.
-pub(super) struct UnitTape<T: Element> {
+pub(super) struct UnitTape<T: NetworkElement> {
     /// The convolution's output.
     pub(super) y: Act<T>,
     pub(super) statistics: Statistics<T::Param>,
@@ -21,7 +21,7 @@ pub(super) struct UnitTape<T: Element> {
 }
 
 /// What the backward of one block needs.
-pub(super) enum BlockTape<T: Element> {
+pub(super) enum BlockTape<T: NetworkElement> {
     PostActivation {
         units: Vec<UnitTape<T>>,
         /// Output and statistics of the projection's convolution.
@@ -37,7 +37,7 @@ pub(super) enum BlockTape<T: Element> {
     },
 }
 
-impl<T: Element> BlockTape<T> {
+impl<T: NetworkElement> BlockTape<T> {
     pub(super) fn output(&self) -> Option<&Act<T>> {
         match self {
             Self::PostActivation { units, pooled, .. } => {
@@ -50,7 +50,7 @@ impl<T: Element> BlockTape<T> {
 }
 
 /// Activations kept by [`Network::forward_train`] for [`Network::backward`].
-pub struct Tape<T: Element> {
+pub struct Tape<T: NetworkElement> {
     pub(super) images: Act<T>,
     pub(super) blocks: Vec<BlockTape<T>>,
     pub(super) final_shape: Shape,
@@ -73,7 +73,7 @@ pub(super) fn batch_norm<'a, P: Float>(
     }
 }
 
-impl<T: Element> Network<T> {
+impl<T: NetworkElement> Network<T> {
     /// Evaluation: running statistics, frozen spectral vectors, nothing kept.
     ///
     /// # Errors

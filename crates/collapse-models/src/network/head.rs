@@ -1,13 +1,13 @@
 //! The head: ẑ = z / max(‖z‖, 10⁻¹²) where asked, logits = (W h + b) / temperature.
 
-use collapse_kernels::{Element, Float};
+use collapse_kernels::{Float, NetworkElement};
 
 use super::{Network, Output};
 use crate::Result;
 
 const NORM_EPSILON: f64 = 1e-12;
 
-impl<T: Element> Network<T> {
+impl<T: NetworkElement> Network<T> {
     pub(super) fn head_forward(
         &self,
         n: usize,

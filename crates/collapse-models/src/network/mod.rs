@@ -7,7 +7,7 @@ mod pre_activation;
 mod spectral;
 mod statistics;
 
-use collapse_kernels::{Act, ConvWeights, Element, Shape};
+use collapse_kernels::{Act, ConvWeights, NetworkElement, Shape};
 
 use crate::{Error, NetConfig, Parameters, Plan, Result};
 
@@ -105,7 +105,7 @@ enum Packed {
 /// assert_eq!((output.features.len(), output.logits.len()), (2 * 64, 2 * 4));
 /// # Ok::<(), collapse_models::Error>(())
 /// ```
-pub struct Network<T: Element> {
+pub struct Network<T: NetworkElement> {
     plan: Plan,
     parameters: Parameters<T::Param>,
     packed: Vec<ConvWeights<T>>,
@@ -114,7 +114,7 @@ pub struct Network<T: Element> {
     dropout_seed: u64,
 }
 
-impl<T: Element> Network<T> {
+impl<T: NetworkElement> Network<T> {
     /// A freshly initialised network; see [`Parameters::initialise`].
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //! Source: Zagoruyko and Komodakis (2016) as in DDU, `net/wide_resnet.py`.
 
 use collapse_kernels::{
-    Act, Activation, BatchNorm, Element, Float, Residual, add, bn_act_forward, channel_statistics,
-    conv_forward, pool_pad_backward,
+    Act, Activation, BatchNorm, Float, NetworkElement, Residual, add, bn_act_forward,
+    channel_statistics, conv_forward, pool_pad_backward,
 };
 
 use super::Network;
@@ -14,7 +14,7 @@ use crate::plan::{NormId, Shortcut, Unit};
 use crate::{Gradients, Result};
 
 /// What the backward of one block needs, beside its input.
-pub(super) struct PreTape<T: Element> {
+pub(super) struct PreTape<T: NetworkElement> {
     statistics: [Statistics<T::Param>; 2],
     /// Input of the first convolution.
     first: Act<T>,
@@ -26,7 +26,7 @@ pub(super) struct PreTape<T: Element> {
     pub(super) out: Act<T>,
 }
 
-impl<T: Element> Network<T> {
+impl<T: NetworkElement> Network<T> {
     pub(super) fn pre_eval(
         &self,
         units: &[Unit; 2],

@@ -5,10 +5,9 @@
 //! Source: DDU, `spectral_norm_conv_inplace.py` and `spectral_norm_fc.py`.
 
 use collapse_kernels::{
-    ConvWeights, Element, Float, add_conv_sigma_gradient, conv_power_iteration, conv_sigma,
-    inner_product,
+    ConvWeights, ConvolveParam, Float, NetworkElement, add_conv_sigma_gradient,
+    conv_power_iteration, conv_sigma, inner_product,
 };
-
 use rayon::prelude::*;
 
 use super::{Network, Packed};
@@ -28,7 +27,7 @@ pub(super) struct Scaling {
     pub(super) bound: bool,
 }
 
-impl<T: Element> Network<T> {
+impl<T: NetworkElement> Network<T> {
     /// Packs the weights for training (one power iteration) or evaluation (u and v frozen).
     pub(super) fn prepare(&mut self, mode: Packed) -> Result<()> {
         if mode == Packed::Eval && self.ready == Packed::Eval {
@@ -91,7 +90,7 @@ impl<T: Element> Network<T> {
             self.parameters.get(spectral.u),
             self.parameters.get(spectral.v),
         );
-        if spec.conv.kernel == 1 {
+        if spec.conv.kernel() == 1 {
             for (row, &u) in gradient.chunks_exact_mut(v.len()).zip(u) {
                 for (g, &v) in row.iter_mut().zip(v) {
                     *g += factor * u * v;
@@ -116,7 +115,7 @@ impl<T: Element> Network<T> {
     }
 }
 
-fn advance<P: Float>(
+fn advance<P: ConvolveParam>(
     spec: &ConvSpec,
     spectral: &SpectralSpec,
     parameters: &mut Parameters<P>,
@@ -126,7 +125,7 @@ fn advance<P: Float>(
     let mut v = std::mem::take(parameters.vec_mut(spectral.v));
     let weights = parameters.get(spec.weight);
     let side = spec.input;
-    let sigma = if spec.conv.kernel == 1 {
+    let sigma = if spec.conv.kernel() == 1 {
         Ok(matrix_sigma(weights, &mut u, &mut v, iterate))
     } else if iterate {
         conv_power_iteration(spec.conv, side, side, weights, &mut u, &mut v, 1)
@@ -138,7 +137,7 @@ fn advance<P: Float>(
     let sigma = sigma?;
     parameters.get_mut(spectral.sigma)[0] = sigma;
     let ratio = sigma.to_f64() / spectral.coefficient;
-    let epsilon = if spec.conv.kernel == 1 {
+    let epsilon = if spec.conv.kernel() == 1 {
         0.0
     } else {
         CONV_EPSILON

@@ -116,10 +116,10 @@ impl Plan {
             .convs
             .iter()
             .map(|c| {
-                let taps = (c.conv.kernel * c.conv.kernel) as u64;
+                let taps = (c.conv.kernel() * c.conv.kernel()) as u64;
                 2 * taps
-                    * c.conv.in_channels as u64
-                    * c.conv.out_channels as u64
+                    * c.conv.in_channels() as u64
+                    * c.conv.out_channels() as u64
                     * (c.output * c.output) as u64
             })
             .sum();

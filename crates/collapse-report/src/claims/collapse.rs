@@ -165,7 +165,7 @@ struct Points<'l> {
 impl<'l> Points<'l> {
     fn of(lineup: &Lineup<'_>, member: &'l Member<'l>) -> Self {
         let points = member.evaluations().filter_map(|evaluation| {
-            let auroc = mean_auroc(evaluation, &MAIN_SCORE, &lineup.sets)?;
+            let auroc = mean_auroc(evaluation, &MAIN_SCORE, &lineup.averaged)?;
             Some((evaluation.geometry.value()?.nc1, auroc))
         });
         Self {

@@ -55,12 +55,12 @@ impl Compared {
     }
 }
 
-/// Mean AUROC over all sets, in percent, of the runs of `member` that have it on each.
+/// Mean AUROC over all sets but controls, in percent, of the runs of `member` that have it on each.
 pub(super) fn aurocs(lineup: &Lineup<'_>, member: &Member<'_>) -> BySeed {
     member
         .runs
         .iter()
-        .filter_map(|(run, e)| Some((run.seed, mean_auroc(e, &MAIN_SCORE, &lineup.sets)?)))
+        .filter_map(|(run, e)| Some((run.seed, mean_auroc(e, &MAIN_SCORE, &lineup.averaged)?)))
         .collect()
 }
 

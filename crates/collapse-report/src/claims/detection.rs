@@ -185,7 +185,7 @@ pub(super) fn worst_case_improves(lineup: &Lineup<'_>) -> Claim {
 
 /// The sets that a mean AUROC runs over, by name.
 pub(super) fn sets(lineup: &Lineup<'_>) -> String {
-    let names: Vec<&str> = lineup.sets.iter().map(|set| set.as_str()).collect();
+    let names: Vec<&str> = lineup.averaged.iter().map(|set| set.as_str()).collect();
     names.join(", ")
 }
 

@@ -1,6 +1,6 @@
-//! Neural collapse over epochs.
+//! Neural collapse, accuracy and detection over epochs.
 
-use collapse_results::Geometry;
+use collapse_results::{EpochRecord, Geometry};
 
 use super::Figure;
 use super::layout::Grid;
@@ -31,11 +31,11 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn of(member: &Member<'_>, pick: fn(&Geometry) -> f64) -> Self {
+    fn of(member: &Member<'_>, pick: impl Fn(&EpochRecord) -> Option<f64>) -> Self {
         let curves = member.runs.iter().map(|(run, _)| -> Curve {
             let measured = run.history.iter();
             measured
-                .filter_map(|r| Some((r.epoch as f64, pick(r.geometry.as_ref()?))))
+                .filter_map(|r| Some((r.epoch as f64, pick(r)?)))
                 .collect()
         });
         Self {
@@ -82,26 +82,90 @@ impl Bundle {
     }
 }
 
+fn of_geometry(pick: fn(&Geometry) -> f64) -> impl Fn(&EpochRecord) -> Option<f64> {
+    move |record| record.geometry.as_ref().map(pick)
+}
+
+/// Accuracy and AUROC against training, the cost that both kinds of network share.
+pub(super) fn progress(lineup: &Lineup<'_>) -> Option<Figure> {
+    let shown: Vec<&Member<'_>> = lineup.finished().collect();
+    let mut panels: Vec<(String, Vec<Bundle>)> = Vec::new();
+    let mut add = |title: String, pick: &dyn Fn(&EpochRecord) -> Option<f64>| {
+        let bundles = shown
+            .iter()
+            .map(|m| Bundle::of(m, |r| pick(r).map(|v| 100.0 * v)));
+        let bundles: Vec<Bundle> = bundles.filter(|b| !b.curves.is_empty()).collect();
+        if !bundles.is_empty() {
+            panels.push((title, bundles));
+        }
+    };
+    add("Validation accuracy (%)".to_owned(), &|record| {
+        record.validation_accuracy
+    });
+    for set in &lineup.averaged {
+        add(format!("AUROC {set} (%)"), &|record| {
+            let found = record.auroc.iter().find(|(name, _)| name == set);
+            found.map(|(_, value)| *value)
+        });
+    }
+    if panels.is_empty() {
+        return None;
+    }
+    let mut canvas = Canvas::default();
+    let legend: Vec<(usize, String)> = shown.iter().map(|m| (m.series, m.label.clone())).collect();
+    let grid = two_columns(&mut canvas, &legend);
+    let n = panels.len();
+    for (index, (title, bundles)) in panels.iter().enumerate() {
+        let values = || bundles.iter().flat_map(|b| b.curves.iter().flatten());
+        let x = Scale::around(Kind::LogOnePlus, values().map(|p| p.0))?;
+        let y = Scale::around(Kind::Linear, values().map(|p| p.1))?;
+        let panel = grid.panel(index, x, y);
+        let last_row = index + grid.columns >= n;
+        canvas.frame(&panel, title, if last_row { "epoch" } else { "" }, " ");
+        for bundle in bundles {
+            bundle.draw(&mut canvas, &panel);
+        }
+    }
+    let caption = format!(
+        "Accuracy on the validation split and AUROC of Gaussians on the features, where measured; \
+         the epoch axis as log(1 + epoch). Thin: one line a seed; thick: their mean, with a marker \
+         at the end of training. Every epoch of a network takes the same time. {}",
+        lineup.made_from
+    );
+    Some(Figure::new(
+        "progress",
+        "Accuracy and detection over training",
+        caption,
+        grid.end(n) - 14.0,
+        canvas,
+    ))
+}
+
+/// Panels in two columns below the legend.
+fn two_columns(canvas: &mut Canvas, legend: &[(usize, String)]) -> Grid {
+    Grid {
+        columns: 2,
+        origin: (62.0, canvas.legend(0.0, legend) + 28.0),
+        size: ((WIDTH - 2.0 * 72.0) / 2.0, 170.0),
+        gap: (72.0, 66.0),
+    }
+}
+
 pub(super) fn nc_over_epochs(lineup: &Lineup<'_>) -> Option<Figure> {
     let shown: Vec<&Member<'_>> = lineup
         .finished()
-        .filter(|member| !Bundle::of(member, |g| g.nc1).curves.is_empty())
+        .filter(|member| !Bundle::of(member, of_geometry(|g| g.nc1)).curves.is_empty())
         .collect();
     if shown.is_empty() {
         return None;
     }
     let mut canvas = Canvas::default();
     let legend: Vec<(usize, String)> = shown.iter().map(|m| (m.series, m.label.clone())).collect();
-    let grid = Grid {
-        columns: 2,
-        origin: (62.0, canvas.legend(0.0, &legend) + 28.0),
-        size: ((WIDTH - 2.0 * 72.0) / 2.0, 170.0),
-        gap: (72.0, 66.0),
-    };
+    let grid = two_columns(&mut canvas, &legend);
     for (index, (title, pick)) in PANELS.into_iter().enumerate() {
         let bundles: Vec<Bundle> = shown
             .iter()
-            .map(|member| Bundle::of(member, pick))
+            .map(|member| Bundle::of(member, of_geometry(pick)))
             .collect();
         draw_measure(&mut canvas, &grid, (index, title), &bundles);
     }

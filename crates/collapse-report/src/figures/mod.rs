@@ -13,7 +13,6 @@ use collapse_results::Results;
 
 pub use histograms::score_histograms;
 pub use lines::{LineAxes, LinePanel, line_figure};
-pub(crate) use scaling::step_times;
 use svg::{Canvas, WIDTH};
 
 use crate::lineup::Lineup;
@@ -82,7 +81,7 @@ impl Figure {
     }
 }
 
-/// Every figure that the results have numbers for: NC over epochs, AUROC against NC1, AUROC of
+/// Every figure that the results have numbers for: accuracy and detection over training, NC over epochs, AUROC against NC1, AUROC of
 /// every seed, and a histogram figure for each score that has counts.
 #[must_use]
 pub fn figures(results: &Results) -> Vec<Figure> {
@@ -92,6 +91,7 @@ pub fn figures(results: &Results) -> Vec<Figure> {
 pub(crate) fn of_lineup(lineup: &Lineup<'_>) -> Vec<Figure> {
     let single = [
         points::strip(lineup),
+        curves::progress(lineup),
         curves::nc_over_epochs(lineup),
         points::auroc_against_nc1(lineup),
     ];

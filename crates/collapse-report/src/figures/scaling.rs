@@ -6,6 +6,13 @@ use super::scale::{Kind, Scale};
 use super::svg::{COLORS, Canvas, WIDTH};
 use crate::scaling::{Scaling, StepTime};
 
+impl Scaling {
+    /// The figure as a file of its own; `None` without points.
+    pub fn figure(&self) -> Option<String> {
+        step_times(self).map(|figure| figure.standalone())
+    }
+}
+
 /// A panel: its title, the label of its axis, what runs along it, and the lines in it.
 struct Sweep<'a> {
     title: &'static str,
@@ -137,7 +144,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-pub(crate) fn step_times(scaling: &Scaling) -> Option<Figure> {
+fn step_times(scaling: &Scaling) -> Option<Figure> {
     let lines = Lines::of(&scaling.points)?;
     let mut canvas = Canvas::default();
     let gap = 26.0;

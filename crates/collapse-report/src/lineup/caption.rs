@@ -74,5 +74,14 @@ pub(super) fn set_sizes(results: &Results) -> String {
     if sizes.is_empty() {
         return String::new();
     }
-    format!("Test images: {}.", sizes.join(", "))
+    let controls = results.data.iter().filter(|set| set.role == Role::Control);
+    let controls: Vec<&str> = controls.map(|set| set.name.as_str()).collect();
+    let generated = match controls.is_empty() {
+        true => String::new(),
+        false => format!(
+            " Controls, generated and in no mean or claim: {}.",
+            controls.join(", ")
+        ),
+    };
+    format!("Test images: {}.{generated}", sizes.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use collapse_results::{Align, Cell, Table};
 
-use super::{main_text, range_text, shows_range};
+use super::cell::{main_text, range_text, shows_range};
 
 /// A `<table>` in a scrolling box, with the caption below.
 pub fn html(table: &Table) -> String {
@@ -27,11 +27,16 @@ pub fn html(table: &Table) -> String {
         text.push_str("<tr>");
         for (cell, column) in row.iter().zip(&table.columns) {
             let mut title = String::new();
-            if let Cell::Missing { reason } = cell {
-                title = format!(" title=\"{}\"", escape(reason));
-            } else if let Cell::Spread { n, .. } = cell {
-                let extremes = range_text(cell).map_or_else(String::new, |r| format!("{r}, "));
-                title = format!(" title=\"{extremes}n = {n}\"");
+            match cell {
+                Cell::Missing { reason } => {
+                    title = format!(" title=\"{}\"", escape(reason));
+                }
+                Cell::Spread { mean, n, .. } => {
+                    let extremes = range_text(cell).map_or_else(String::new, |r| format!("{r}, "));
+                    title = format!(" data-v=\"{mean}\" title=\"{extremes}n = {n}\"");
+                }
+                Cell::Number { value, .. } => title = format!(" data-v=\"{value}\""),
+                Cell::Text { .. } => {}
             }
             text.push_str(&format!(
                 "<td{}{title}>{}",

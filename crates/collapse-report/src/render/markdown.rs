@@ -2,7 +2,7 @@
 
 use collapse_results::{Align, Table};
 
-use super::{main_text, range_text, shows_range};
+use super::cell::{main_text, range_text, shows_range};
 
 /// The table under a heading of the third level, with its caption below.
 pub fn markdown(table: &Table) -> String {

@@ -4,7 +4,7 @@ use collapse_results::{Align, Table};
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, ContentArrangement};
 
-use super::{main_text, range_text, shows_range};
+use super::cell::{main_text, range_text, shows_range};
 
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

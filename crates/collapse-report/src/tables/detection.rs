@@ -215,7 +215,7 @@ pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
         .map(|set| {
             let mut draft = Draft::of_sets(
                 lineup,
-                &format!("scores-{set}"),
+                &super::scores_of(set),
                 &format!("Every score against {set}"),
                 "AUROC in percent after the last epoch, mean ± standard deviation over seeds. \
                  NNGuide's bank holds every training feature (its authors take 1 %).",
@@ -286,7 +286,9 @@ pub(super) fn all_figures(lineup: &Lineup<'_>) -> Draft {
 /// Share of OoD images in each comparison, in brackets; empty where the sizes are not known.
 fn prevalence(data: &[DataSet]) -> String {
     let test: usize = sizes(data, Role::Test).map(|set| set.images).sum();
-    let shares: Vec<String> = sizes(data, Role::Ood)
+    let shares: Vec<String> = [Role::Ood, Role::Control]
+        .into_iter()
+        .flat_map(|role| sizes(data, role))
         .filter(|set| test + set.images > 0)
         .map(|set| {
             let share = 100.0 * set.images as f64 / (test + set.images) as f64;

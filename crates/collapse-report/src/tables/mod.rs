@@ -6,6 +6,7 @@ mod detection;
 mod draft;
 mod ensembles;
 mod evaluation;
+mod gain;
 mod peers;
 mod precision;
 mod setup;
@@ -13,14 +14,64 @@ mod training;
 
 use collapse_results::{Claim, Results, Table};
 
+use crate::Error;
 use crate::lineup::Lineup;
 use crate::reference::References;
 pub use evaluation::{SCORES_NOTE, evaluation_table};
 pub use peers::{PeerRun, peer_table};
 
+/// The tables that results can make, besides one of all scores for each OoD set.
+const IDS: [&str; 21] = [
+    "main",
+    "gain",
+    "epochs-needed",
+    "worst-seed",
+    "softmax",
+    "entropy",
+    "energy",
+    "ensembles",
+    "logit-gaussians",
+    "raw-normalised",
+    "over-training",
+    "nc-end",
+    "nc-epochs",
+    "history",
+    "ablation",
+    "precision",
+    "training",
+    "detection",
+    "calibration",
+    "claims",
+    "neighbours",
+];
+
+/// Fails for a table that no results with these OoD sets make; which of the others they make, the runs decide.
+///
+/// # Errors
+/// [`Error::UnknownTable`].
+pub fn check_tables<'a>(
+    ids: &[String],
+    ood_sets: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let of_sets = ood_sets.into_iter().map(scores_of);
+    let known: Vec<String> = IDS.map(str::to_owned).into_iter().chain(of_sets).collect();
+    match ids.iter().find(|id| !known.contains(id)) {
+        None => Ok(()),
+        Some(unknown) => Err(Error::UnknownTable {
+            table: unknown.clone(),
+            known: known.join(", "),
+        }),
+    }
+}
+
+/// The table of every score against an OoD set.
+fn scores_of(set: impl std::fmt::Display) -> String {
+    format!("scores-{set}")
+}
+
 /// All tables that the results have numbers for, in the order of the report.
 ///
-/// The paper's sections in miniature: main (4.1), worst seed, softmax, entropy and energy (A.2),
+/// The paper's sections in miniature: main (4.1), gain at equal training and epochs needed, worst seed, softmax, entropy and energy (A.2),
 /// ensembles, logit Gaussians (A.3), Gaussians on raw and normalised features, over-training (A.4), neural
 /// collapse at the end and over epochs (4.2, A.5, A.6), loss over epochs, ablation, precisions and
 /// training details (A.1); then all scores, all detection figures, calibration, the claims with
@@ -37,7 +88,12 @@ pub(crate) fn of_lineup(
     references: &References,
 ) -> Vec<Table> {
     let references = &references.beside(lineup.results);
-    let mut drafts = vec![detection::main(lineup), detection::worst_seed(lineup)];
+    let mut drafts = vec![
+        detection::main(lineup),
+        gain::at_equal_length(lineup),
+        gain::epochs_needed(lineup),
+        detection::worst_seed(lineup),
+    ];
     drafts.extend(detection::output_scores(lineup));
     drafts.push(ensembles::compared(lineup));
     drafts.push(detection::logit_gaussians(lineup));

@@ -1,5 +1,8 @@
 //! `cargo xtask docs`: the parts of the documentation that are made from measurements.
 
+mod page;
+mod results;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +12,7 @@ use collapse_results::{Results, Role, ScoreId};
 use collapse_testing::Tally;
 
 use crate::reliability::Count;
+use page::{Page, read, write};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The reproduction that README shows; only what its table and picture need.
@@ -25,10 +29,10 @@ const PRECISION: &str = "docs/performance/precision.json";
 const PYTORCH: &str = "docs/pytorch";
 /// Folders of docs that show one training experiment each: its results, its page, and lines of
 /// `benches/peers/train_cifar.py --json` to hold it against.
-const C4: &str = "docs/c4";
+const WIDTH_8: &str = "docs/cifar10-width8";
 const CIFAR10: &str = "docs/cifar10";
 
-/// Write the tables and pictures of README, docs/performance.md, docs/reliability.md, docs/pytorch, docs/c4 and docs/cifar10 from the measurements committed beside them.
+/// Write the tables and pictures of README and docs from the measurements committed beside them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Results of `cargo xtask reproduce` to take, and keep, for README.
@@ -37,12 +41,18 @@ pub struct Args {
     /// Results of `cargo xtask reproduce --scale precision` to take, and keep, for docs/performance.md and docs/pytorch.
     #[arg(long, value_name = "RESULTS.JSON")]
     precision: Option<PathBuf>,
-    /// Results of `cargo xtask reproduce --scale experiments/c4.toml` to take, and keep, for docs/c4.
+    /// Results of `cargo xtask reproduce --scale experiments/cifar10-width8.toml` to take, and keep, for docs/cifar10-width8.
     #[arg(long, value_name = "RESULTS.JSON")]
-    c4: Option<PathBuf>,
+    cifar10_width8: Option<PathBuf>,
     /// Results of `cargo xtask reproduce --scale experiments/cifar10.toml` to take, and keep, for docs/cifar10.
     #[arg(long, value_name = "RESULTS.JSON")]
     cifar10: Option<PathBuf>,
+    /// Results of `cargo xtask reproduce --scale small` to take, and keep, for docs/results.
+    #[arg(long, value_name = "RESULTS.JSON")]
+    small: Option<PathBuf>,
+    /// What `cargo xtask reproduce --scale small --plan --json` said, to take, and keep, for docs/results.
+    #[arg(long, value_name = "PLAN.JSON")]
+    plan: Option<PathBuf>,
     /// File of `cargo xtask bench scale` to take, and keep, for docs/performance.md.
     #[arg(long, value_name = "SCALING.JSON")]
     scaling: Option<PathBuf>,
@@ -111,8 +121,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     ];
     files.push(reliability(root)?);
     files.push(peers(root, &precision)?);
-    files.extend(experiment(root, C4, &args.c4)?);
+    files.extend(experiment(root, WIDTH_8, &args.cifar10_width8)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
+    files.extend(results::pages(root, &args.small, &args.plan)?);
     for (path, content) in files {
         if args.check {
             if read(&path)? != content {
@@ -290,56 +301,4 @@ fn peer_table(path: &Path, timed: bool) -> Result<String> {
         table.push('\n');
     }
     Ok(table)
-}
-
-/// A Markdown file with generated parts between marks.
-struct Page {
-    path: PathBuf,
-    text: String,
-}
-
-impl Page {
-    fn open(path: PathBuf) -> Result<Self> {
-        let text = read(&path)?;
-        Ok(Self { path, text })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.text.contains(&begin_mark(name))
-    }
-
-    /// Puts `content` between the marks of the part `name`.
-    fn fill(&mut self, name: &str, content: &str) -> Result<()> {
-        let begin = begin_mark(name);
-        let end = "<!-- /generated -->";
-        let found = self.text.find(&begin).and_then(|at| {
-            let start = at + begin.len();
-            let length = self.text[start..].find(end)?;
-            Some(start..start + length)
-        });
-        let Some(range) = found else {
-            bail!(
-                "{} has lost the marks {begin:?} and {end:?} of a generated part",
-                self.path.display()
-            );
-        };
-        self.text.replace_range(range, &format!("\n{content}\n"));
-        Ok(())
-    }
-}
-
-fn begin_mark(name: &str) -> String {
-    format!("<!-- generated: cargo xtask docs, {name} -->\n")
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
-}
-
-fn write(path: &Path, content: &str) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
-    }
-    std::fs::write(path, content).with_context(|| format!("writing {}", path.display()))
 }
