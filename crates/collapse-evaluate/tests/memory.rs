@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-const D: usize = 320;
+const D: usize = 256;
 
 /// `n` samples of three classes about axes of their own, with rows of every length.
 fn set(n: usize, first: usize) -> FeatureSet {
@@ -39,7 +39,7 @@ fn peak(work: impl FnOnce() + Send) -> usize {
 fn every_detector_takes_little_beside_features_of_f32() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let n = 12_000;
+    let n = 24_000;
     for (name, set) in [
         ("train", set(n, 0)),
         ("test", set(300, n)),

@@ -72,11 +72,11 @@ impl World {
     }
 
     fn fit(&self, l2: bool) -> Fitted {
-        self.fit_on(self.train.view().into(), l2)
+        self.fit_on(&self.train.view().into(), l2)
     }
 
     /// The detectors of the training samples in this form.
-    fn fit_on(&self, features: RowsView<'_>, l2: bool) -> Fitted {
+    fn fit_on(&self, features: &RowsView, l2: bool) -> Fitted {
         let logits = self.logits(&self.train, l2);
         let inputs = Inputs::new(features.reborrow(), logits.view(), l2).unwrap();
         let train = TrainInputs::new(inputs, &self.labels).unwrap();
@@ -150,7 +150,7 @@ fn precision_and_layout_of_the_features_do_not_matter() {
         let expected = world.score(&world.fit(l2), &world.test, l2);
         let logits = world.logits(&world.test, l2);
         for (train, test) in &forms {
-            let fitted = world.fit_on(train.reborrow(), l2);
+            let fitted = world.fit_on(train, l2);
             assert_eq!(fitted.skipped, []);
             let inputs = Inputs::new(test.reborrow(), logits.view(), l2).unwrap();
             for ((name, found), (_, expected)) in

@@ -151,7 +151,7 @@ fn a_resumed_run_records_its_makers_and_one_that_was_not_the_same_as_if_never_st
 /// Results that earlier versions wrote.
 #[test]
 fn committed_results_still_load_and_are_written_as_they_were() {
-    for name in ["quick", "c4", "cifar10"] {
+    for name in ["quick", "cifar10-width8", "cifar10"] {
         let path = format!(
             "{}/../../docs/{name}/results.json",
             env!("CARGO_MANIFEST_DIR")
