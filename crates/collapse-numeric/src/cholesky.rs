@@ -14,8 +14,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::lanes::dot;
 use crate::panels::{PANEL, SymmetricPanels, extents, panel_rows};
-use crate::products::{dot, matmul_nt};
+use crate::products::matmul_nt;
 
 /// Lower-triangular Cholesky factor `L` of a positive-definite `[D, D]` matrix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -31,6 +31,7 @@ mod decompositions;
 mod error;
 #[cfg(target_arch = "x86_64")]
 mod gram;
+mod lanes;
 mod logits;
 mod panels;
 mod products;
@@ -41,13 +42,11 @@ pub use cholesky::{Cholesky, overflow_to_infinity};
 pub use classes::{check_labels, rows_by_class};
 pub use decompositions::{RightSingular, SymmetricEigen, right_singular, symmetric_eigen};
 pub use error::{Error, Result};
+pub use lanes::{dot, sum_by_lanes};
 pub use logits::{Softmax, argmax, log_odds, log_sum_exp};
 pub use panels::{PANEL, SymmetricPanels};
 pub use products::{
-    Element, covariance, dot, gram, inner_products, matmul, matmul_nt, mean, subtract_product,
-    sum_by_lanes,
+    Element, covariance, gram, inner_products, matmul, matmul_nt, mean, subtract_product,
 };
-pub use rows::{
-    NORM_FLOOR, check_finite, largest_magnitude, norm, normalize_rows, power_of_two_below,
-};
-pub use source::{Matrix, PANEL_ROWS, RowSource, RowsView};
+pub use rows::{NORM_FLOOR, check_finite, norm, normalize_rows, power_of_two_below};
+pub use source::{Matrix, PANEL_ROWS, RowSource, RowsView, largest_magnitude};

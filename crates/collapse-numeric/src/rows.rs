@@ -1,13 +1,10 @@
 //! Rows of features: finite checks, norms, normalisation.
 
-use std::ops::Range;
-
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView, ArrayView2, Axis, Dimension, NdFloat};
 
 use crate::error::{Error, Result};
-use crate::products::dot;
-use crate::source::RowSource;
+use crate::lanes::dot;
 
 /// Norms below this divide by it instead, so that a zero row stays zero. Source: `torch.nn.functional.normalize`.
 pub const NORM_FLOOR: f64 = 1e-12;
@@ -41,20 +38,6 @@ pub fn check_finite<F: NdFloat>(what: &'static str, values: ArrayView2<F>) -> Re
         }
     }
     Ok(())
-}
-
-/// The largest absolute value of finite `values` `[N, D]`; 0 for none.
-#[must_use]
-pub fn largest_magnitude<R: RowSource>(values: R) -> f64 {
-    let largest = |rows: Range<usize>| {
-        let mut buffer = vec![0.0; values.ncols()];
-        rows.fold(0.0f64, |max, row| {
-            values.read(row, &mut buffer);
-            buffer.iter().fold(max, |max, v| max.max(v.abs()))
-        })
-    };
-    let panels = values.panels().into_par_iter();
-    panels.map(largest).reduce(|| 0.0, f64::max)
 }
 
 /// Euclidean (for a matrix: Frobenius) norm, also where squares leave the range of f64; infinite where an entry is.

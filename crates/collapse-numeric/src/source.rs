@@ -240,6 +240,20 @@ impl From<ArcArray2<f64>> for Matrix {
     }
 }
 
+/// The largest absolute value of finite `values` `[N, D]`; 0 for none.
+#[must_use]
+pub fn largest_magnitude<R: RowSource>(values: R) -> f64 {
+    let largest = |rows: Range<usize>| {
+        let mut buffer = vec![0.0; values.ncols()];
+        rows.fold(0.0f64, |max, row| {
+            values.read(row, &mut buffer);
+            buffer.iter().fold(max, |max, v| max.max(v.abs()))
+        })
+    };
+    let panels = values.panels().into_par_iter();
+    panels.map(largest).reduce(|| 0.0, f64::max)
+}
+
 /// A view of rows `[N, D]` of f32 or f64, read as they are or divided by their norms.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsView<'a> {
