@@ -292,8 +292,8 @@ impl FeatureSet {
 /// use collapse_features::{FeatureSet, check_agreement};
 /// use ndarray::Array2;
 ///
-/// let train = FeatureSet::new(Array2::ones((4, 3)));
-/// let test = FeatureSet::new(Array2::ones((2, 5)));
+/// let train = FeatureSet::new(Array2::<f32>::ones((4, 3)));
+/// let test = FeatureSet::new(Array2::<f32>::ones((2, 5)));
 /// let error = check_agreement(&[("train", &train), ("test", &test)]).unwrap_err();
 /// assert!(error.to_string().starts_with("train and test disagree: the feature dimension is 3 and 5"));
 /// ```

@@ -87,10 +87,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .figure()
         .with_context(|| format!("{SCALING} holds no point"))?;
 
-    let cifar10 = shortened(&source(&args.cifar10, &format!("{CIFAR10}/results.json")))?;
     let seeds = figure(&quick, "auroc-by-group", QUICK)?;
     let mut readme = Page::open(root.join("README.md"))?;
-    readme.fill("cifar10", &table(&cifar10, "main", CIFAR10)?)?;
+    let small = shortened(&source(&args.small, results::KEPT))?;
+    readme.fill("gain", &table(&small, "gain", results::KEPT)?)?;
     readme.fill(
         "quick",
         &format!(

@@ -11,6 +11,8 @@ use super::page::{Page, read};
 use super::{picture, shortened};
 
 const FOLDER: &str = "docs/results";
+/// The numbers, as committed.
+pub(super) const KEPT: &str = "docs/results/small.json";
 
 /// The pages, their figures, and the numbers they are made of.
 pub(super) fn pages(
@@ -19,7 +21,7 @@ pub(super) fn pages(
     plan: &Option<PathBuf>,
 ) -> Result<Vec<(PathBuf, String)>> {
     let folder = root.join(FOLDER);
-    let kept = folder.join("small.json");
+    let kept = root.join(KEPT);
     let results = shortened(small.as_ref().unwrap_or(&kept))?;
     let kept_plan = folder.join("plan.json");
     let plan_source = plan.as_ref().unwrap_or(&kept_plan);
