@@ -1,6 +1,6 @@
 //! Every figure of one network as a dictionary.
 
-use collapse_evaluate::{Error, Evaluation, FeatureSplits, Figures, Split};
+use collapse_evaluate::{Error, Evaluation, FeatureSplits, Figures, Split, Standing};
 use collapse_ood::metrics::Bootstrap;
 use collapse_ood::{Fitted, Intervals, Note};
 use numpy::IntoPyArray;
@@ -20,6 +20,8 @@ struct Scores<'a> {
     l2: bool,
     n_features: usize,
     level: f64,
+    /// One line a score, the best first.
+    standings: Vec<Standing>,
     #[serde(flatten)]
     figures: Figures<'a>,
     notes: Vec<&'a Note>,
@@ -126,6 +128,7 @@ pub fn evaluate<'py>(
         l2,
         n_features,
         level,
+        standings: evaluation.standings(&[], &[]),
         figures: evaluation.figures(),
         notes: evaluation.notes().collect(),
     };
