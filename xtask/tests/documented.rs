@@ -86,14 +86,13 @@ impl Reader {
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         // Reproductions are cut to one seed and two epochs; all else runs as it stands.
-        let cargo = format!(
-            "#!/usr/bin/env bash\nshift\ncase \"$1\" in\nreproduce) exec {XTASK} \"$@\" --seeds 1 --epochs-at-most 2 ;;\n\
-             *) exec {XTASK} \"$@\" ;;\nesac\n"
+        let program = format!(
+            "case \"$1\" in\nreproduce) exec {XTASK} \"$@\" --seeds 1 --epochs-at-most 2 ;;\n*) exec {XTASK} \"$@\" ;;\nesac\n"
         );
-        for name in ["cargo", "collapse"] {
+        // `cargo xtask …` has a word more before the arguments than `collapse …`.
+        for (name, first) in [("cargo", "shift\n"), ("collapse", "")] {
             let path = bin.join(name);
-            let shift = if name == "cargo" { "shift" } else { ":" };
-            std::fs::write(&path, cargo.replacen("shift", shift, 1)).unwrap();
+            std::fs::write(&path, format!("#!/usr/bin/env bash\n{first}{program}")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         Self { folder }

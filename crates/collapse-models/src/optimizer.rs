@@ -52,6 +52,15 @@ impl<P: Float + candle_core::WithDType> Optimizer<P> {
         self.average.as_mut().map(Mirror::host).transpose()
     }
 
+    /// Momentum and average together: what a checkpoint stores.
+    ///
+    /// # Errors
+    /// As [`momentum`](Self::momentum).
+    pub fn state(&mut self) -> Result<(&Parameters<P>, Option<&Parameters<P>>)> {
+        let average = self.average.as_mut().map(Mirror::host).transpose()?;
+        Ok((self.momentum.host()?, average))
+    }
+
     /// Clips the gradient and steps along it, on the host; returns the gradient's norm where it is clipped.
     ///
     /// # Errors

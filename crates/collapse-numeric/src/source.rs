@@ -38,24 +38,12 @@ pub trait RowSource: Sync {
 
     /// Rows one after the other in f64, row-major.
     fn panel(&self, rows: Range<usize>) -> Array2<f64> {
-        let mut panel = Array2::zeros((rows.len(), self.ncols()));
-        for (row, mut out) in rows.zip(panel.rows_mut()) {
-            if let Some(out) = out.as_slice_mut() {
-                self.read(row, out);
-            }
-        }
-        panel
+        gathered(self, rows)
     }
 
     /// The rows of these numbers in f64, row-major.
     fn select(&self, rows: &[usize]) -> Array2<f64> {
-        let mut selected = Array2::zeros((rows.len(), self.ncols()));
-        for (&row, mut out) in rows.iter().zip(selected.rows_mut()) {
-            if let Some(out) = out.as_slice_mut() {
-                self.read(row, out);
-            }
-        }
-        selected
+        gathered(self, rows.iter().copied())
     }
 
     /// The numbers of the rows of each panel of at most [`PANEL_ROWS`].
@@ -66,6 +54,19 @@ pub trait RowSource: Sync {
             .map(|start| start..n.min(start + PANEL_ROWS))
             .collect()
     }
+}
+
+fn gathered<R: RowSource + ?Sized>(
+    source: &R,
+    rows: impl ExactSizeIterator<Item = usize>,
+) -> Array2<f64> {
+    let mut gathered = Array2::zeros((rows.len(), source.ncols()));
+    for (row, mut out) in rows.zip(gathered.rows_mut()) {
+        if let Some(out) = out.as_slice_mut() {
+            source.read(row, out);
+        }
+    }
+    gathered
 }
 
 impl<R: RowSource + ?Sized> RowSource for &R {
@@ -122,10 +123,7 @@ impl Matrix {
     /// N and D.
     #[must_use]
     pub fn dim(&self) -> (usize, usize) {
-        match self {
-            Self::Single(values) => values.dim(),
-            Self::Double(values) => values.dim(),
-        }
+        self.view().dim()
     }
 
     /// Number of rows N.

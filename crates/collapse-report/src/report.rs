@@ -104,9 +104,16 @@ pub fn write_completed(whole: &Results, folder: &Path) -> Result<PathBuf, Error>
 /// `None` when the results do not make the table.
 #[must_use]
 pub fn page_table(results: &Results, id: &str) -> Option<String> {
-    let tables = tables::tables(results, &References::default());
-    let table = tables.iter().find(|table| table.id == id)?;
-    Some(render::markdown_body(table))
+    page_tables(results).remove(id)
+}
+
+/// Every table as [`page_table`] gives it, by id.
+#[must_use]
+pub fn page_tables(results: &Results) -> BTreeMap<String, String> {
+    let tables = tables::tables(results, &References::default()).into_iter();
+    tables
+        .map(|table| (table.id.clone(), render::markdown_body(&table)))
+        .collect()
 }
 
 /// The experiment of `results` held against the runs of another implementation, for a page of documentation.

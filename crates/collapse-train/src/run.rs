@@ -49,12 +49,12 @@ impl Run {
         let Learner {
             model, optimizer, ..
         } = &mut self.learner;
-        let average = optimizer.average()?.cloned();
+        let (momentum, average) = optimizer.state()?;
         let snapshot = Snapshot {
             state: &self.state,
             parameters: model.parameters()?,
-            momentum: optimizer.momentum()?,
-            average: average.as_ref(),
+            momentum,
+            average,
         };
         snapshot.write(&self.path)
     }

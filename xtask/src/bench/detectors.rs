@@ -10,7 +10,7 @@ use collapse_features::read;
 use collapse_ood::{Inputs, Settings};
 use serde::Serialize;
 
-use super::measure::seconds;
+use super::measure::{seconds, use_threads};
 
 /// Time fitting and scoring of detectors on feature files.
 #[derive(clap::Args)]
@@ -46,12 +46,7 @@ struct Figures<'a> {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("--threads must be given before any work runs")?;
-    }
+    use_threads(args.threads)?;
     let splits = FeatureSplits {
         train: Some(Split::new("train", read(&args.train)?)),
         validation: None,

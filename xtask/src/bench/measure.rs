@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use anyhow::Context;
+
 /// Seconds of repeated work, ascending.
 pub struct Timings(Vec<f64>);
 
@@ -29,6 +31,17 @@ impl Timings {
     /// The slowest.
     pub fn max(&self) -> f64 {
         self.0.last().copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Settles how many threads work, where it is asked for.
+pub fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    match threads {
+        Some(threads) => rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("--threads must be given before any work runs"),
+        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use collapse_random::Stream;
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::measure::{Timings, seconds};
+use super::measure::{Timings, seconds, use_threads};
 
 /// Sizes and repetitions.
 #[derive(clap::Args)]
@@ -101,12 +101,7 @@ pub enum What {
 }
 
 pub fn run(what: What, args: Args) -> Result<ExitCode> {
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("--threads must be given before any work runs")?;
-    }
+    use_threads(args.threads)?;
     let figures = match what {
         What::Density => density(&args)?,
         What::Knn => knn(&args)?,

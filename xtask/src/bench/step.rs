@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use collapse_benches::Worker;
 use collapse_experiment::peak_memory;
@@ -11,7 +11,7 @@ use collapse_models::{CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
 use collapse_train::{Precision, load_model};
 use serde::Serialize;
 
-use super::measure::{Timings, resident_bytes, seconds};
+use super::measure::{Timings, resident_bytes, seconds, use_threads};
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum PrecisionArg {
@@ -138,12 +138,7 @@ struct Figures {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("--threads must be given before any work runs")?;
-    }
+    use_threads(args.threads)?;
     let figures = measure(&args)?;
     if args.json {
         println!("{}", serde_json::to_string(&figures)?);

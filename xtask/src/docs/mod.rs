@@ -123,7 +123,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     files.push(peers(root, &precision)?);
     files.extend(experiment(root, WIDTH_8, &args.cifar10_width8)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
-    files.extend(results::pages(root, &args.small, &args.plan)?);
+    files.extend(results::pages(root, &small, &args.plan)?);
     for (path, content) in files {
         if args.check {
             if read(&path)? != content {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use collapse_report::{group_label, page_figure, page_table};
+use collapse_report::{figures, group_label, page_tables};
 use collapse_results::{Group, Results, Run};
 use serde_json::Value;
 
 use super::page::{Page, read};
-use super::{picture, shortened};
+use super::picture;
 
 const FOLDER: &str = "docs/results";
 /// The numbers, as committed.
@@ -17,38 +17,31 @@ pub(super) const KEPT: &str = "docs/results/small.json";
 /// The pages, their figures, and the numbers they are made of.
 pub(super) fn pages(
     root: &Path,
-    small: &Option<PathBuf>,
+    results: &Results,
     plan: &Option<PathBuf>,
 ) -> Result<Vec<(PathBuf, String)>> {
     let folder = root.join(FOLDER);
-    let kept = root.join(KEPT);
-    let results = shortened(small.as_ref().unwrap_or(&kept))?;
     let kept_plan = folder.join("plan.json");
     let plan_source = plan.as_ref().unwrap_or(&kept_plan);
     let plan_text = read(plan_source)?;
     let plan: Value = serde_json::from_str(&plan_text)
         .with_context(|| format!("reading {}", plan_source.display()))?;
+    let mut parts = page_tables(results);
+    parts.insert("runs".to_owned(), runs_table(results, &plan));
     let mut files = Vec::new();
+    for figure in figures(results) {
+        let file = format!("{}.svg", figure.id);
+        parts.insert(format!("figure {}", figure.id), picture(&figure, &file));
+        files.push((folder.join(file), figure.standalone()));
+    }
     for name in ["README.md", "scores.md"] {
         let mut page = Page::open(folder.join(name))?;
         for part in page.parts() {
-            let content = match part.split_once(' ') {
-                Some(("figure", id)) => match page_figure(&results, id) {
-                    Some(figure) => {
-                        let file = format!("{id}.svg");
-                        files.push((folder.join(&file), figure.standalone()));
-                        picture(&figure, &file)
-                    }
-                    None => NOTHING.to_owned(),
-                },
-                _ if part == "runs" => runs_table(&results, &plan),
-                _ => page_table(&results, &part).unwrap_or_else(|| NOTHING.to_owned()),
-            };
-            page.fill(&part, &content)?;
+            page.fill(&part, parts.get(&part).map_or(NOTHING, String::as_str))?;
         }
         files.push((page.path, page.text));
     }
-    files.push((kept, results.to_json()?));
+    files.push((root.join(KEPT), results.to_json()?));
     files.push((kept_plan, plan_text));
     Ok(files)
 }
@@ -61,40 +54,35 @@ fn runs_table(results: &Results, plan: &Value) -> String {
         "| Group | Id | Epochs | Seeds done | of | Hours training | Hours measuring | Hours planned for these |\n\
          | :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    let (mut trained, mut measured, mut expected) = (0.0, 0.0, 0.0);
+    let mut total = [0.0; 3];
     for group in &results.groups {
         let runs: Vec<&Run> = results.runs_of(&group.id).collect();
-        let hours =
-            |seconds: fn(&Run) -> f64| runs.iter().map(|run| seconds(run)).sum::<f64>() / 3600.0;
-        let train = hours(|run| run.times.train_seconds);
-        let measure = hours(|run| run.times.evaluate_seconds);
-        if runs.is_empty() {
-            table.push_str(&format!(
-                "| {} | `{}` | {} | 0 | {} | – | – | – |\n",
-                group_label(group),
-                group.id,
-                group.epochs,
-                group.seeds.len(),
-            ));
-            continue;
-        }
+        let hours = |seconds: fn(&Run) -> f64| runs.iter().map(|run| seconds(run) / 3600.0).sum();
         let planned = planned_hours(plan, group).map(|one| one * runs.len() as f64);
+        let spent = [
+            Some(hours(|run| run.times.train_seconds)),
+            Some(hours(|run| run.times.evaluate_seconds)),
+            planned,
+        ];
+        let shown = spent.map(|hours| match hours {
+            Some(hours) if !runs.is_empty() => format!("{hours:.1}"),
+            _ => "–".to_owned(),
+        });
+        for (sum, hours) in total.iter_mut().zip(spent) {
+            *sum += hours.unwrap_or(0.0);
+        }
         table.push_str(&format!(
-            "| {} | `{}` | {} | {} | {} | {train:.1} | {measure:.1} | {} |\n",
+            "| {} | `{}` | {} | {} | {} | {} |\n",
             group_label(group),
             group.id,
             group.epochs,
             runs.len(),
             group.seeds.len(),
-            planned.map_or_else(|| "–".to_owned(), |hours| format!("{hours:.1}")),
+            shown.join(" | "),
         ));
-        trained += train;
-        measured += measure;
-        expected += planned.unwrap_or(0.0);
     }
-    table.push_str(&format!(
-        "| all | | | | | {trained:.1} | {measured:.1} | {expected:.1} |\n"
-    ));
+    let total = total.map(|hours| format!("{hours:.1}"));
+    table.push_str(&format!("| all | | | | | {} |\n", total.join(" | ")));
     table
 }
 
