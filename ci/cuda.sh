@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The feature `cuda` compiles, kernels of candle included, and so do the tests that need a device. NVIDIA's compiler comes
 # from PyPI: neither a toolkit nor a driver nor a GPU is needed. Where a driver and cuBLAS, cuRAND and NVRTC are
-# installed, the tests are linked and run too. Needs Python 3.9 with venv, and g++; takes some twenty minutes on two
+# installed, cuDNN too, the tests are linked and run. Needs Python 3.9 with venv, and g++; takes some twenty minutes on two
 # cores, nearly all of it for kernels of candle.
 #
 #   ci/cuda.sh
@@ -22,15 +22,15 @@ export CUDA_HOME CUDA_COMPUTE_CAP="${CUDA_COMPUTE_CAP:-90}" PATH="$CUDA_HOME/bin
 nvcc --version | tail -n 2
 
 # One choice of packages and features: with another, candle's kernels would be compiled again.
-both=(-p xtask -p collapse-models --features "xtask/cuda,collapse-models/cuda")
-cargo check "${both[@]}" --all-targets
+all=(-p xtask -p collapse-models -p collapse-kernels --features "xtask/cuda,collapse-models/cuda,collapse-kernels/cuda")
+cargo check "${all[@]}" --all-targets
 
 installed() { ldconfig -p | grep -q "$1"; }
-if installed libcuda.so && installed libcublas.so && installed libcurand.so && installed libnvrtc.so; then
+if installed libcuda.so && installed libcublas.so && installed libcurand.so && installed libnvrtc.so && installed libcudnn.so; then
     # The wheel has the library under its full name only, where a linker does not look for it.
     ln -sf libcudart.so.13 "$CUDA_HOME/lib/libcudart.so"
     export LIBRARY_PATH="$CUDA_HOME/lib" LD_LIBRARY_PATH="$CUDA_HOME/lib:${LD_LIBRARY_PATH:-}"
-    cargo test "${both[@]}" --test device -- --nocapture
+    cargo test "${all[@]}" --test device --test cuda -- --nocapture
 else
-    echo "skipped: the tests on a GPU, since CUDA's driver and libraries are not installed here"
+    echo "skipped: the tests on a GPU, since CUDA's driver and libraries, cuDNN among them, are not installed here"
 fi

@@ -331,8 +331,9 @@ def forward_flops(net: ResNet, images: int) -> int:
     hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, (Conv, nn.Linear))]
     config = net.config
     was_training = net.training
+    shape = (1, config.in_channels, config.input_size, config.input_size)
     with torch.no_grad():
-        net.eval()(torch.zeros(1, config.in_channels, config.input_size, config.input_size))
+        net.eval()(torch.zeros(shape, device=next(net.parameters()).device))
     net.train(was_training)
     for hook in hooks:
         hook.remove()

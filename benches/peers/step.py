@@ -3,6 +3,7 @@
 The step is `cargo xtask bench step`'s: images already in memory, forward, cross-entropy, backward,
 SGD (learning rate 0.1, momentum 0.9, weight decay 5e-4 on every parameter), channels-last. bf16 is
 PyTorch's autocast: bf16 operands, f32 master weights, f32 batch-norm statistics and loss.
+On a GPU f32 means f32; --tf32 lets tensor cores round the operands of convolutions, PyTorch's default.
 
 With --eval: raw features of --images images in batches, in evaluation mode.
 """
@@ -30,25 +31,25 @@ def build(arguments) -> ResNet:
         spectral_norm=arguments.spectral_norm,
         l2="off" if arguments.plain else "train_and_inference",
     )
-    return ResNet(config).to(memory_format=torch.channels_last)
+    return ResNet(config).to(arguments.device, memory_format=torch.channels_last)
 
 
 def precision(arguments):
     """The context the forward runs in."""
     if arguments.precision == "f32":
         return contextlib.nullcontext()
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+    return torch.autocast(arguments.device, dtype=torch.bfloat16)
 
 
 def images(arguments, n: int) -> torch.Tensor:
     x = torch.randn(n, arguments.in_channels, arguments.input_size, arguments.input_size)
-    return x.to(memory_format=torch.channels_last)
+    return x.to(arguments.device, memory_format=torch.channels_last)
 
 
 def training_step(arguments, net: ResNet):
     """A closure that performs one step and returns its loss."""
     x = images(arguments, arguments.batch)
-    y = torch.randint(net.config.n_classes, (arguments.batch,))
+    y = torch.randint(net.config.n_classes, (arguments.batch,), device=arguments.device)
     # One fused pass over weights, momentum and gradient: the fastest SGD PyTorch has here.
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
     net.train()
@@ -78,7 +79,7 @@ def feature_pass(arguments, net: ResNet):
             for start in range(0, arguments.images, arguments.batch):
                 rows = torch.arange(start, min(start + arguments.batch, arguments.images)) % len(x)
                 out.append(model(x[rows]).features.float())
-        return torch.cat(out)
+        return torch.cat(out).cpu()
 
     return extract
 
@@ -91,6 +92,8 @@ def main() -> None:
     options.add_argument("--in-channels", type=int, default=3)
     options.add_argument("--input-size", type=int, default=32)
     options.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options.add_argument("--tf32", action="store_true", help="on a GPU: round operands to TF32")
     options.add_argument("--steps", type=int, default=10, help="timed steps (with --eval: passes)")
     options.add_argument("--warmup", type=int, default=3)
     options.add_argument("--plain", action="store_true", help="head without L2 normalisation")
@@ -102,6 +105,8 @@ def main() -> None:
     arguments = options.parse_args()
     common.limit_threads(arguments.threads)
 
+    torch.backends.cudnn.allow_tf32 = arguments.tf32
+    torch.backends.cudnn.benchmark = arguments.device == "cuda"
     net = build(arguments)
     work = feature_pass(arguments, net) if arguments.eval else training_step(arguments, net)
     count = arguments.images if arguments.eval else arguments.batch
@@ -121,7 +126,8 @@ def main() -> None:
             "net": arguments.net,
             "width": arguments.width,
             "batch": arguments.batch,
-            "precision": arguments.precision,
+            "precision": "tf32" if arguments.tf32 else arguments.precision,
+            "device": arguments.device,
             "threads": arguments.threads,
             "steps": arguments.steps,
             "median_s": median,

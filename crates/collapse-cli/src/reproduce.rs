@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use collapse_data::View;
 use collapse_experiment::{Manifest, RunStore, Setting, Shard, Work};
+use collapse_models::Device;
 use collapse_report::{
     References, TerminalStyle, check_tables, render, verdict_label, with_tables,
 };
@@ -27,7 +28,7 @@ pub const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reference");
 /// The scale and which of its runs; the same for `reproduce`, `report` and `status`.
 #[derive(clap::Args)]
 pub struct ScaleArgs {
-    /// quick, precision, small, paper, or a manifest file (experiments/*.toml show how one looks).
+    /// quick, precision, small, full, paper, or a manifest file (experiments/*.toml show how one looks).
     #[arg(long, default_value = "quick")]
     scale: String,
     /// Where runs, tables and the report go [default: target/reproduce/SCALE].
@@ -113,6 +114,9 @@ pub struct Args {
     /// registered set or generated control.
     #[arg(long = "ood", value_name = "NAME[=PATH]")]
     ood: Vec<OodSet>,
+    /// Where to train: cpu, candle, cuda, cuda:N, metal or metal:N.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// Make only part I of N of the runs, I from 1 (every part has short and long ones).
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
@@ -155,6 +159,9 @@ impl Args {
             };
             arguments.extend(["--ood".to_owned(), set]);
         }
+        if self.device != Device::Cpu {
+            arguments.extend(["--device".to_owned(), self.device.to_string()]);
+        }
         let switches = [
             ("--one-path", self.one_path),
             ("--drop-duplicates", self.drop_duplicates),
@@ -171,6 +178,9 @@ impl Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let began = Instant::now();
+    if !args.launch.is_asked() {
+        args.device.open()?;
+    }
     let mut manifest = args.scale.manifest()?;
     if args.drop_duplicates {
         manifest.drop_duplicates();
@@ -192,6 +202,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         work: Work {
             benchmark: &benchmark,
             observer: &board,
+            device: args.device,
             stop: stop::requested(),
             code_version: CODE_VERSION,
             one_path: args.one_path,

@@ -139,7 +139,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let benchmark = args.images.open()?;
     let plan = plan(&args, train, &benchmark)?;
 
-    let maker = maker(plan.device, CODE_VERSION)?;
+    let maker = maker(args.device, CODE_VERSION)?;
     let manifest = plan.manifest(&benchmark, CODE_VERSION)?;
     let board = Board::new();
     board.say(&format!(
@@ -147,7 +147,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         plan.net.net,
         plan.net.width,
         benchmark.id().split(args.seed).train.len(),
-        match plan.device {
+        match args.device {
             Device::Cpu => "kernel path",
             _ => "device",
         },
@@ -157,6 +157,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let work = Work {
         benchmark: &benchmark,
         observer: &board,
+        device: args.device,
         stop: stop::requested(),
         code_version: CODE_VERSION,
         one_path: args.one_path,
@@ -206,7 +207,7 @@ fn train_config(args: &Args) -> Result<TrainConfig> {
     let begun = RunManifest::read(&args.out).ok().flatten();
     let auto = match begun.and_then(|run| run.precision()) {
         Some(precision) => precision,
-        None => auto_precision(collapse_kernels::kernel_path()?),
+        None => auto_precision(args.device, collapse_kernels::kernel_path()?),
     };
     let train = TrainConfig {
         seed: args.seed,
@@ -270,7 +271,6 @@ fn plan(args: &Args, train: TrainConfig, benchmark: &collapse_data::Benchmark) -
         measure_at,
         evaluate_at: vec![args.epochs],
         measure_images: None,
-        device: args.device,
         keep: KeepConfig {
             last: args.keep_last,
             epochs: args.keep_at.clone(),

@@ -669,7 +669,7 @@ fn bad_input_is_named_with_a_remedy() {
     };
     refuse(
         &["reproduce", "--scale", "huge"],
-        &["huge", "quick, precision, small, paper"],
+        &["huge", "quick, precision, small, full, paper"],
     );
     refuse(&["reproduce", "--group", "r99"], &["r99", "r18-l2"]);
     refuse(&["reproduce", "--scale", "small"], &["cifar10", "--data"]);

@@ -35,12 +35,12 @@ pub(crate) fn execute(plan: &RunPlan, claimed: &ClaimedRun, work: &Work<'_>) -> 
     let trainer = Trainer::new(plan.net.clone(), plan.train.clone(), claimed.folder())?
         .data_hash(work.benchmark.id().train_set().content_hash().to_hex())
         .measured_epochs(plan.measured_before_last())
-        .device(plan.device)
+        .device(work.device)
         .keep(plan.keep.clone())
         .stop_flag(work.stop.flag());
 
     let at = Position::of(&trainer.checkpoint())?;
-    let maker = maker(plan.device, work.code_version)?;
+    let maker = maker(work.device, work.code_version)?;
     let starts = claimed.record_start(at.epochs, at.within > 0, maker, work.one_path)?;
     let measured = Measured::new(work.benchmark, &parts, plan);
     let id = plan.id();

@@ -10,18 +10,19 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::Kernels`] when the kernel path asked for does not exist here.
 pub fn maker(device: Device, code_version: &str) -> Result<Maker, Error> {
+    let (path, other) = match device.hardware()? {
+        Some(hardware) => (hardware.path, hardware.processor),
+        // Direct and Winograd convolutions round differently, as two paths do.
+        None => {
+            let path = collapse_kernels::kernel_path()?.name();
+            let algorithm = collapse_kernels::convolution_algorithm()?.name();
+            (format!("{path} {algorithm}"), None)
+        }
+    };
     Ok(Maker {
         code_version: code_version.to_owned(),
-        kernel_path: match device {
-            // Direct and Winograd convolutions round differently, as two paths do.
-            Device::Cpu => format!(
-                "{} {}",
-                collapse_kernels::kernel_path()?.name(),
-                collapse_kernels::convolution_algorithm()?.name()
-            ),
-            other => other.to_string(),
-        },
-        processor: processor(),
+        kernel_path: path,
+        processor: other.unwrap_or_else(processor),
     })
 }
 

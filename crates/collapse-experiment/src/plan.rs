@@ -38,16 +38,9 @@ pub struct RunPlan {
     /// At an epoch on the way, so many images of each set are measured; `None` = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure_images: Option<usize>,
-    /// Where it is computed.
-    #[serde(skip_serializing_if = "is_cpu")]
-    pub device: Device,
     /// Which checkpoints stay; decides no result.
     #[serde(skip)]
     pub keep: KeepConfig,
-}
-
-fn is_cpu(device: &Device) -> bool {
-    *device == Device::Cpu
 }
 
 impl RunPlan {
@@ -95,11 +88,14 @@ impl RunPlan {
     }
 }
 
-/// What `auto` means on a kernel path: bf16 where it is multiplied in hardware.
+/// What `auto` means on a device, which is a kernel path where it is the CPU: bf16 where it is multiplied in hardware
+/// and training knows it.
 #[must_use]
-pub fn auto_precision(path: KernelPath) -> collapse_train::Precision {
-    match path {
-        KernelPath::AmxBf16 | KernelPath::Avx512Bf16 => collapse_train::Precision::Bf16,
+pub fn auto_precision(device: Device, path: KernelPath) -> collapse_train::Precision {
+    match (device, path) {
+        (Device::Cpu, KernelPath::AmxBf16 | KernelPath::Avx512Bf16) => {
+            collapse_train::Precision::Bf16
+        }
         _ => collapse_train::Precision::F32,
     }
 }
@@ -205,7 +201,6 @@ pub(crate) fn plan_run(
         measure_at: measured_epochs(manifest, group),
         evaluate_at: evaluated_epochs(group),
         measure_images: manifest.measure_images,
-        device: Device::Cpu,
         keep: KeepConfig::default(),
     })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use collapse_models::Device;
 use collapse_results::{Results, Run};
 use collapse_train::Precision;
 
@@ -62,7 +63,7 @@ pub fn reproduce(manifest: &Manifest, setting: &Setting<'_>) -> Result<Results, 
             remedy: "give at least one run at a time".to_owned(),
         });
     }
-    let auto = settle_precision(manifest, setting.store)?;
+    let auto = settle_precision(manifest, setting.store, setting.work.device)?;
     let wanted = wanted(manifest, auto, setting)?;
     let mut finished: BTreeMap<usize, Run> = BTreeMap::new();
     let mut pending = VecDeque::new();
@@ -118,8 +119,12 @@ pub(crate) fn wanted(
 }
 
 /// What `auto` means in this store: what it meant to the first process that worked there.
-fn settle_precision(manifest: &Manifest, store: &RunStore) -> Result<Precision, Error> {
-    let here = auto_precision(collapse_kernels::kernel_path()?);
+fn settle_precision(
+    manifest: &Manifest,
+    store: &RunStore,
+    device: Device,
+) -> Result<Precision, Error> {
+    let here = auto_precision(device, collapse_kernels::kernel_path()?);
     if !manifest.has_auto_precision() {
         return Ok(here);
     }
@@ -149,7 +154,7 @@ fn check_paths(
 ) -> Result<(), Error> {
     for (&index, run) in finished {
         let plan = &wanted[index].plan;
-        let here = maker(plan.device, setting.work.code_version)?.kernel_path;
+        let here = maker(setting.work.device, setting.work.code_version)?.kernel_path;
         let mut paths = run.made_by.iter().map(|span| &span.maker.kernel_path);
         if let Some(found) = paths.find(|found| **found != here) {
             return Err(Error::MixedPaths {
@@ -202,13 +207,16 @@ impl Queue {
 pub(crate) fn jobs_and_threads(
     parallel: Parallel,
     runs: usize,
-    asked: Option<usize>,
+    setting: &Setting<'_>,
 ) -> (usize, usize) {
     let cores = rayon::current_num_threads();
-    let jobs = asked.unwrap_or(match parallel {
-        Parallel::Threads => 1,
-        Parallel::Runs => cores,
-    });
+    let jobs = setting
+        .jobs
+        .unwrap_or(match (parallel, setting.work.device) {
+            (Parallel::Runs, Device::Cpu) => cores,
+            // Another device is one, however many cores there are beside it.
+            _ => 1,
+        });
     let jobs = jobs.clamp(1, runs.max(1));
     (jobs, (cores / jobs).max(1))
 }
@@ -229,7 +237,7 @@ fn make_all(
     parallel: Parallel,
     setting: &Setting<'_>,
 ) -> Result<BTreeMap<usize, Run>, Error> {
-    let (jobs, threads) = jobs_and_threads(parallel, pending.len(), setting.jobs);
+    let (jobs, threads) = jobs_and_threads(parallel, pending.len(), setting);
     let queue = Mutex::new(Queue {
         pending,
         ..Queue::default()

@@ -1,6 +1,7 @@
 //! What every run is made with.
 
 use collapse_data::Benchmark;
+use collapse_models::Device;
 
 use crate::observer::Observer;
 use crate::stop::Stop;
@@ -12,6 +13,8 @@ pub struct Work<'a> {
     pub benchmark: &'a Benchmark,
     /// Receives progress.
     pub observer: &'a dyn Observer,
+    /// Where networks are trained and run: recorded in every run, no part of the question that it answers.
+    pub device: Device,
     /// Raised by Ctrl-C.
     pub stop: &'a Stop,
     /// Version of the code, recorded in every run.

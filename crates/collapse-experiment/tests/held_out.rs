@@ -6,6 +6,7 @@ use std::path::Path;
 
 use collapse_data::{Benchmark, Constants, ImageSet, InDistribution};
 use collapse_experiment::{ImageForm, Manifest, Silent, Stop, Work, make_run, plan};
+use collapse_models::Device;
 use collapse_train::Precision;
 
 const MANIFEST: &str = r#"
@@ -52,6 +53,7 @@ fn train(benchmark: &Benchmark, folder: &Path) -> (Vec<u8>, Vec<u8>, f64) {
     let work = Work {
         benchmark,
         observer: &Silent,
+        device: Device::Cpu,
         stop: &Stop::default(),
         code_version: "test",
         one_path: false,

@@ -9,6 +9,7 @@ use collapse_experiment::{
     ClaimedRun, Error, ImageForm, Manifest, RunManifest, RunState, RunStore, Silent, Stop, Work,
     make_run, plan, status,
 };
+use collapse_models::Device;
 use collapse_train::Precision;
 
 fn manifest() -> RunManifest {
@@ -142,6 +143,7 @@ fn a_failed_run_keeps_its_reason_until_it_is_tried_again() {
     let work = Work {
         benchmark: &benchmark,
         observer: &Silent,
+        device: Device::Cpu,
         stop: &stop,
         code_version: "test",
         one_path: false,

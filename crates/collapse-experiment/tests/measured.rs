@@ -8,6 +8,7 @@ use collapse_data::Benchmark;
 use collapse_experiment::{
     EpochProgress, ImageForm, Manifest, Observer, RunId, Stop, Work, make_run, plan,
 };
+use collapse_models::Device;
 use collapse_results::Run;
 use collapse_train::Precision;
 
@@ -66,6 +67,7 @@ fn run(manifest: &Manifest, benchmark: &Benchmark, folder: &Path) -> (Run, u64) 
     let work = Work {
         benchmark,
         observer: &counts,
+        device: Device::Cpu,
         stop: &Stop::default(),
         code_version: "test",
         one_path: false,

@@ -8,6 +8,7 @@ use collapse_data::Benchmark;
 use collapse_experiment::{
     EpochProgress, Error, Manifest, Observer, RunId, RunStore, Setting, Stop, Work, reproduce,
 };
+use collapse_models::Device;
 use collapse_results::Run;
 
 // 288 training images: the last batch is smaller than the others.
@@ -105,6 +106,7 @@ fn work(store: &RunStore, counts: &Counts) -> bool {
         work: Work {
             benchmark: &benchmark,
             observer: counts,
+            device: Device::Cpu,
             stop: &counts.stop,
             code_version: "test",
             one_path: false,

@@ -4,7 +4,7 @@
 use collapse_experiment::{GroupSpec, Manifest};
 use collapse_results::{Loss, ScheduleLength};
 
-const BUILT_IN: [&str; 4] = ["quick", "precision", "small", "paper"];
+const BUILT_IN: [&str; 5] = ["quick", "precision", "small", "full", "paper"];
 
 /// What `auto` means is another question on another machine.
 #[test]

@@ -39,6 +39,7 @@
 //! - [`linear_forward`], [`sgd_step`], [`conv_power_iteration`]: head, optimiser, spectral norm.
 //! - [`Element`], [`NetworkElement`], [`Float`]: the types of activations and parameters, f32, f64 and bf16.
 //! - [`candle_ops`]: the same as operations on candle tensors.
+//! - `cuda`, with the feature of that name: convolutions, batch norm and SGD on NVIDIA GPUs, for candle tensors there.
 //! - [`peak_gflops_register_loop`], [`register_loop`]: the yardsticks of benchmarks.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.
 //! - [`ConvolutionAlgorithm`], [`convolution_algorithm`], [`with_convolution`]: direct convolutions or Winograd's.
@@ -52,6 +53,8 @@
 mod act;
 pub mod candle_ops;
 mod conv;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod element;
 mod error;
 mod linear;

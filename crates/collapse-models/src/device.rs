@@ -24,7 +24,7 @@ pub enum Device {
     Cpu,
     /// The CPU, by candle's own operations: many times slower, for comparison.
     Candle,
-    /// A CUDA device by number, by candle's operations; needs the feature `cuda`.
+    /// A CUDA device by number, by cuDNN, this project's kernels for it and candle's operations; needs the feature `cuda`.
     Cuda(usize),
     /// A Metal device by number, by candle's operations; needs the feature `metal`.
     Metal(usize),
@@ -39,7 +39,7 @@ impl Device {
         let opened = match self {
             Self::Cpu => return Ok(None),
             Self::Candle => return Ok(Some(candle_core::Device::Cpu)),
-            Self::Cuda(index) => candle_core::Device::new_cuda(index),
+            Self::Cuda(index) => open_cuda(index),
             Self::Metal(index) => candle_core::Device::new_metal(index),
         };
         let feature = match self {
@@ -52,6 +52,57 @@ impl Device {
             source,
         })
     }
+
+    /// What is recorded of this device beside a result; `None` for [`Device::Cpu`], whose kernels tell.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::Device`] when a variable chooses an arithmetic that does not exist.
+    pub fn hardware(self) -> Result<Option<Hardware>> {
+        Ok(match self {
+            Self::Cpu => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => Some(self.cuda_hardware()?),
+            other => Some(Hardware {
+                path: other.to_string(),
+                processor: None,
+            }),
+        })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_hardware(self) -> Result<Hardware> {
+        let found = || -> candle_core::Result<Hardware> {
+            let Self::Cuda(index) = self else {
+                candle_core::bail!("{self} is no CUDA device");
+            };
+            Ok(Hardware {
+                path: format!("cuda {}", collapse_kernels::cuda::arithmetic()?.name()),
+                processor: Some(collapse_kernels::cuda::name(&open_cuda(index)?)?),
+            })
+        };
+        found().map_err(|source| Error::Device {
+            device: self,
+            feature: "cuda",
+            source,
+        })
+    }
+}
+
+/// What is recorded of a device beside a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// Whose operations compute, in which arithmetic: two paths differ by rounding.
+    pub path: String,
+    /// The model, where it is not the CPU's.
+    pub processor: Option<String>,
+}
+
+#[cfg(feature = "cuda")]
+use collapse_kernels::cuda::open as open_cuda;
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(index: usize) -> candle_core::Result<candle_core::Device> {
+    candle_core::Device::new_cuda(index)
 }
 
 impl fmt::Display for Device {

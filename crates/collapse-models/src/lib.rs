@@ -48,7 +48,7 @@ pub mod weights;
 
 pub use candle_net::CandleNet;
 pub use config::{L2Mode, Net, NetConfig};
-pub use device::Device;
+pub use device::{Device, Hardware};
 pub use error::{Error, Result};
 pub use model::{LossFn, Model};
 pub use network::{BATCH_NORM_EPSILON, Batch, HeadGradient, ImageLayout, Network, Output, Tape};

@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use collapse_benches::Worker;
 use collapse_experiment::peak_memory;
 use collapse_kernels::{PoolStatistics, kernel_path, peak_gflops_register_loop, pool_statistics};
-use collapse_models::{CandleNet, L2Mode, Model, Net, NetConfig, Parameters};
-use collapse_train::{Precision, load_model};
+use collapse_models::{CandleNet, Device, L2Mode, Model, Net, NetConfig, Parameters};
+use collapse_train::{Precision, load_model, load_model_on};
 use serde::Serialize;
 
 use super::measure::{Timings, resident_bytes, seconds, use_threads};
@@ -80,6 +80,9 @@ pub struct Args {
     in_channels: usize,
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArg,
+    /// Where: cpu, candle, cuda, cuda:N, metal or metal:N.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// Threads [default: all cores, or RAYON_NUM_THREADS].
     #[arg(long)]
     threads: Option<usize>,
@@ -117,14 +120,16 @@ struct Figures {
     batch: usize,
     precision: &'static str,
     threads: usize,
+    device: String,
     kernel_path: &'static str,
     median_s: f64,
     min_s: f64,
     max_s: f64,
     images_per_s: f64,
     gflops: f64,
-    peak_gflops: f64,
-    share_of_peak: f64,
+    /// Of a loop on registers alone; of a CPU.
+    peak_gflops: Option<f64>,
+    share_of_peak: Option<f64>,
     bytes_allocated_per_step: f64,
     peak_rss_bytes: Option<u64>,
     /// Resident memory after the timed steps less that before them.
@@ -165,7 +170,8 @@ fn network(args: &Args) -> NetConfig {
 fn measure(args: &Args) -> Result<Figures> {
     let config = network(args);
     let precision = args.precision.precision();
-    let model = load_model(&config, precision, Parameters::initialise(&config, 1)?)?;
+    let parameters = Parameters::initialise(&config, 1)?;
+    let model = load_model_on(args.device, &config, precision, parameters)?;
     let mut worker = Worker::new(&config, model, args.batch)?;
     let mut opponent = match args.against {
         Some(opponent) => Some(opponent.worker(&config, precision, args.batch)?),
@@ -208,6 +214,7 @@ fn measure(args: &Args) -> Result<Figures> {
         passes_per_image * images as f64,
         ours.median(),
     )?;
+    let on_cpu = args.device == Device::Cpu;
     Ok(Figures {
         what: if args.eval {
             "features"
@@ -219,14 +226,15 @@ fn measure(args: &Args) -> Result<Figures> {
         batch: args.batch,
         precision: precision.name(),
         threads: rayon::current_num_threads(),
+        device: args.device.to_string(),
         kernel_path: kernel_path()?.name(),
         median_s: ours.median(),
         min_s: ours.min(),
         max_s: ours.max(),
         images_per_s: images as f64 / ours.median(),
         gflops: rate.gflops,
-        peak_gflops: rate.peak_gflops,
-        share_of_peak: rate.share_of_peak(),
+        peak_gflops: on_cpu.then_some(rate.peak_gflops),
+        share_of_peak: on_cpu.then(|| rate.share_of_peak()),
         bytes_allocated_per_step: allocated,
         peak_rss_bytes: peak_memory(),
         resident_growth_bytes: growth,
@@ -301,12 +309,15 @@ fn print(figures: &Figures) {
         batch,
         precision,
         threads,
+        device,
         kernel_path,
         ..
     } = figures;
-    println!(
-        "{what}: {net} width {width}, batch {batch}, {precision}, {threads} threads, kernel path {kernel_path}"
-    );
+    let place = match device.as_str() {
+        "cpu" => format!("kernel path {kernel_path}"),
+        device => device.to_owned(),
+    };
+    println!("{what}: {net} width {width}, batch {batch}, {precision}, {threads} threads, {place}");
     println!(
         "  median {:.1} ms, fastest {:.1} ms, slowest {:.1} ms",
         1e3 * figures.median_s,
@@ -317,11 +328,12 @@ fn print(figures: &Figures) {
         "  {:.0} images/s, {:.0} GFLOP/s",
         figures.images_per_s, figures.gflops
     );
-    println!(
-        "  {:.0} % of the {:.0} GFLOP/s of a loop on registers alone",
-        100.0 * figures.share_of_peak,
-        figures.peak_gflops
-    );
+    if let (Some(share), Some(peak)) = (figures.share_of_peak, figures.peak_gflops) {
+        println!(
+            "  {:.0} % of the {peak:.0} GFLOP/s of a loop on registers alone",
+            100.0 * share
+        );
+    }
     println!(
         "  {:.0} bytes allocated for tensors a step",
         figures.bytes_allocated_per_step

@@ -5,7 +5,6 @@ mod timing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use collapse_models::Device;
 use collapse_results::Maker;
 use serde::Serialize;
 
@@ -93,10 +92,10 @@ struct Left {
 /// # Errors
 /// Those of reading the store, and of networks and images that do not fit each other; [`Error::Interrupted`].
 pub fn estimate(manifest: &Manifest, setting: &Setting<'_>) -> Result<Estimate, Error> {
-    let here = crate::plan::auto_precision(collapse_kernels::kernel_path()?);
+    let here = crate::plan::auto_precision(setting.work.device, collapse_kernels::kernel_path()?);
     let auto = begun_precision(manifest, setting.store).unwrap_or(here);
     let wanted = wanted(manifest, auto, setting)?;
-    let (jobs, threads) = jobs_and_threads(manifest.parallel(), wanted.len(), setting.jobs);
+    let (jobs, threads) = jobs_and_threads(manifest.parallel(), wanted.len(), setting);
     let mut bench = Bench::new(setting, jobs, threads)?;
     let mut groups: BTreeMap<&str, GroupEstimate> = BTreeMap::new();
     let mut workers = vec![0.0f64; jobs];
@@ -128,7 +127,7 @@ pub fn estimate(manifest: &Manifest, setting: &Setting<'_>) -> Result<Estimate, 
     let largest = groups.iter().map(|group| group.memory_bytes).max();
     Ok(Estimate {
         scale: manifest.scale().to_owned(),
-        maker: maker(Device::Cpu, setting.work.code_version)?,
+        maker: maker(setting.work.device, setting.work.code_version)?,
         cores: rayon::current_num_threads(),
         jobs,
         runs: groups.iter().map(|group| group.runs).sum(),

@@ -123,7 +123,10 @@ impl<'a> Bench<'a> {
             jobs,
             threads,
             folder: existing(setting.store.root()).to_owned(),
-            gpu: gpus.into_iter().find(|device| device.open().is_ok()),
+            gpu: gpus
+                .into_iter()
+                .filter(|_| setting.work.device == Device::Cpu)
+                .find(|device| device.open().is_ok()),
             base_memory: memory_now(),
             costs: BTreeMap::new(),
             statistics: BTreeMap::new(),
@@ -171,7 +174,7 @@ impl<'a> Bench<'a> {
     fn time(&mut self, plan: &RunPlan) -> Result<Costs, Error> {
         let parts = self.benchmark().id().split(plan.seed);
         let before = memory_now();
-        let Step { train, forward } = self.step(plan, Device::Cpu, &parts)?;
+        let Step { train, forward } = self.step(plan, self.setting.work.device, &parts)?;
         let training_memory =
             memory_now().saturating_sub(before.max(self.base_memory)) / self.jobs as u64;
         let gpu_step = match self.gpu {

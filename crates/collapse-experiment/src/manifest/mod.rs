@@ -13,10 +13,11 @@ use crate::error::Error;
 pub use resources::Resources;
 
 /// The scales that come with the project.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("quick", include_str!("../../manifests/quick.toml")),
     ("precision", include_str!("../../manifests/precision.toml")),
     ("small", include_str!("../../manifests/small.toml")),
+    ("full", include_str!("../../manifests/full.toml")),
     ("paper", include_str!("../../manifests/paper.toml")),
 ];
 
@@ -475,7 +476,7 @@ mod tests {
             assert_eq!(Manifest::scale_named(name).unwrap().scale(), name);
         }
         let message = Manifest::scale_named("huge").unwrap_err().to_string();
-        let known = message.contains("quick, precision, small, paper");
+        let known = message.contains("quick, precision, small, full, paper");
         assert!(message.contains("huge") && known, "{message}");
     }
 

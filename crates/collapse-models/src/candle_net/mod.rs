@@ -3,23 +3,26 @@
 //!
 //! Parameters, momentum and average live on the device and come to the host when they are asked for: for checkpoints
 //! and weights files, which are those of [`Network`](crate::Network). On CPUs it is many times slower
-//! than the kernels. On CUDA it is compiled but has not been run by its authors, on Metal not even compiled.
+//! than the kernels. On Metal it has not even been compiled by its authors.
 
 mod operations;
 mod step;
 
 use candle_core::{DType, Device, Module, Tensor, Var, WithDType};
 use candle_nn::{Linear, VarBuilder};
-use collapse_kernels::{Float, Shape};
+use collapse_kernels::{Activation, Float, Shape};
 
-use operations::{NORM_EPSILON, activate, max_pool, pool_pad, unit_length};
+use operations::{
+    NORM_EPSILON, add_activated, batch_norm, batch_norm_moments, convolution,
+    convolution_transposed, divided_by_norm, max_pool, pool_pad, unit_length,
+};
 
 use crate::dropout::Dropout;
 use crate::mirror::{Mirror, host};
 use crate::plan::{Block, ConvId, NormId, Shortcut, TensorId, Unit};
 use crate::{
-    BATCH_NORM_EPSILON, Batch, Error, Gradients, ImageLayout, LossFn, Model, NetConfig, Optimizer,
-    Output, Parameters, Plan, Result, SpectralSpec, StepRule,
+    Batch, Error, Gradients, ImageLayout, LossFn, Model, NetConfig, Optimizer, Output, Parameters,
+    Plan, Result, SpectralSpec, StepRule,
 };
 
 const CONV_EPSILON: f64 = 1e-5;
@@ -265,52 +268,58 @@ impl<P: Float + WithDType> CandleNet<P> {
                 max_pool: pool,
             } => {
                 let mut out = x.clone();
+                let is_plain = matches!(shortcut, Shortcut::None);
                 for (i, unit) in units.iter().enumerate() {
                     out = self.convolution(pass, unit.conv, &out)?;
-                    out = self.batch_norm(pass, unit.norm, &out)?;
-                    if i + 1 == units.len() {
-                        out = self.with_shortcut(pass, *shortcut, out, &x)?;
-                    }
-                    out = activate(&out, activation)?;
+                    let before_sum = i + 1 == units.len() && !is_plain;
+                    let activation = if before_sum {
+                        Activation::Identity
+                    } else {
+                        activation
+                    };
+                    out = self.batch_norm(pass, unit.norm, &out, activation)?;
+                }
+                if let Some(around) = self.shortcut(pass, *shortcut, &x, out.dim(1)?)? {
+                    out = add_activated(&out, &around, activation)?;
                 }
                 if *pool { max_pool(&out) } else { Ok(out) }
             }
             Block::PreActivation { units, shortcut } => {
                 let mut out = x.clone();
                 for (i, unit) in units.iter().enumerate() {
-                    out = activate(&self.batch_norm(pass, unit.norm, &out)?, activation)?;
+                    out = self.batch_norm(pass, unit.norm, &out, activation)?;
                     if i == 1 && pass.training {
                         out = self.dropout(pass, unit.norm, &out)?;
                     }
                     out = self.convolution(pass, unit.conv, &out)?;
                 }
-                self.with_shortcut(pass, *shortcut, out, &x)
+                match self.shortcut(pass, *shortcut, &x, out.dim(1)?)? {
+                    Some(around) => Ok((out + around)?),
+                    None => Ok(out),
+                }
             }
             &Block::Convolution(conv) => self.convolution(pass, conv, &x),
-            &Block::Activation(norm) => activate(&self.batch_norm(pass, norm, &x)?, activation),
+            &Block::Activation(norm) => self.batch_norm(pass, norm, &x, activation),
         }
     }
 
-    /// out + shortcut(x).
-    fn with_shortcut(
+    /// What a shortcut adds to a block with `channels` outputs.
+    fn shortcut(
         &self,
         pass: &mut Pass,
         shortcut: Shortcut,
-        out: Tensor,
         x: &Tensor,
-    ) -> Result<Tensor> {
+        channels: usize,
+    ) -> Result<Option<Tensor>> {
         Ok(match shortcut {
-            Shortcut::None => out,
-            Shortcut::Identity => (out + x)?,
-            Shortcut::PoolPad { stride } => {
-                let around = pool_pad(x, stride, out.dim(1)?)?;
-                (out + around)?
-            }
+            Shortcut::None => None,
+            Shortcut::Identity => Some(x.clone()),
+            Shortcut::PoolPad { stride } => Some(pool_pad(x, stride, channels)?),
             Shortcut::Projection(Unit { conv, norm }) => {
                 let around = self.convolution(pass, conv, x)?;
-                (out + self.batch_norm(pass, norm, &around)?)?
+                Some(self.batch_norm(pass, norm, &around, Activation::Identity)?)
             }
-            Shortcut::Convolution(conv) => (out + self.convolution(pass, conv, x)?)?,
+            Shortcut::Convolution(conv) => Some(self.convolution(pass, conv, x)?),
         })
     }
 
@@ -334,41 +343,34 @@ impl<P: Float + WithDType> CandleNet<P> {
             Some(spectral) => self.normalized_weight(pass, conv, &spectral)?,
             None => pass.tensors[spec.weight].clone(),
         };
-        Ok(x.conv2d(&weight, spec.conv.kernel() / 2, spec.conv.stride(), 1, 1)?)
+        convolution(x, &weight, spec.conv.stride())
     }
 
-    fn batch_norm(&self, pass: &mut Pass, norm: NormId, y: &Tensor) -> Result<Tensor> {
+    fn batch_norm(
+        &self,
+        pass: &mut Pass,
+        norm: NormId,
+        y: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor> {
         let norm = &self.plan.norms[norm];
-        let shape = (1, norm.channels, 1, 1);
+        let (running_mean, running_variance) =
+            (&pass.tensors[norm.mean], &pass.tensors[norm.variance]);
         let (mean, variance) = if pass.training {
-            let mean = y.mean_keepdim((0, 2, 3))?;
-            let centred = y.broadcast_sub(&mean)?;
-            let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
-            let count = (y.elem_count() / norm.channels) as f64;
-            let unbiased = count / (count - 1.0).max(1.0);
             let momentum = self.plan.batch_norm_momentum();
-            for (index, batch, factor) in [
-                (norm.mean, &mean, 1.0),
-                (norm.variance, &variance, unbiased),
-            ] {
-                let new = (batch.detach().flatten_all()? * (momentum * factor))?;
-                let old = (&pass.tensors[index] * (1.0 - momentum))?;
-                pass.updates.push((index, (old + new)?));
-            }
+            let moments = batch_norm_moments(y, running_mean, running_variance, momentum)?;
             let tracked = (&pass.tensors[norm.tracked] + 1.0)?;
-            pass.updates.push((norm.tracked, tracked));
-            (mean, variance)
+            pass.updates.extend([
+                (norm.mean, moments.running_mean),
+                (norm.variance, moments.running_variance),
+                (norm.tracked, tracked),
+            ]);
+            (moments.mean, moments.variance)
         } else {
-            (
-                pass.tensors[norm.mean].reshape(shape)?,
-                pass.tensors[norm.variance].reshape(shape)?,
-            )
+            (running_mean.clone(), running_variance.clone())
         };
-        let deviation = (variance + BATCH_NORM_EPSILON)?.sqrt()?;
-        Ok(y.broadcast_sub(&mean)?
-            .broadcast_div(&deviation)?
-            .broadcast_mul(&pass.tensors[norm.weight].reshape(shape)?)?
-            .broadcast_add(&pass.tensors[norm.bias].reshape(shape)?)?)
+        let scale = (&pass.tensors[norm.weight], &pass.tensors[norm.bias]);
+        batch_norm(y, (&mean, &variance), scale, activation)
     }
 
     /// W scaled by its spectral norm; σ is part of the graph, u and v are not.
@@ -392,41 +394,33 @@ impl<P: Float + WithDType> CandleNet<P> {
                     .matmul(&v.reshape((columns, 1))?)?
                     .flatten_all()?
             } else {
-                v.reshape((1, columns, side, side))?
-                    .conv2d(weight, 1, stride, 1, 1)?
-                    .flatten_all()?
+                convolution(&v.reshape((1, columns, side, side))?, weight, stride)?.flatten_all()?
             })
         };
-        let mut u = pass.tensors[spectral.u].clone();
-        let mut v = pass.tensors[spectral.v].clone();
-        if pass.training {
+        let u = &pass.tensors[spectral.u];
+        let (u, y) = if pass.training {
             let back = if matrix {
                 fixed
                     .reshape((rows, columns))?
                     .t()?
                     .matmul(&u.reshape((rows, 1))?)?
             } else {
-                let output_padding = if stride > 1 { 1 - side % 2 } else { 0 };
-                u.reshape((1, rows, out, out))?.conv_transpose2d(
-                    &fixed,
-                    1,
-                    output_padding,
-                    stride,
-                    1,
-                )?
+                let u = u.reshape((1, rows, out, out))?;
+                convolution_transposed(&u, &fixed, side, stride)?
             };
-            v = unit_length(&back.flatten_all()?)?;
-            u = unit_length(&apply(&fixed, &v)?)?;
+            let v = unit_length(&back.flatten_all()?)?;
+            let y = apply(&weight, &v)?;
+            let u = unit_length(&y.detach())?;
             pass.updates.push((spectral.u, u.clone()));
-            pass.updates.push((spectral.v, v.clone()));
-        }
-        let sigma = (u * apply(&weight, &v)?)?.sum_all()?;
-        pass.updates
-            .push((spectral.sigma, sigma.detach().reshape(1)?));
-        let ratio = (sigma / spectral.coefficient)?;
-        let factor = ratio.maximum(&ratio.ones_like()?)?;
+            pass.updates.push((spectral.v, v));
+            (u, y)
+        } else {
+            (u.clone(), apply(&weight, &pass.tensors[spectral.v])?)
+        };
         let epsilon = if matrix { 0.0 } else { CONV_EPSILON };
-        Ok(weight.broadcast_div(&(factor + epsilon)?)?)
+        let (weight, sigma) = divided_by_norm(&weight, &y, &u, spectral.coefficient, epsilon)?;
+        pass.updates.push((spectral.sigma, sigma));
+        Ok(weight)
     }
 }
 

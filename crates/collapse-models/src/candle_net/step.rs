@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use collapse_kernels::Float;
 
 use super::CandleNet;
+use super::operations::sgd_step;
 use crate::mirror::host;
 use crate::{Batch, LossFn, Optimizer, Result, StepRule, TensorId};
 
@@ -29,18 +30,10 @@ impl<P: Float + WithDType> CandleNet<P> {
         let device = self.device.clone();
         let weights = self.tensors.device(&device)?;
         let momentum = optimizer.momentum.device(&device)?;
-        let sgd = &rule.sgd;
-        let of = |x: P| Float::to_f64(x);
         let (mut new_weights, mut new_momentum) = (Vec::new(), Vec::new());
         for (id, gradient) in gradients {
-            let w = &weights[id];
-            let g = (gradient + (w * of(sgd.weight_decay))?)?;
-            let v = ((&momentum[id] * of(sgd.momentum))? + &g)?;
-            let step = match sgd.nesterov {
-                true => (g + (&v * of(sgd.momentum))?)?,
-                false => v.clone(),
-            };
-            new_weights.push((id, (w - (step * of(sgd.learning_rate))?)?));
+            let (w, v) = sgd_step(&weights[id], &momentum[id], &gradient, &rule.sgd)?;
+            new_weights.push((id, w));
             new_momentum.push((id, v));
         }
         self.tensors.replace(new_weights, &device)?;

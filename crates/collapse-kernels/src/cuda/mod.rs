@@ -1,0 +1,111 @@
+//! Operations on NVIDIA GPUs for candle's tensors: convolutions by cuDNN, and batch norm with its activation, a shortcut's
+//! sum and a step of SGD as one pass over memory each, where candle's own operations take many.
+//!
+//! All take f32 tensors on one CUDA device, contiguous or not, and multiply in f32; convolutions on tensor cores, which
+//! round operands to the 10 bits of TF32, are for those who ask for them ([`ARITHMETIC_VARIABLE`]).
+//! Gradients go through them by candle's `backward`. What they compute is what candle's operations compute; the tests of
+//! `collapse-models` compare whole steps where a device is at hand. Formulas are those of this crate's CPU functions.
+//!
+//! The kernels are compiled by NVRTC when first used, so their toolkit must be as new as the driver or older. cuDNN 9 is
+//! taken from the system's library path, where PyTorch's wheels have it too.
+#![allow(unsafe_code)] // device memory is written by kernels; what each launch rests on stands beside it
+
+mod convolution;
+mod launch;
+mod normalisation;
+mod optimizer;
+mod spectral;
+
+use std::sync::OnceLock;
+
+use candle_core::backend::BackendDevice;
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::sys;
+use candle_core::{CudaDevice, Device, Result};
+
+pub use convolution::{convolution, convolution_input_gradient};
+pub use normalisation::{Moments, add_activated, batch_norm, batch_norm_moments};
+pub use optimizer::sgd_step;
+pub use spectral::{divided_by_norm, unit_length};
+
+/// CUDA device number `index`, which keeps the memory it has freed for the next tensors instead of giving it back to the
+/// driver at every synchronisation.
+///
+/// # Errors
+/// When there is no such device or driver.
+pub fn open(index: usize) -> Result<Device> {
+    let device = CudaDevice::new(index)?;
+    let context = device.cuda_stream().context().clone();
+    if context.has_async_alloc() {
+        let mut keep = u64::MAX;
+        let mut pool = std::ptr::null_mut();
+        // SAFETY: the context holds the device; both calls write or read the local variables they are given alone.
+        unsafe {
+            sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device())
+                .result()
+                .w()?;
+            sys::cuMemPoolSetAttribute(
+                pool,
+                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+                (&raw mut keep).cast(),
+            )
+            .result()
+            .w()?;
+        }
+    }
+    Ok(Device::Cuda(device))
+}
+
+/// The variable that chooses the arithmetic of convolutions: `f32` (the default) or `tf32`.
+pub const ARITHMETIC_VARIABLE: &str = "COLLAPSE_CUDA_ARITHMETIC";
+
+/// Arithmetic of convolutions on a GPU; sums are f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Products of f32 operands.
+    F32,
+    /// Tensor cores: operands are rounded to 10 bits behind the point. PyTorch's default for convolutions.
+    Tf32,
+}
+
+impl Arithmetic {
+    /// The name by which it is chosen and recorded.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+        }
+    }
+}
+
+/// The arithmetic of this process.
+///
+/// # Errors
+/// When [`ARITHMETIC_VARIABLE`] names no arithmetic.
+pub fn arithmetic() -> Result<Arithmetic> {
+    static CHOSEN: OnceLock<std::result::Result<Arithmetic, String>> = OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| match std::env::var(ARITHMETIC_VARIABLE).as_deref() {
+        Err(_) | Ok("" | "f32") => Ok(Arithmetic::F32),
+        Ok("tf32") => Ok(Arithmetic::Tf32),
+        Ok(other) => Err(other.to_owned()),
+    });
+    chosen.clone().map_err(|other| {
+        candle_core::Error::msg(format!(
+            "unknown arithmetic `{other}` in {ARITHMETIC_VARIABLE}; known are f32 and tf32"
+        ))
+    })
+}
+
+/// The name of a CUDA device, such as `NVIDIA H100`.
+///
+/// # Errors
+/// When `device` is no CUDA device, or the driver fails.
+pub fn name(device: &Device) -> Result<String> {
+    device.as_cuda_device()?.cuda_stream().context().name().w()
+}
+
+/// Whether `tensor` can be given to this module's operations: f32, on a CUDA device.
+pub fn takes(tensor: &candle_core::Tensor) -> bool {
+    tensor.device().is_cuda() && tensor.dtype() == candle_core::DType::F32
+}
