@@ -2,8 +2,13 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used)] // a failed operation of a test is a failed test
 
+mod support;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use candle_core::{Device, Tensor, Var};
 use collapse_kernels::{Sgd, cuda};
+use support::Stream;
 
 /// Errors are measured against the largest value; cuDNN may choose Winograd, which errs by some 1e-5.
 const TOLERANCE: f32 = 1e-4;
@@ -19,7 +24,10 @@ fn gpu() -> Option<Device> {
 }
 
 fn random(shape: &[usize]) -> Tensor {
-    Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut stream = Stream(NEXT.fetch_add(1, Ordering::Relaxed));
+    let values = stream.take::<f32>(shape.iter().product());
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {

@@ -1,5 +1,6 @@
 //! `cargo xtask docs`: the parts of the documentation that are made from measurements.
 
+mod full;
 mod page;
 mod results;
 
@@ -50,6 +51,9 @@ pub struct Args {
     /// Results of `cargo xtask reproduce --scale small` to take, and keep, for docs/results.
     #[arg(long, value_name = "RESULTS.JSON")]
     small: Option<PathBuf>,
+    /// Folder of `cargo xtask reproduce --scale full --out`, whose runs, finished or not, to take, and keep, for docs/results.
+    #[arg(long, value_name = "OUT")]
+    full: Option<PathBuf>,
     /// What `cargo xtask reproduce --scale small --plan --json` said, to take, and keep, for docs/results.
     #[arg(long, value_name = "PLAN.JSON")]
     plan: Option<PathBuf>,
@@ -123,7 +127,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     files.push(peers(root, &precision)?);
     files.extend(experiment(root, WIDTH_8, &args.cifar10_width8)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
-    files.extend(results::pages(root, &small, &args.plan)?);
+    files.extend(results::pages(
+        root,
+        &small,
+        &args.plan,
+        args.full.as_ref(),
+    )?);
     for (path, content) in files {
         if args.check {
             if read(&path)? != content {

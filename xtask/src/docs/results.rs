@@ -7,6 +7,7 @@ use collapse_report::{figures, group_label, page_tables};
 use collapse_results::{Group, Results, Run};
 use serde_json::Value;
 
+use super::full;
 use super::page::{Page, read};
 use super::picture;
 
@@ -19,6 +20,7 @@ pub(super) fn pages(
     root: &Path,
     results: &Results,
     plan: &Option<PathBuf>,
+    full: Option<&PathBuf>,
 ) -> Result<Vec<(PathBuf, String)>> {
     let folder = root.join(FOLDER);
     let kept_plan = folder.join("plan.json");
@@ -28,7 +30,9 @@ pub(super) fn pages(
         .with_context(|| format!("reading {}", plan_source.display()))?;
     let mut parts = page_tables(results);
     parts.insert("runs".to_owned(), runs_table(results, &plan));
-    let mut files = Vec::new();
+    let (at_full_width, kept_full) = full::parts(root, full)?;
+    parts.extend(at_full_width);
+    let mut files = vec![kept_full];
     for figure in figures(results) {
         let file = format!("{}.svg", figure.id);
         parts.insert(format!("figure {}", figure.id), picture(&figure, &file));

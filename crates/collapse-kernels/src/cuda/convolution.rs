@@ -1,7 +1,7 @@
 //! Convolutions by cuDNN, with what it chose remembered for every shape.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ pub fn convolution_input_gradient(
 }
 
 /// All sizes of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Geometry {
     /// N, C, H, W.
     input: [usize; 4],
@@ -84,27 +84,32 @@ impl Geometry {
 /// cuDNN on one device, as one thread uses it: handles cannot be shared between threads.
 struct Library {
     handle: Arc<Cudnn>,
-    forward: HashMap<Geometry, (sys::cudnnConvolutionFwdAlgo_t, usize)>,
-    input: HashMap<Geometry, (sys::cudnnConvolutionBwdDataAlgo_t, usize)>,
-    weight: HashMap<Geometry, (sys::cudnnConvolutionBwdFilterAlgo_t, usize)>,
+    forward: BTreeMap<Geometry, (sys::cudnnConvolutionFwdAlgo_t, usize)>,
+    input: BTreeMap<Geometry, (sys::cudnnConvolutionBwdDataAlgo_t, usize)>,
+    weight: BTreeMap<Geometry, (sys::cudnnConvolutionBwdFilterAlgo_t, usize)>,
 }
 
 thread_local! {
-    static LIBRARIES: RefCell<HashMap<DeviceId, Library>> = RefCell::default();
+    static LIBRARIES: RefCell<Vec<(DeviceId, Library)>> = const { RefCell::new(Vec::new()) };
 }
 
 fn with_library<T>(device: &CudaDevice, f: impl FnOnce(&mut Library) -> Result<T>) -> Result<T> {
     LIBRARIES.with_borrow_mut(|libraries| {
-        if let Some(library) = libraries.get_mut(&device.id()) {
-            return f(library);
-        }
-        let library = Library {
-            handle: Cudnn::new(device.cuda_stream())?,
-            forward: HashMap::new(),
-            input: HashMap::new(),
-            weight: HashMap::new(),
+        let known = libraries.iter().position(|(id, _)| *id == device.id());
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let library = Library {
+                    handle: Cudnn::new(device.cuda_stream())?,
+                    forward: BTreeMap::new(),
+                    input: BTreeMap::new(),
+                    weight: BTreeMap::new(),
+                };
+                libraries.push((device.id(), library));
+                libraries.len() - 1
+            }
         };
-        f(libraries.entry(device.id()).or_insert(library))
+        f(&mut libraries[index].1)
     })
 }
 
