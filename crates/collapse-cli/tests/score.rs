@@ -887,3 +887,95 @@ fn near_and_far_sets_have_means_and_the_page_has_all() {
         "{error}"
     );
 }
+
+/// A file of NumPy.
+fn npy_bytes(header: &str, values: impl Iterator<Item = u8>) -> Vec<u8> {
+    let header = format!("{header:<117}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.bytes());
+    bytes.extend(values);
+    bytes
+}
+
+fn npy(path: &std::path::Path, rows: &Array2<f64>) {
+    let shape = rows.dim();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape:?}, }}");
+    let values = rows.iter().flat_map(|x| (*x as f32).to_le_bytes());
+    std::fs::write(path, npy_bytes(&header, values)).unwrap();
+}
+
+#[test]
+fn detectors_of_logits_leave_features_in_the_file() {
+    let folder = Folder(TempDir::new().unwrap());
+    let (weight, bias) = head();
+    let write = |name: &str, n: usize, shift: f64, damaged: bool| {
+        let path = folder.0.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let features = rows(n, n, shift);
+        npy(
+            &path.join("logits.npy"),
+            &(features.dot(&weight.t()) + &bias),
+        );
+        let header = format!("{{'descr': '<i4', 'fortran_order': False, 'shape': ({n},), }}");
+        let labels = labels(n)
+            .into_iter()
+            .flat_map(|label| (label as i32).to_le_bytes());
+        std::fs::write(path.join("labels.npy"), npy_bytes(&header, labels)).unwrap();
+        let shown = if damaged {
+            features * f64::NAN
+        } else {
+            features
+        };
+        npy(&path.join("features.npy"), &shown);
+        path.display().to_string()
+    };
+    let sets = |prefix: &str, damaged: bool| {
+        [("train", 30, 0.0), ("test", 12, 0.0), ("far", 9, -3.0)]
+            .map(|(name, n, shift)| write(&format!("{prefix}-{name}"), n, shift, damaged))
+    };
+    let call = |[train, test, far]: &[String; 3], detectors: &[&str]| {
+        let far = format!("far={far}");
+        let mut arguments = vec!["--all", "--train", train, "--test", test, "--ood", &far];
+        arguments.extend(detectors.iter().flat_map(|name| ["--detector", *name]));
+        score(&arguments)
+    };
+    let (sound, damaged) = (sets("sound", false), sets("damaged", true));
+    let logits = [
+        "max_softmax",
+        "energy",
+        "gmm_logits",
+        "kl_matching",
+        "openmax",
+    ];
+
+    let (output, out, error) = call(&damaged, &logits);
+    assert!(output.status.success(), "{error}");
+    let (_, whole, _) = call(&sound, &["max_softmax", "energy", "knn"]);
+    let line = |text: &str, name: &str| -> Vec<String> {
+        let is_row = |line: &&str| line.trim_start().starts_with('|') && line.contains(name);
+        let lines = text.lines().filter(is_row);
+        lines
+            .map(|line| line.split_whitespace().collect())
+            .collect()
+    };
+    for name in ["max_softmax", "energy"] {
+        assert!(!line(&out, name).is_empty(), "{out}");
+        assert_eq!(line(&out, name), line(&whole, name));
+    }
+
+    let (output, _, error) = call(&damaged, &["max_softmax", "knn"]);
+    assert!(
+        !output.status.success() && error.contains("features"),
+        "{error}"
+    );
+
+    // Where a set has no logits they follow from its features and the head, which are read then.
+    npy(
+        &folder.0.path().join("sound-train/head_weight.npy"),
+        &weight,
+    );
+    std::fs::remove_file(folder.0.path().join("sound-far/logits.npy")).unwrap();
+    let (output, _, error) = call(&sound, &["max_softmax"]);
+    assert!(output.status.success(), "{error}");
+}

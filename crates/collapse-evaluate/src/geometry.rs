@@ -41,6 +41,11 @@ impl CompleteSplits {
 fn of_train(train: &Split, features: RowsView) -> Option<Geometry> {
     let set = &train.features;
     let labels = set.labels.as_deref()?;
+    if features.ncols() == 0 {
+        return Some(Geometry::Undefined {
+            undefined: "there are logits alone, no features".to_owned(),
+        });
+    }
     let found = match &set.head {
         Some(head) => {
             let n_classes = head.weight.nrows();

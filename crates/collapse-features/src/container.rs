@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result};
-use crate::file::{Limits, check_length, open};
+use crate::file::{Reading, check_length, open};
 use crate::number::Number;
 use crate::seal;
 use crate::tensors::{FLAG, Layout, Role, Tensors};
@@ -17,10 +17,10 @@ const FORMAT: &str = "safetensors";
 /// Headers of feature files have some hundred bytes; those of others may name more tensors.
 const LARGEST_HEADER: u64 = 16 << 20;
 
-pub(crate) fn load(path: &Path, limits: Limits) -> Result<Tensors> {
+pub(crate) fn load(path: &Path, reading: Reading) -> Result<Tensors> {
     let (mut file, length) = open(path)?;
     let (metadata, data_at) = header(path, &mut file, length)?;
-    let mut tensors = Tensors::new(limits);
+    let mut tensors = Tensors::new(reading);
     tensors.names = metadata.offset_keys();
     tensors.names.sort();
     if let Some(entries) = metadata.metadata() {

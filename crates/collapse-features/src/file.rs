@@ -27,6 +27,14 @@ impl Default for Limits {
     }
 }
 
+/// What of a file is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) limits: Limits,
+    /// Whether features, and with them the head, are left where they are.
+    pub(crate) logits_alone: bool,
+}
+
 impl Limits {
     /// Whether an array of `bytes` may come out of `compressed` bytes.
     pub(crate) fn allow_expansion(&self, compressed: u64, bytes: u64) -> bool {

@@ -8,7 +8,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use crate::error::{Error, Result};
-use crate::file::{Limits, check_length, open};
+use crate::file::{Reading, check_length, open};
 use crate::npy;
 use crate::number::Number;
 use crate::tensors::{FLAG, Layout, Role, Tensors};
@@ -16,14 +16,14 @@ use crate::tensors::{FLAG, Layout, Role, Tensors};
 /// Bytes of the longest text that can be a flag.
 const LONGEST_TEXT: usize = 64;
 
-pub(crate) fn load_array(path: &Path, limits: Limits) -> Result<Tensors> {
-    let mut tensors = Tensors::new(limits);
+pub(crate) fn load_array(path: &Path, reading: Reading) -> Result<Tensors> {
+    let mut tensors = Tensors::new(reading);
     take_file(path, "features", &mut tensors)?;
     Ok(tensors)
 }
 
 /// The `.npy` files of a folder, each named after what it holds.
-pub(crate) fn load_folder(folder: &Path, limits: Limits) -> Result<Tensors> {
+pub(crate) fn load_folder(folder: &Path, reading: Reading) -> Result<Tensors> {
     let io = |source| Error::unread(folder, source);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -33,7 +33,7 @@ pub(crate) fn load_folder(folder: &Path, limits: Limits) -> Result<Tensors> {
     }
     // The order of a folder is not that of names.
     names.sort();
-    let mut tensors = Tensors::new(limits);
+    let mut tensors = Tensors::new(reading);
     for name in names {
         take_file(&folder.join(format!("{name}.npy")), &name, &mut tensors)?;
     }
@@ -51,13 +51,13 @@ fn take_file(path: &Path, name: &str, tensors: &mut Tensors) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn load_archive(path: &Path, limits: Limits) -> Result<Tensors> {
+pub(crate) fn load_archive(path: &Path, reading: Reading) -> Result<Tensors> {
     const FORMAT: &str = "npz";
     let (file, length) = open(path)?;
     let (mut local, _) = open(path)?;
     let broken = |error: zip::result::ZipError| damaged((path, FORMAT), error.to_string());
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
-    let mut tensors = Tensors::new(limits);
+    let mut tensors = Tensors::new(reading);
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(broken)?;
         check_name(path, &mut local, &entry)?;
@@ -73,7 +73,7 @@ pub(crate) fn load_archive(path: &Path, limits: Limits) -> Result<Tensors> {
             continue;
         }
         let (compressed, bytes) = (entry.compressed_size().min(length), entry.size());
-        if !limits.allow_expansion(compressed, bytes) {
+        if !reading.limits.allow_expansion(compressed, bytes) {
             return Err(Error::Expansion {
                 file: path.display().to_string(),
                 tensor: name,
@@ -82,7 +82,7 @@ pub(crate) fn load_archive(path: &Path, limits: Limits) -> Result<Tensors> {
             });
         }
         take_array((path, FORMAT), &name, bytes, &mut entry, &mut tensors)?;
-        // The checksum is compared at the end of the entry, which no array reads past.
+        // The checksum is compared at the end of the entry, which no array reads past; nor is one that is left out.
         let end = entry.read(&mut [0]);
         end.map_err(|error| damaged((path, FORMAT), format!("array {name}: {error}")))?;
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::file::{Limits, ending};
+use crate::file::{Limits, Reading, ending};
 use crate::set::FeatureSet;
 use crate::{rows, whole};
 
@@ -30,8 +30,51 @@ pub fn read(path: impl AsRef<Path>) -> Result<FeatureSet> {
 /// As [`read`].
 pub fn read_within(path: impl AsRef<Path>, limits: Limits) -> Result<FeatureSet> {
     let path = path.as_ref();
-    match ending(path).as_deref() {
-        Some("csv" | "jsonl" | "ndjson") if !path.is_dir() => rows::load(path, limits),
-        _ => whole::load(path, limits),
+    let reading = Reading {
+        limits,
+        logits_alone: false,
+    };
+    match is_text(path) {
+        true => rows::load(path, limits),
+        false => whole::load(path, reading),
     }
+}
+
+/// As [`read`], for those who need logits and labels only: where a file has logits, its features and its head are left
+/// in it, so that the set has features of no dimensions, [N, 0], and no head. Where it has none they would follow from the
+/// features, so that everything is read.
+///
+/// # Errors
+/// As [`read`], but for what is wrong with numbers that are not read.
+///
+/// ```
+/// use collapse_features::{FeatureSet, Precision, read_logits};
+/// use ndarray::Array2;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("test.safetensors");
+/// let set = FeatureSet::new(Array2::<f32>::ones((5, 512))).with_logits(Array2::zeros((5, 3)));
+/// set.write(&path, Precision::F32)?;
+/// let set = read_logits(&path)?;
+/// assert_eq!((set.n_samples(), set.n_features(), set.n_classes()), (5, 0, Some(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_logits(path: impl AsRef<Path>) -> Result<FeatureSet> {
+    let path = path.as_ref();
+    let reading = Reading {
+        logits_alone: true,
+        ..Reading::default()
+    };
+    if is_text(path) {
+        return read(path);
+    }
+    match whole::load_logits(path, reading)? {
+        Some(set) => Ok(set),
+        None => read(path),
+    }
+}
+
+fn is_text(path: &Path) -> bool {
+    let ending = ending(path);
+    matches!(ending.as_deref(), Some("csv" | "jsonl" | "ndjson")) && !path.is_dir()
 }

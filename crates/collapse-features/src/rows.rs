@@ -10,7 +10,7 @@ use collapse_numeric::Matrix;
 use ndarray::{Array2, Axis, concatenate};
 
 use crate::error::{Error, Result};
-use crate::file::{Limits, ending, open};
+use crate::file::{Limits, Reading, ending, open};
 use crate::set::FeatureSet;
 use crate::{npy, whole};
 use npy_rows::Arrays;
@@ -55,7 +55,7 @@ impl Rows {
             Some("csv") if !path.is_dir() => Form::Csv(None),
             Some("jsonl" | "ndjson") if !path.is_dir() => Form::Json,
             _ => {
-                let whole = whole::load(path, Limits::default())?;
+                let whole = whole::load(path, Reading::default())?;
                 return Ok(Self(Source::Whole(Some(Box::new(whole)))));
             }
         };

@@ -36,7 +36,8 @@ impl Head {
 /// [`read`](crate::read) and [`FeatureSet::write`] call it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureSet {
-    /// Raw features z (before any normalisation), [N, D], in f32 where they came in f32 or less.
+    /// Raw features z (before any normalisation), [N, D], in f32 where they came in f32 or less; [N, 0] where logits
+    /// alone are known.
     pub features: Matrix,
     /// Logits, [N, C].
     pub logits: Option<Array2<f64>>,
@@ -192,7 +193,7 @@ impl FeatureSet {
             found: found.to_vec(),
             expected,
         };
-        if n == 0 || d == 0 {
+        if n == 0 || (d == 0 && self.logits.is_none()) {
             return Err(shape(
                 "features",
                 &[n, d],

@@ -8,7 +8,7 @@ use collapse_numeric::Matrix;
 use ndarray::{Array1, Array2, ShapeBuilder};
 
 use crate::error::{Error, Result};
-use crate::file::Limits;
+use crate::file::Reading;
 use crate::number::{Integers, Number, Stream};
 use crate::set::{FeatureSet, Head, parse_bool};
 
@@ -89,7 +89,7 @@ pub(crate) struct Tensors {
     /// Every name in the file, for messages.
     pub(crate) names: Vec<String>,
     pub(crate) metadata: BTreeMap<String, String>,
-    limits: Limits,
+    reading: Reading,
     /// Bytes of memory that the tensors so far have taken.
     taken: u64,
 }
@@ -117,14 +117,18 @@ impl Layout {
 }
 
 impl Tensors {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(reading: Reading) -> Self {
         Self {
             by_role: BTreeMap::new(),
             names: Vec::new(),
             metadata: BTreeMap::new(),
-            limits,
+            reading,
             taken: 0,
         }
+    }
+
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.by_role.contains_key(&role)
     }
 
     /// Checks type, dimensions and size, then reads the numbers.
@@ -163,18 +167,34 @@ impl Tensors {
                 },
             });
         }
+        if self.reading.logits_alone {
+            match role {
+                // Their number of rows is all that is kept of them.
+                Role::Features => {
+                    let rows = Tensor {
+                        shape: vec![shape[0], 0],
+                        column_major: false,
+                        values: Values::Singles(Vec::new()),
+                    };
+                    self.by_role.insert(role, rows);
+                    return Ok(());
+                }
+                Role::HeadWeight | Role::HeadBias => return Ok(()),
+                Role::Logits | Role::Labels => {}
+            }
+        }
         let count = layout.count().unwrap_or(usize::MAX);
         // Features are most of a file, so they alone are kept as narrow as they came.
         let single = role == Role::Features && layout.number.is_single();
         let width = if single { 4 } else { 8 };
         let bytes = (count as u64).saturating_mul(width);
         self.taken = self.taken.saturating_add(bytes);
-        if self.taken > self.limits.set_bytes {
+        if self.taken > self.reading.limits.set_bytes {
             return Err(Error::TooLarge {
                 file: file(),
                 tensor: role.name().to_owned(),
                 bytes: self.taken,
-                limit: self.limits.set_bytes,
+                limit: self.reading.limits.set_bytes,
             });
         }
         let stream = Stream {

@@ -12,8 +12,9 @@ use crate::detectors::{
     Mahalanobis, MaxLogit, MaxSoftmax, Nci, Neco, NnGuide, OpenMax, React, Residual, She,
     SoftmaxEntropy, Vim, Vra,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inputs::{Head, Inputs};
+use crate::table::detectors;
 
 macro_rules! any_detector {
     ($($variant:ident),* $(,)?) => {
@@ -47,6 +48,9 @@ macro_rules! any_detector {
             }
 
             fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+                if !inputs.has_features() && self.needs_features() {
+                    return Err(Error::NeedsFeatures);
+                }
                 match self {
                     $(Self::$variant(detector) => detector.compute(inputs),)*
                     Self::Own(detector) => detector.compute(inputs),
@@ -86,6 +90,13 @@ any_detector!(
 );
 
 impl AnyDetector {
+    /// Whether the table says that features are read; one's own detectors are not in it and see what there is.
+    fn needs_features(&self) -> bool {
+        let id = self.id();
+        let mut entries = detectors().iter();
+        entries.any(|entry| entry.id() == id && entry.needs_features())
+    }
+
     /// The last linear layer, where the detector keeps it as it was given.
     #[must_use]
     pub fn head(&self) -> Option<&Head> {

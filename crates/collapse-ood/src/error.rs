@@ -47,6 +47,9 @@ pub enum Error {
         "logits are needed: export logits [N, C], or head.weight [C, D] and head.bias [C], from which they follow"
     )]
     NeedsLogits,
+    /// The detector reads features, and there are none.
+    #[error("features are needed: export the input of the last linear layer as features [N, D]")]
+    NeedsFeatures,
     /// The detector compares several networks, and there is one.
     #[error(
         "the logits of other networks are needed for an ensemble: give their feature sets of the same samples, --ensemble of `score`"

@@ -32,7 +32,8 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// Raw features z `[N, D]` of f32 or f64, logits `[N, C]`, and whether the head saw z / ‖z‖.
+    /// Raw features z `[N, D]` of f32 or f64 (`[N, 0]` where logits alone are known), logits `[N, C]`, and whether the head
+    /// saw z / ‖z‖.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Numeric`], or [`Error::Undefined`] when there is nothing to score.
@@ -43,6 +44,12 @@ impl<'a> Inputs<'a> {
     ) -> Result<Self> {
         let features = features.into();
         let n = features.nrows();
+        if n == 0 {
+            return Err(Error::undefined(
+                "a score",
+                format!("the features are [0, {}]", features.ncols()),
+            ));
+        }
         if logits.ncols() == 0 {
             return Err(Error::undefined(
                 "a score",
@@ -57,9 +64,10 @@ impl<'a> Inputs<'a> {
             });
         }
         check_finite("logits", logits)?;
+        features.check_finite("features")?;
         Ok(Self {
             logits: Some(logits),
-            ..Self::of_features(features, l2)?
+            ..Self::unchecked(features, l2)
         })
     }
 
@@ -77,7 +85,11 @@ impl<'a> Inputs<'a> {
             ));
         }
         features.check_finite("features")?;
-        Ok(Self {
+        Ok(Self::unchecked(features, l2))
+    }
+
+    fn unchecked(features: RowsView<'a>, l2: bool) -> Self {
+        Self {
             features,
             owner: None,
             logits: None,
@@ -86,7 +98,13 @@ impl<'a> Inputs<'a> {
             first_row: 0,
             wide: OnceLock::new(),
             normalized: OnceLock::new(),
-        })
+        }
+    }
+
+    /// Whether there are features; detectors that read them refuse inputs without with [`Error::NeedsFeatures`].
+    #[must_use]
+    pub fn has_features(&self) -> bool {
+        self.features.ncols() > 0
     }
 
     /// Says that the features are the rows of `owner`, so that a detector that keeps them shares them instead of a copy.

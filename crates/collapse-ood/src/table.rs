@@ -8,15 +8,17 @@ use crate::detectors::{
     Gen, Gmm, GmmSpace, GradNorm, KlMatching, Knn, Lts, Mahalanobis, MahalanobisOptions, MaxLogit,
     MaxSoftmax, Nci, Neco, NnGuide, OpenMax, React, Residual, She, SoftmaxEntropy, Vim, Vra,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inputs::TrainInputs;
 use crate::settings::Settings;
 
-/// What a detector computes with beside features.
+/// What a detector computes with: features, but for those that say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Features,
+    /// Features and logits.
     Logits,
+    LogitsAlone,
     Head,
     HeadAndLogits,
     /// Logits, also those of other networks.
@@ -49,8 +51,14 @@ impl Entry {
     pub fn needs_logits(&self) -> bool {
         matches!(
             self.needs,
-            Needs::Logits | Needs::HeadAndLogits | Needs::Members
+            Needs::Logits | Needs::LogitsAlone | Needs::HeadAndLogits | Needs::Members
         )
+    }
+
+    /// Whether features are needed; some detectors read logits alone.
+    #[must_use]
+    pub fn needs_features(&self) -> bool {
+        !matches!(self.needs, Needs::LogitsAlone | Needs::Members)
     }
 
     /// Whether the logits of other networks are needed, see [`Inputs::with_members`](crate::Inputs::with_members).
@@ -62,12 +70,14 @@ impl Entry {
     /// Fits the detector.
     ///
     /// # Errors
-    /// [`Error::NeedsHead`](crate::Error::NeedsHead), [`Error::NeedsLogits`](crate::Error::NeedsLogits) and whatever the
-    /// detector's own `fit` says.
+    /// [`Error::NeedsHead`], [`Error::NeedsFeatures`], [`Error::NeedsLogits`] and whatever the detector's own `fit` says.
     pub fn fit(&self, train: &TrainInputs, settings: &Settings) -> Result<AnyDetector> {
         // Also those that keep nothing of the training set: a detector that cannot score is not made.
         if self.needs_head() {
             train.head()?;
+        }
+        if self.needs_features() && !train.inputs().has_features() {
+            return Err(Error::NeedsFeatures);
         }
         if self.needs_logits() {
             train.inputs().logits_for()?;
@@ -93,13 +103,13 @@ macro_rules! table {
 }
 
 const ALL: &[Entry] = table! {
-    "max_softmax", Logits, |_, _| MaxSoftmax;
-    "softmax_entropy", Logits, |_, _| SoftmaxEntropy;
-    "energy", Logits, |_, _| Energy;
-    "max_logit", Logits, |_, _| MaxLogit;
+    "max_softmax", LogitsAlone, |_, _| MaxSoftmax;
+    "softmax_entropy", LogitsAlone, |_, _| SoftmaxEntropy;
+    "energy", LogitsAlone, |_, _| Energy;
+    "max_logit", LogitsAlone, |_, _| MaxLogit;
     "feature_norm", Features, |_, _| FeatureNorm;
     "gmm_features", Features, |train, settings| gmm(train, GmmSpace::Features, settings)?;
-    "gmm_logits", Logits, |train, settings| gmm(train, GmmSpace::Logits, settings)?;
+    "gmm_logits", LogitsAlone, |train, settings| gmm(train, GmmSpace::Logits, settings)?;
     "gmm_em", Features, |train, settings| Em::fit(train, settings.em_components)?;
     "mahalanobis", Features, |train, _| mahalanobis(train, false, false)?;
     "relative_mahalanobis", Features, |train, _| mahalanobis(train, true, false)?;
@@ -111,16 +121,16 @@ const ALL: &[Entry] = table! {
     "neco", Features, |train, settings| Neco::fit(train, settings.neco_components)?;
     "nci", HeadAndLogits, |train, settings| Nci::fit(train, settings.nci_alpha)?;
     "fdbd", HeadAndLogits, |train, _| Fdbd::fit(train, FdbdScale::DistanceToMean)?;
-    "gen", Logits, |_, settings| Gen::new(settings.gen_gamma, settings.gen_largest)?;
+    "gen", LogitsAlone, |_, settings| Gen::new(settings.gen_gamma, settings.gen_largest)?;
     "react", Head, |train, settings| React::fit(train, settings.react_percentile)?;
     "ash", Head, |train, settings| Ash::fit(train, settings.ash_variant, settings.ash_percentile)?;
     "scale", Head, |train, settings| Ash::fit(train, AshVariant::ScaleAll, settings.scale_percentile)?;
     "she", Logits, |train, _| She::fit(train)?;
     "nnguide", Logits, |train, settings| NnGuide::fit(train, at_most(settings.nnguide_neighbours, train))?;
     "dice", Head, |train, settings| Dice::fit(train, settings.dice_percentile)?;
-    "kl_matching", Logits, |train, _| KlMatching::fit(train)?;
+    "kl_matching", LogitsAlone, |train, _| KlMatching::fit(train)?;
     "grad_norm", Logits, |_, _| GradNorm;
-    "openmax", Logits, |train, settings| OpenMax::fit(train, settings.openmax_tail, settings.openmax_revised)?;
+    "openmax", LogitsAlone, |train, settings| OpenMax::fit(train, settings.openmax_tail, settings.openmax_revised)?;
     "vra", Head, |train, settings| {
         Vra::fit(train, settings.vra_variant, settings.vra_lower_percentile, settings.vra_upper_percentile)?
     };
