@@ -63,25 +63,31 @@ struct End {
     auroc: Vec<(ScoreId, SetId, f64)>,
 }
 
-/// The tables, by name of their part, and the file that they are made of. `out` is the folder that `reproduce --out` was
-/// given; the committed numbers without it.
-pub(super) fn parts(
-    root: &Path,
-    out: Option<&PathBuf>,
-) -> Result<(Vec<(String, String)>, (PathBuf, String))> {
-    let kept = root.join(KEPT);
-    let runs: Vec<Begun> = match out {
-        Some(out) => begun(&out.join("runs").join(SCALE))?,
-        None => serde_json::from_str(&read(&kept)?)
-            .with_context(|| format!("reading {}", kept.display()))?,
-    };
-    let mut text = serde_json::to_string_pretty(&runs)?;
-    text.push('\n');
-    let tables = vec![
-        ("full".to_owned(), on_the_way(&runs)),
-        ("full scores".to_owned(), at_the_end(&runs)),
-    ];
-    Ok((tables, (kept, text)))
+/// The tables, by name of their part, and the file that they are made of.
+pub(super) struct Full {
+    pub(super) tables: [(&'static str, String); 2],
+    pub(super) kept: (PathBuf, String),
+}
+
+impl Full {
+    /// Of the folder that `reproduce --out` was given, or of the committed numbers.
+    pub(super) fn read(root: &Path, out: Option<&PathBuf>) -> Result<Self> {
+        let kept = root.join(KEPT);
+        let runs: Vec<Begun> = match out {
+            Some(out) => begun(&out.join("runs").join(SCALE))?,
+            None => serde_json::from_str(&read(&kept)?)
+                .with_context(|| format!("reading {}", kept.display()))?,
+        };
+        let mut text = serde_json::to_string_pretty(&runs)?;
+        text.push('\n');
+        Ok(Self {
+            tables: [
+                ("full", on_the_way(&runs)),
+                ("full scores", at_the_end(&runs)),
+            ],
+            kept: (kept, text),
+        })
+    }
 }
 
 /// All runs of a store that have measured something.

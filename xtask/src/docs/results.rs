@@ -7,7 +7,7 @@ use collapse_report::{figures, group_label, page_tables};
 use collapse_results::{Group, Results, Run};
 use serde_json::Value;
 
-use super::full;
+use super::full::Full;
 use super::page::{Page, read};
 use super::picture;
 
@@ -30,9 +30,9 @@ pub(super) fn pages(
         .with_context(|| format!("reading {}", plan_source.display()))?;
     let mut parts = page_tables(results);
     parts.insert("runs".to_owned(), runs_table(results, &plan));
-    let (at_full_width, kept_full) = full::parts(root, full)?;
-    parts.extend(at_full_width);
-    let mut files = vec![kept_full];
+    let full = Full::read(root, full)?;
+    parts.extend(full.tables.map(|(name, table)| (name.to_owned(), table)));
+    let mut files = vec![full.kept];
     for figure in figures(results) {
         let file = format!("{}.svg", figure.id);
         parts.insert(format!("figure {}", figure.id), picture(&figure, &file));
