@@ -51,6 +51,10 @@ impl State {
     fn add(&mut self, passes: u64) {
         let now = Instant::now();
         self.done += passes;
+        // A process that was stopped, a machine that slept, long statistics between two networks: no rate of work.
+        if self.seen.back().is_some_and(|(at, _)| now - *at > WINDOW) {
+            self.seen.clear();
+        }
         if self
             .seen
             .back()
@@ -272,6 +276,22 @@ mod tests {
         assert!((rate - 10.0).abs() < 0.1, "{rate}");
         state.seen[0].0 = Instant::now();
         assert_eq!(state.rate(), None, "too little time watched");
+    }
+
+    #[test]
+    fn a_pause_is_no_part_of_the_rate() {
+        let before = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        let (Some(start), Some(paused)) = (before(7300), before(7200)) else {
+            return; // the machine has been up for less
+        };
+        let mut state = State {
+            seen: VecDeque::from([(start, 0), (paused, 1000)]),
+            done: 1000,
+            ..State::default()
+        };
+        state.add(10);
+        assert_eq!(state.rate(), None, "nothing watched since the pause");
+        assert_eq!(state.done, 1010);
     }
 
     #[test]
