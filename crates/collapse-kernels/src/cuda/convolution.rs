@@ -11,9 +11,9 @@ use candle_core::cuda_backend::cudarc::cudnn::{
 };
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::cuda_backend::{DeviceId, WrapErr};
-use candle_core::{CpuStorage, CudaDevice, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CudaDevice, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::launch::{device_of, not_here, storage, uninitialised, view};
+use super::launch::{device_of, on_cuda_alone, storage, uninitialised, view};
 use super::{Arithmetic, arithmetic};
 
 /// `x` [N, C, H, W] convolved with `weight` [O, C, K, K], K odd, with zeros around it for a padding of K / 2.
@@ -269,19 +269,7 @@ struct Convolution {
 }
 
 impl CustomOp2 for Convolution {
-    fn name(&self) -> &'static str {
-        "convolution"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "convolution");
 
     fn cuda_fwd(
         &self,
@@ -334,19 +322,7 @@ impl CustomOp2 for Convolution {
 struct InputGradient(Geometry);
 
 impl CustomOp2 for InputGradient {
-    fn name(&self) -> &'static str {
-        "convolution_input_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "convolution_input_gradient");
 
     fn cuda_fwd(
         &self,
@@ -380,19 +356,7 @@ impl CustomOp2 for InputGradient {
 struct WeightGradient(Geometry);
 
 impl CustomOp2 for WeightGradient {
-    fn name(&self) -> &'static str {
-        "convolution_weight_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "convolution_weight_gradient");
 
     fn cuda_fwd(
         &self,

@@ -5,9 +5,7 @@ use std::sync::OnceLock;
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, CudaView, LaunchConfig};
 use candle_core::cuda_backend::cudarc::nvrtc::compile_ptx;
-use candle_core::{
-    CpuStorage, CudaDevice, CudaStorage, Error, Layout, Result, Shape, Storage, Tensor,
-};
+use candle_core::{CudaDevice, CudaStorage, Error, Layout, Result, Storage, Tensor};
 
 const MODULE: &str = "collapse_kernels";
 const SOURCE: &str = include_str!("kernels.cu");
@@ -100,11 +98,6 @@ pub(super) fn storage(values: CudaSlice<f32>, device: &CudaDevice) -> CudaStorag
     CudaStorage::wrap_cuda_slice(values, device.clone())
 }
 
-/// What the operations answer on a CPU, where candle's own are to be used.
-pub(super) fn not_here(name: &str) -> Result<(CpuStorage, Shape)> {
-    candle_core::bail!("{name} runs on CUDA devices alone")
-}
-
 pub(super) fn device_of(storage: &CudaStorage) -> &CudaDevice {
     storage.device()
 }
@@ -122,3 +115,29 @@ macro_rules! launch {
     }};
 }
 pub(super) use launch;
+
+/// Of a custom operation its name and what it answers on a CPU, where candle's own operations are to be used.
+macro_rules! on_cuda_alone {
+    (CustomOp1, $name:literal) => {
+        on_cuda_alone!($name, _storage: _layout);
+    };
+    (CustomOp2, $name:literal) => {
+        on_cuda_alone!($name, _storage1: _layout1, _storage2: _layout2);
+    };
+    (CustomOp3, $name:literal) => {
+        on_cuda_alone!($name, _storage1: _layout1, _storage2: _layout2, _storage3: _layout3);
+    };
+    ($name:literal, $($storage:ident: $layout:ident),+) => {
+        fn name(&self) -> &'static str {
+            $name
+        }
+
+        fn cpu_fwd(
+            &self,
+            $($storage: &candle_core::CpuStorage, $layout: &Layout),+
+        ) -> Result<(candle_core::CpuStorage, Shape)> {
+            candle_core::bail!("{} runs on CUDA devices alone", $name)
+        }
+    };
+}
+pub(super) use on_cuda_alone;

@@ -1,10 +1,10 @@
 //! Batch norm with its activation, and the activated sum of a shortcut.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::launch::{
-    device_of, launch, not_here, over_channels, over_elements, size, storage, uninitialised, view,
-    with_view,
+    device_of, launch, on_cuda_alone, over_channels, over_elements, size, storage, uninitialised,
+    view, with_view,
 };
 
 /// Moments of a batch, all of shape [channels].
@@ -96,21 +96,7 @@ struct MomentsOp {
 }
 
 impl CustomOp3 for MomentsOp {
-    fn name(&self) -> &'static str {
-        "batch_norm_moments"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp3, "batch_norm_moments");
 
     fn cuda_fwd(
         &self,
@@ -151,21 +137,7 @@ struct BatchNormOp {
 }
 
 impl CustomOp3 for BatchNormOp {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp3, "batch_norm");
 
     fn cuda_fwd(
         &self,
@@ -233,19 +205,7 @@ struct BatchNormGradient {
 }
 
 impl CustomOp2 for BatchNormGradient {
-    fn name(&self) -> &'static str {
-        "batch_norm_sums"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(CustomOp2::name(self))
-    }
+    on_cuda_alone!(CustomOp2, "batch_norm_sums");
 
     fn cuda_fwd(
         &self,
@@ -282,21 +242,7 @@ impl CustomOp2 for BatchNormGradient {
 }
 
 impl CustomOp3 for BatchNormGradient {
-    fn name(&self) -> &'static str {
-        "batch_norm_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(CustomOp3::name(self))
-    }
+    on_cuda_alone!(CustomOp3, "batch_norm_gradient");
 
     fn cuda_fwd(
         &self,
@@ -359,19 +305,7 @@ struct AddActivated {
 }
 
 impl CustomOp2 for AddActivated {
-    fn name(&self) -> &'static str {
-        "add_activated"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "add_activated");
 
     fn cuda_fwd(
         &self,
@@ -418,19 +352,7 @@ struct ActivationGradient {
 }
 
 impl CustomOp2 for ActivationGradient {
-    fn name(&self) -> &'static str {
-        "activation_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "activation_gradient");
 
     fn cuda_fwd(
         &self,

@@ -1,9 +1,9 @@
 //! A step of SGD.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::launch::{
-    device_of, launch, not_here, over_elements, size, storage, uninitialised, view,
+    device_of, launch, on_cuda_alone, over_elements, size, storage, uninitialised, view,
 };
 use crate::Sgd;
 
@@ -31,21 +31,7 @@ struct SgdOp {
 }
 
 impl CustomOp3 for SgdOp {
-    fn name(&self) -> &'static str {
-        "sgd_step"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp3, "sgd_step");
 
     fn cuda_fwd(
         &self,

@@ -1,9 +1,9 @@
 //! Spectral normalisation: the power iteration's vectors, and weights divided by their norm.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::launch::{
-    device_of, launch, not_here, one_block, over_elements, over_parts, size, storage,
+    device_of, launch, on_cuda_alone, one_block, over_elements, over_parts, size, storage,
     uninitialised, view, with_view,
 };
 
@@ -45,13 +45,7 @@ pub fn divided_by_norm(
 struct UnitLength;
 
 impl CustomOp1 for UnitLength {
-    fn name(&self) -> &'static str {
-        "unit_length"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp1, "unit_length");
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let device = device_of(x);
@@ -72,19 +66,7 @@ impl CustomOp1 for UnitLength {
 struct InnerProduct;
 
 impl CustomOp2 for InnerProduct {
-    fn name(&self) -> &'static str {
-        "inner_product"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "inner_product");
 
     fn cuda_fwd(
         &self,
@@ -126,19 +108,7 @@ struct Divided {
 }
 
 impl CustomOp2 for Divided {
-    fn name(&self) -> &'static str {
-        "divided_by_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(CustomOp2::name(self))
-    }
+    on_cuda_alone!(CustomOp2, "divided_by_norm");
 
     fn cuda_fwd(
         &self,
@@ -167,13 +137,7 @@ impl CustomOp2 for Divided {
 
 /// What a gradient of the divided weight is to the weight itself, σ left aside.
 impl CustomOp1 for Divided {
-    fn name(&self) -> &'static str {
-        "divided_by_norm"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        not_here(CustomOp1::name(self))
-    }
+    on_cuda_alone!(CustomOp1, "divided_by_norm");
 
     fn cuda_fwd(&self, gradient: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         self.divide(gradient, layout)
@@ -207,19 +171,7 @@ impl Divided {
 struct NormGradient(Divided);
 
 impl CustomOp2 for NormGradient {
-    fn name(&self) -> &'static str {
-        "norm_gradient"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        not_here(self.name())
-    }
+    on_cuda_alone!(CustomOp2, "norm_gradient");
 
     fn cuda_fwd(
         &self,
