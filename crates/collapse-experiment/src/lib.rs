@@ -56,6 +56,6 @@ pub use plan::{RunPlan, auto_precision, plan, resolve_precision};
 pub use reproduce::{Setting, reproduce};
 pub use status::{RunState, RunStatus, refresh_status, status};
 pub use stop::Stop;
-pub use store::{ClaimedRun, Holder, RunManifest, RunStore, finished_in};
+pub use store::{ClaimedRun, Holder, RunManifest, RunStore, finished_in, spans_in};
 pub use verify::{Finding, Verdict, verify_store};
 pub use work::Work;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use collapse_evaluate::Measurement;
-use collapse_experiment::{GroupSpec, Manifest, RunStore, gather_store};
-use collapse_results::{Maker, Run, ScoreId, SetId};
+use collapse_experiment::{GroupSpec, Manifest, RunStore, gather_store, spans_in};
+use collapse_results::{Maker, Run, ScoreId, SetId, Span};
 use collapse_train::{Event, read_events};
 use serde::{Deserialize, Serialize};
 
@@ -34,17 +34,9 @@ struct Begun {
     epochs: usize,
     /// Epochs trained.
     trained: usize,
-    /// Where it was computed, each from an epoch on.
-    made_by: Vec<Part>,
+    made_by: Vec<Span>,
     measured: Vec<Point>,
     end: Option<End>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Part {
-    first_epoch: usize,
-    #[serde(flatten)]
-    maker: Maker,
 }
 
 /// The network after an epoch.
@@ -135,16 +127,6 @@ fn progress(
             }
         }
     }
-    #[derive(Deserialize)]
-    struct Start {
-        epoch: usize,
-        maker: Maker,
-    }
-    #[derive(Deserialize)]
-    struct Starts {
-        starts: Vec<Start>,
-    }
-    let starts: Starts = serde_json::from_str(&read(&folder.join("made-by.json"))?)?;
     let end = run.and_then(Run::last_evaluation).map(|end| End {
         accuracy: end.accuracy,
         auroc: end
@@ -164,14 +146,7 @@ fn progress(
         seed,
         epochs: group.epochs,
         trained,
-        made_by: starts
-            .starts
-            .into_iter()
-            .map(|start| Part {
-                first_epoch: start.epoch,
-                maker: start.maker,
-            })
-            .collect(),
+        made_by: spans_in(folder, trained)?,
         measured,
         end,
     })
@@ -213,15 +188,15 @@ fn on_the_way(runs: &[Begun]) -> String {
     }
     table.push('\n');
     for run in runs {
-        let parts = run.made_by.iter().map(|part| {
+        let parts = run.made_by.iter().map(|span| {
             let Maker {
                 kernel_path,
                 processor,
                 ..
-            } = &part.maker;
+            } = &span.maker;
             format!(
-                "from epoch {} on {processor} ({kernel_path})",
-                part.first_epoch
+                "{} to {} on {processor} ({kernel_path})",
+                span.first_epoch, span.last_epoch
             )
         });
         table.push_str(&format!(

@@ -16,7 +16,7 @@ use crate::error::Error;
 
 pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const EVENTS: &str = "events.jsonl";
-const MADE_BY: &str = "made-by.json";
+pub(super) const MADE_BY: &str = "made-by.json";
 pub(crate) const FAILURE: &str = "failure.json";
 /// What shows that a folder holds a run.
 const OF_A_RUN: [&str; 5] = [MANIFEST, RESULT, CHECKPOINT, EVENTS, "features"];

@@ -14,11 +14,12 @@ mod starts;
 use std::path::{Path, PathBuf};
 
 use collapse_files::Replacement;
-use collapse_results::Run;
+use collapse_results::{Run, Span};
 use collapse_train::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use starts::Starts;
 
 pub use claim::ClaimedRun;
 pub(crate) use claim::{CHECKPOINT, EVENTS, FAILURE, Failure, is_leftover};
@@ -112,6 +113,15 @@ impl RunStore {
     pub fn finished(&self, manifest: &RunManifest) -> Result<Option<Run>, Error> {
         finished_in(&self.folder(&manifest.group, manifest.seed), manifest)
     }
+}
+
+/// Who trained which of the first `epochs` epochs of the run in `folder`, finished or not.
+///
+/// # Errors
+/// [`Error::Read`] when the record cannot be read, [`Error::Damaged`] when it is not what was written.
+pub fn spans_in(folder: &Path, epochs: usize) -> Result<Vec<Span>, Error> {
+    let starts: Option<Starts> = sealed::read(&folder.join(claim::MADE_BY))?;
+    Ok(starts.unwrap_or_default().spans(epochs))
 }
 
 /// What a store has decided for all machines that work in it: its `store.json`.
