@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "cuda")]
+use collapse_kernels::cuda::{self, open as open_cuda};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -61,31 +63,28 @@ impl Device {
         Ok(match self {
             Self::Cpu => None,
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) => Some(self.cuda_hardware()?),
+            Self::Cuda(index) => {
+                let found = cuda_hardware(index).map_err(|source| Error::Device {
+                    device: self,
+                    feature: "cuda",
+                    source,
+                })?;
+                Some(found)
+            }
             other => Some(Hardware {
                 path: other.to_string(),
                 processor: None,
             }),
         })
     }
+}
 
-    #[cfg(feature = "cuda")]
-    fn cuda_hardware(self) -> Result<Hardware> {
-        let found = || -> candle_core::Result<Hardware> {
-            let Self::Cuda(index) = self else {
-                candle_core::bail!("{self} is no CUDA device");
-            };
-            Ok(Hardware {
-                path: format!("cuda {}", collapse_kernels::cuda::arithmetic()?.name()),
-                processor: Some(collapse_kernels::cuda::name(&open_cuda(index)?)?),
-            })
-        };
-        found().map_err(|source| Error::Device {
-            device: self,
-            feature: "cuda",
-            source,
-        })
-    }
+#[cfg(feature = "cuda")]
+fn cuda_hardware(index: usize) -> candle_core::Result<Hardware> {
+    Ok(Hardware {
+        path: format!("cuda {}", cuda::arithmetic()?.name()),
+        processor: Some(cuda::name(index)?),
+    })
 }
 
 /// What is recorded of a device beside a result.
@@ -96,9 +95,6 @@ pub struct Hardware {
     /// The model, where it is not the CPU's.
     pub processor: Option<String>,
 }
-
-#[cfg(feature = "cuda")]
-use collapse_kernels::cuda::open as open_cuda;
 
 #[cfg(not(feature = "cuda"))]
 fn open_cuda(index: usize) -> candle_core::Result<candle_core::Device> {

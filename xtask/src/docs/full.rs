@@ -208,7 +208,7 @@ fn on_the_way(runs: &[Begun]) -> String {
             parts.collect::<Vec<_>>().join(", "),
         ));
     }
-    table.push_str("AUROC by Gaussians on the features, NC1 on the training split, both as the head sees the features.\n");
+    table.push_str("An epoch begun on one machine and finished on another counts for the first. AUROC by Gaussians on the features, NC1 on the training split, both as the head sees the features.\n");
     table
 }
 

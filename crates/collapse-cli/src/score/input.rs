@@ -13,18 +13,13 @@ use super::Args;
 /// Reads every set that was named and makes them agree.
 pub fn read_splits(args: &Args) -> Result<CompleteSplits> {
     let mut splits = match needs_logits_alone(args) {
-        true => read_sets(args, |path| read_logits(path))?,
+        true => match read_sets(args, |path| read_logits(path))? {
+            splits if all_have_logits(&splits) => splits,
+            // The logits of a set without may follow from another set's head.
+            _ => read_sets(args, |path| read(path))?,
+        },
         false => read_sets(args, |path| read(path))?,
     };
-    // The logits of a set without may follow from another set's head.
-    let mut sets = splits
-        .train
-        .iter()
-        .chain(&splits.validation)
-        .chain(&splits.ood);
-    if sets.any(|set| set.features.logits.is_none()) || splits.test.features.logits.is_none() {
-        splits = read_sets(args, |path| read(path))?;
-    }
     for folder in &args.ensemble {
         if let Some(path) = &args.test {
             splits.test.members.push(member_logits(folder, path)?);
@@ -34,6 +29,12 @@ pub fn read_splits(args: &Args) -> Result<CompleteSplits> {
         }
     }
     Ok(splits.complete(args.l2.then_some(true))?)
+}
+
+fn all_have_logits(splits: &FeatureSplits) -> bool {
+    let beside = splits.train.iter().chain(&splits.validation);
+    let mut all = beside.chain([&splits.test]).chain(&splits.ood);
+    all.all(|set| set.features.logits.is_some())
 }
 
 fn read_sets(

@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 
 use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::sys;
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 use candle_core::{CudaDevice, Device, Result};
 
 pub use convolution::{convolution, convolution_input_gradient};
@@ -97,12 +97,12 @@ pub fn arithmetic() -> Result<Arithmetic> {
     })
 }
 
-/// The name of a CUDA device, such as `NVIDIA H100`.
+/// The name of CUDA device number `index`, such as `NVIDIA H100`.
 ///
 /// # Errors
-/// When `device` is no CUDA device, or the driver fails.
-pub fn name(device: &Device) -> Result<String> {
-    device.as_cuda_device()?.cuda_stream().context().name().w()
+/// When there is no such device or driver.
+pub fn name(index: usize) -> Result<String> {
+    CudaContext::new(index).w()?.name().w()
 }
 
 /// Whether `tensor` can be given to this module's operations: f32, on a CUDA device.
