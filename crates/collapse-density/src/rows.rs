@@ -18,7 +18,8 @@ pub(crate) fn center<R: RowSource>(rows: &R, i: usize, mean: &[f64], out: &mut [
 }
 
 /// Writes row `i` minus `center` to `out`.
-fn center_about<R: RowSource>(rows: &R, i: usize, center: &Center, out: &mut [f64]) {
+#[inline(always)]
+pub(crate) fn center_about<R: RowSource>(rows: &R, i: usize, center: &Center, out: &mut [f64]) {
     rows.read(i, out);
     let values = out.iter_mut().zip(&center.origin).zip(&center.offset);
     for ((value, origin), offset) in values {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::params::{Covariance, Shrinkage, ValidParams};
-use crate::rows::{Block, Center, centers, check_shape, spread};
+use crate::rows::{Block, Center, center_about, centers, check_shape, spread};
 
 /// Second moments of one class about its mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,27 +128,22 @@ impl PartialStatistics {
         let origins: Vec<Option<&[f64]>> = self.classes.iter().map(ClassMoments::origin).collect();
         let centers = centers(&features, &members, &origins)?;
         if let Some(pooled) = &mut self.pooled {
-            let mut block = Block::new(self.n_features, features.nrows() + members.len());
+            pooled.add_gram_of(features.nrows(), |row, out| {
+                if let Some(center) = &centers[labels[row]] {
+                    center_about(&features, row, center, out);
+                }
+            });
+            let mut shifts = Block::new(self.n_features, members.len());
             for ((class, indices), center) in self.classes.iter_mut().zip(&members).zip(&centers) {
                 let Some(center) = center else { continue };
-                let mut flush = |block: &mut Block| {
-                    if block.room() == 0 {
-                        pooled.add_gram(block.filled());
-                        block.clear();
-                    }
-                };
-                flush(&mut block);
-                class.shift_row(indices.len(), center, &mut block);
-                let mut left = indices.as_slice();
-                while !left.is_empty() {
-                    flush(&mut block);
-                    let (run, rest) = left.split_at(left.len().min(block.room()));
-                    block.gather(&features, run, center);
-                    left = rest;
+                if shifts.room() == 0 {
+                    pooled.add_gram(shifts.filled());
+                    shifts.clear();
                 }
+                class.shift_row(indices.len(), center, &mut shifts);
                 class.advance(indices.len(), center);
             }
-            pooled.add_gram(block.filled());
+            pooled.add_gram(shifts.filled());
         } else {
             self.classes
                 .par_iter_mut()
@@ -237,6 +232,13 @@ impl ClassMoments {
             self.absorb(&part);
             return;
         }
+        if let (Scatter::Full(panels), None) = (&mut self.scatter, &self.fourth) {
+            panels.add_gram_of(indices.len(), |i, out| {
+                center_about(rows, indices[i], center, out);
+            });
+            self.absorb_mean(indices.len(), center);
+            return;
+        }
         let mut block = Block::new(d, indices.len() + 1);
         self.shift_row(indices.len(), center, &mut block);
         let mut left = indices;
@@ -298,10 +300,16 @@ impl ClassMoments {
         self.spread = self.spread.max(other.spread);
         let d = center.offset.len();
         self.scatter.absorb(&other.scatter, d);
+        self.absorb_mean(other.count, center);
+    }
+
+    /// Takes `count` rows with this mean into scatter, count and mean, their scatter about it aside.
+    fn absorb_mean(&mut self, count: usize, center: &Center) {
+        let d = center.offset.len();
         let mut block = Block::new(d, 1);
-        self.shift_row(other.count, center, &mut block);
+        self.shift_row(count, center, &mut block);
         self.scatter.add_gram(block.filled(), d);
-        self.advance(other.count, center);
+        self.advance(count, center);
     }
 
     /// Moves both fourth-moment sums to the common mean `μ`. With `d = μ_part − μ`, `Q = Σ q = tr S`:

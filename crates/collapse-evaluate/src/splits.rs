@@ -50,17 +50,16 @@ impl Split {
     /// What detectors score.
     pub(crate) fn inputs(&self) -> Result<Inputs<'_>> {
         let set = &self.features;
-        let inputs = match &set.logits {
-            Some(logits) => Inputs::new(set.features.view(), logits.view(), set.l2()),
-            None => Inputs::of_features(set.features.view(), set.l2()),
-        };
-        let inputs = inputs.map(|inputs| inputs.owned_by(&set.features));
+        let logits = set.logits.as_ref().map(|logits| logits.view());
+        let inputs = Inputs::of_checked(set.features.view(), logits, set.l2());
+        let inputs = inputs.owned_by(&set.features);
         let members: Vec<_> = self.members.iter().map(|member| member.view()).collect();
-        let inputs = inputs.and_then(|inputs| match members.is_empty() {
+        match members.is_empty() {
             true => Ok(inputs),
-            false => inputs.with_members(members),
-        });
-        inputs.map_err(Error::within(&self.origin))
+            false => inputs
+                .with_members(members)
+                .map_err(Error::within(&self.origin)),
+        }
     }
 
     /// The class of each row's largest logit, `[N]`, where there are logits.
@@ -141,7 +140,8 @@ impl FeatureSplits {
     /// in their order: labels that start at 1 or have gaps are counted from 0.
     ///
     /// # Errors
-    /// [`Error::SameName`]; [`Error::Features`] for feature dimensions or numbers of classes that differ; [`Error::L2`];
+    /// [`Error::SameName`]; [`Error::Features`] for feature dimensions or numbers of classes that differ, and for numbers that are
+    /// not finite; [`Error::L2`];
     /// [`Error::Labels`] for training, validation or test labels outside the network's classes.
     pub fn complete(mut self, l2: Option<bool>) -> Result<CompleteSplits> {
         let mut names = BTreeSet::from([self.test.name.as_str()]);
@@ -168,6 +168,9 @@ impl FeatureSplits {
             if features.logits.is_none() && features.head.is_some() {
                 features.logits = Some(features.logits()?.into_owned());
             }
+        }
+        for set in self.iter() {
+            set.features.check(&set.origin)?;
         }
         let judged = self.train.iter().chain(&self.validation);
         judged

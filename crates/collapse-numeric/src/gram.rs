@@ -1,92 +1,107 @@
-//! Half of a Gram matrix, eight columns by six at a time.
+//! Half of a Gram matrix, a tile of columns by columns at a time.
 //!
-//! The rows are packed twice, by eights and by sixes of columns, so that the inner loop reads memory in its order: per row two vectors
-//! of the one and six numbers of the other give twelve products of vectors. AVX2 by [`pulp`]'s safe face of it.
+//! The rows are packed twice, by the columns of left and of right tiles, so that the inner loop reads memory in its order: per row two
+//! vectors of the one and a number of the other for each column give two products of vectors a column. AVX-512 or AVX2 by [`pulp`]'s
+//! safe face of them.
 
 use std::ops::Range;
 
 use pulp::NullaryFnOnce;
-use pulp::x86::V3;
+use pulp::x86::{V3, V4};
 use rayon::prelude::*;
 
-/// Columns of a left tile: rows of the result.
-const LEFT: usize = 8;
-/// Columns of a right tile: columns of the result.
-const RIGHT: usize = 6;
 /// Rows that are packed together: tiles of both sides stay in the first-level cache.
-const DEPTH: usize = 256;
-/// Right tiles that stay in the second-level cache while all left tiles pass.
-const CHUNK: usize = 32;
-/// Tiles that one task packs, and rows that it reads at a time.
-const PACKED_TILES: usize = 16;
-const PACKED_ROWS: usize = 8;
+pub(crate) const DEPTH: usize = 256;
+/// Rows that one task packs.
+const BLOCK: usize = 64;
+/// Rows that it reads before it packs them: they stay in the first-level cache.
+const READ: usize = 8;
 
-/// `DEPTH` rows or fewer of a row-major matrix, packed.
-pub(crate) struct Packed {
-    simd: V3,
-    depth: usize,
-    left: Vec<[f64; LEFT]>,
-    right: Vec<[f64; RIGHT]>,
+/// The processor's vectors, that multiply tiles of `L` columns with tiles of `R`.
+pub(crate) trait Simd<const L: usize, const R: usize>: Copy + Sync {
+    /// `work` with these instructions.
+    fn run<F: NullaryFnOnce>(self, work: F) -> F::Output;
+
+    /// The products of the columns of two tiles, by columns of the right one: blocks of `depth` rows in all, tile by tile.
+    fn multiply(self, tiles: &Packed<Self, L, R>, left: usize, right: usize) -> [[f64; L]; R];
 }
 
-impl Packed {
-    /// `None` where the processor lacks the instructions.
-    pub(crate) fn new() -> Option<Self> {
-        Some(Self {
-            simd: V3::try_new()?,
+/// `DEPTH` rows or fewer of a matrix, packed: block after block of rows, in each of them tile after tile, in each row after row.
+pub(crate) struct Packed<S, const L: usize, const R: usize> {
+    simd: S,
+    depth: usize,
+    d: usize,
+    left: Vec<[f64; L]>,
+    right: Vec<[f64; R]>,
+}
+
+impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
+    pub(crate) fn new(simd: S) -> Self {
+        Self {
+            simd,
             depth: 0,
+            d: 0,
             left: Vec::new(),
             right: Vec::new(),
-        })
-    }
-
-    /// Packs the first rows of row-major `rows` `[K, D]`, and returns the others.
-    pub(crate) fn fill<'r>(&mut self, rows: &'r [f64], d: usize) -> &'r [f64] {
-        let (rows, rest) = rows.split_at(rows.len().min(DEPTH * d));
-        self.depth = rows.len() / d;
-        pack(&mut self.left, rows, d);
-        pack(&mut self.right, rows, d);
-        rest
-    }
-
-    /// Adds the products of columns `start ..` (as many as `panel` has rows) with columns `0 ..= own column` to a column-major panel
-    /// of `height` rows.
-    pub(crate) fn add_to(&self, panel: &mut [f64], start: usize, height: usize) {
-        let width = start + height;
-        for first in (0..width).step_by(CHUNK * RIGHT) {
-            for top in (0..height).step_by(LEFT) {
-                let last = (start + top + LEFT).min(width).min(first + CHUNK * RIGHT);
-                let left = self.tile(&self.left, (start + top) / LEFT);
-                for column in (first..last).step_by(RIGHT) {
-                    let right = self.tile(&self.right, column / RIGHT);
-                    let sums = self.simd.vectorize(Tile {
-                        simd: self.simd,
-                        left,
-                        right,
-                    });
-                    add_tile(panel, (start, height), (top, column..last), &sums);
-                }
-            }
         }
     }
 
-    fn tile<'t, const W: usize>(&self, packed: &'t [[f64; W]], at: usize) -> &'t [[f64; W]] {
-        &packed[at * self.depth..(at + 1) * self.depth]
+    /// Packs rows of `d` columns, at most [`DEPTH`], which `read` writes by their numbers.
+    pub(crate) fn fill(
+        &mut self,
+        rows: Range<usize>,
+        d: usize,
+        read: &(impl Fn(usize, &mut [f64]) + Sync),
+    ) {
+        (self.depth, self.d) = (rows.len(), d);
+        let n_blocks = rows.len().div_ceil(BLOCK);
+        let (n_left, n_right) = (d.div_ceil(L) * BLOCK, d.div_ceil(R) * BLOCK);
+        self.left.resize(n_blocks * n_left, [0.0; L]);
+        self.right.resize(n_blocks * n_right, [0.0; R]);
+        let simd = self.simd;
+        let left = self.left.par_chunks_exact_mut(n_left);
+        let blocks = left.zip(self.right.par_chunks_exact_mut(n_right));
+        blocks.enumerate().for_each(|(block, (left, right))| {
+            let start = rows.start + block * BLOCK;
+            simd.run(Pack {
+                rows: start..rows.end.min(start + BLOCK),
+                d,
+                read,
+                left,
+                right,
+            });
+        });
+    }
+
+    /// Adds the products of columns `start ..`, `height` of them, with columns `first ..` to these columns of a column-major panel of
+    /// `height` rows, on and below the diagonal; `first` is a multiple of `R`.
+    pub(crate) fn add_to(&self, columns: &mut [f64], first: usize, start: usize, height: usize) {
+        let width = first + columns.len() / height;
+        for top in (0..height).step_by(L) {
+            let last = (start + top + L).min(width);
+            for column in (first..last).step_by(R) {
+                let sums = self.simd.multiply(self, (start + top) / L, column / R);
+                let out = (top, column..last);
+                add_tile(columns, (first, start, height), out, &sums);
+            }
+        }
     }
 }
 
-/// Adds a tile to a panel of rows `start ..`: its rows from `top`, what lies on and below the diagonal of its columns.
-fn add_tile(
+/// Adds a tile to columns `first ..` of a panel of rows `start ..`: its rows from `top`, what lies on and below the diagonal of its
+/// columns.
+fn add_tile<const L: usize>(
     panel: &mut [f64],
-    (start, height): (usize, usize),
+    (first, start, height): (usize, usize, usize),
     (top, columns): (usize, Range<usize>),
-    sums: &[[f64; LEFT]; RIGHT],
+    sums: &[[f64; L]],
 ) {
     for (j, sums) in columns.zip(sums) {
-        let below = &mut panel[j * height + top..(j + 1) * height];
-        match below.first_chunk_mut::<LEFT>() {
+        let column = (j - first) * height;
+        let below = &mut panel[column + top..column + height];
+        match below.first_chunk_mut::<L>() {
             Some(below) if j <= start + top => {
-                for i in 0..LEFT {
+                for i in 0..L {
                     below[i] += sums[i];
                 }
             }
@@ -99,48 +114,99 @@ fn add_tile(
     }
 }
 
-/// `W` columns after `W` columns, each by rows, zeros after the last column.
-fn pack<const W: usize>(out: &mut Vec<[f64; W]>, rows: &[f64], d: usize) {
-    let depth = rows.len() / d;
-    out.resize(d.div_ceil(W) * depth, [0.0; W]);
-    let groups = out.par_chunks_mut(PACKED_TILES * depth).enumerate();
-    groups.for_each(|(group, out)| {
-        // A few rows at a time, so that what is read and what is written stay in the first-level cache together.
-        for (first, rows) in rows.chunks(PACKED_ROWS * d).enumerate() {
-            for (tile, out) in out.chunks_exact_mut(depth).enumerate() {
-                let start = (group * PACKED_TILES + tile) * W;
-                let columns = start..d.min(start + W);
-                let out = &mut out[first * PACKED_ROWS..];
-                for (out, row) in out.iter_mut().zip(rows.chunks_exact(d)) {
-                    let values = &row[columns.clone()];
-                    match values.first_chunk::<W>() {
-                        Some(values) => *out = *values,
-                        None => {
-                            *out = [0.0; W];
-                            out[..values.len()].copy_from_slice(values);
-                        }
-                    }
+/// Writes some rows, the first of which is row `first` of a block, into the tiles of the block: zeros after the last column.
+#[inline(always)]
+fn pack<const W: usize>(block: &mut [[f64; W]], first: usize, rows: &[f64], d: usize) {
+    for (tile, out) in block.chunks_exact_mut(BLOCK).enumerate() {
+        let columns = tile * W..d.min((tile + 1) * W);
+        for (out, row) in out[first..].iter_mut().zip(rows.chunks_exact(d)) {
+            let values = &row[columns.clone()];
+            match values.first_chunk::<W>() {
+                Some(values) => *out = *values,
+                None => {
+                    *out = [0.0; W];
+                    out[..values.len()].copy_from_slice(values);
                 }
             }
         }
-    });
+    }
 }
 
-struct Tile<'a> {
-    simd: V3,
-    left: &'a [[f64; LEFT]],
-    right: &'a [[f64; RIGHT]],
+/// One block of rows.
+struct Pack<'a, F, const L: usize, const R: usize> {
+    rows: Range<usize>,
+    d: usize,
+    read: &'a F,
+    left: &'a mut [[f64; L]],
+    right: &'a mut [[f64; R]],
 }
 
-impl NullaryFnOnce for Tile<'_> {
-    /// By columns.
-    type Output = [[f64; LEFT]; RIGHT];
+impl<F: Fn(usize, &mut [f64]), const L: usize, const R: usize> NullaryFnOnce for Pack<'_, F, L, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { rows, d, read, .. } = self;
+        let mut some = vec![0.0; READ * d];
+        for first in (0..rows.len()).step_by(READ) {
+            let count = READ.min(rows.len() - first);
+            let some = &mut some[..count * d];
+            for (row, out) in some.chunks_exact_mut(d).enumerate() {
+                read(rows.start + first + row, out);
+            }
+            pack(self.left, first, some, d);
+            pack(self.right, first, some, d);
+        }
+    }
+}
+
+/// One tile by one tile.
+struct Tile<'a, S, const L: usize, const R: usize> {
+    packed: &'a Packed<S, L, R>,
+    left: usize,
+    right: usize,
+}
+
+impl<S, const L: usize, const R: usize> Tile<'_, S, L, R> {
+    /// Calls `take` with the packed rows of both tiles, block by block.
+    #[inline(always)]
+    fn each(&self, mut take: impl FnMut(&[f64; L], &[f64; R])) {
+        let packed = self.packed;
+        let left = packed.left.chunks_exact(packed.d.div_ceil(L) * BLOCK);
+        let right = packed.right.chunks_exact(packed.d.div_ceil(R) * BLOCK);
+        for (block, (left, right)) in left.zip(right).enumerate() {
+            let count = BLOCK.min(packed.depth - block * BLOCK);
+            let left = &left[self.left * BLOCK..][..count];
+            let right = &right[self.right * BLOCK..][..count];
+            left.iter()
+                .zip(right)
+                .for_each(|(left, right)| take(left, right));
+        }
+    }
+}
+
+impl Simd<8, 6> for V3 {
+    fn run<F: NullaryFnOnce>(self, work: F) -> F::Output {
+        self.vectorize(work)
+    }
+
+    fn multiply(self, packed: &Packed<Self, 8, 6>, left: usize, right: usize) -> [[f64; 8]; 6] {
+        self.vectorize(Tile {
+            packed,
+            left,
+            right,
+        })
+    }
+}
+
+impl NullaryFnOnce for Tile<'_, V3, 8, 6> {
+    type Output = [[f64; 8]; 6];
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let V3 { avx, fma, .. } = self.simd;
-        let mut sums = [[avx._mm256_setzero_pd(); 2]; RIGHT];
-        for (left, right) in self.left.iter().zip(self.right) {
+        let V3 { avx, fma, .. } = self.packed.simd;
+        let mut sums = [[avx._mm256_setzero_pd(); 2]; 6];
+        self.each(|left, right| {
             let left: [core::arch::x86_64::__m256d; 2] = pulp::cast(*left);
             for (sums, right) in sums.iter_mut().zip(right) {
                 let right = avx._mm256_set1_pd(*right);
@@ -148,7 +214,41 @@ impl NullaryFnOnce for Tile<'_> {
                     *sum = fma._mm256_fmadd_pd(left, right, *sum);
                 }
             }
-        }
+        });
+        sums.map(pulp::cast)
+    }
+}
+
+impl Simd<16, 8> for V4 {
+    fn run<F: NullaryFnOnce>(self, work: F) -> F::Output {
+        self.vectorize(work)
+    }
+
+    fn multiply(self, packed: &Packed<Self, 16, 8>, left: usize, right: usize) -> [[f64; 16]; 8] {
+        self.vectorize(Tile {
+            packed,
+            left,
+            right,
+        })
+    }
+}
+
+impl NullaryFnOnce for Tile<'_, V4, 16, 8> {
+    type Output = [[f64; 16]; 8];
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let V4 { avx512f, .. } = self.packed.simd;
+        let mut sums = [[avx512f._mm512_setzero_pd(); 2]; 8];
+        self.each(|left, right| {
+            let left: [core::arch::x86_64::__m512d; 2] = pulp::cast(*left);
+            for (sums, right) in sums.iter_mut().zip(right) {
+                let right = avx512f._mm512_set1_pd(*right);
+                for (sum, left) in sums.iter_mut().zip(left) {
+                    *sum = avx512f._mm512_fmadd_pd(left, right, *sum);
+                }
+            }
+        });
         sums.map(pulp::cast)
     }
 }

@@ -48,5 +48,5 @@ pub use panels::{PANEL, SymmetricPanels};
 pub use products::{
     Element, covariance, gram, inner_products, matmul, matmul_nt, mean, subtract_product,
 };
-pub use rows::{NORM_FLOOR, check_finite, norm, normalize_rows, power_of_two_below};
+pub use rows::{NORM_FLOOR, check_finite, distance, norm, normalize_rows, power_of_two_below};
 pub use source::{Matrix, PANEL_ROWS, RowSource, RowsView, largest_magnitude};

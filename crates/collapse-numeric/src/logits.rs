@@ -45,6 +45,8 @@ pub struct Softmax {
     top: usize,
     largest: f64,
     others: f64,
+    /// `ln (1 + others)`.
+    log_total: f64,
     temperature: f64,
 }
 
@@ -58,10 +60,12 @@ impl Softmax {
             true => 0.0,
             false => ((value - largest) / temperature).exp(),
         };
+        let others: f64 = row.iter().enumerate().map(weight).sum();
         Self {
             top,
             largest,
-            others: row.iter().enumerate().map(weight).sum(),
+            others,
+            log_total: others.ln_1p(),
             temperature,
         }
     }
@@ -93,7 +97,7 @@ impl Softmax {
     /// `−ln p` of a class by its logit, in nats, to full relative precision.
     #[must_use]
     pub fn loss(&self, logit: f64) -> f64 {
-        (self.largest - logit) / self.temperature + self.others.ln_1p()
+        (self.largest - logit) / self.temperature + self.log_total
     }
 
     /// `ln Σ exp(row / temperature)`.
@@ -102,7 +106,7 @@ impl Softmax {
         if !self.largest.is_finite() {
             return self.largest;
         }
-        self.largest / self.temperature + self.others.ln_1p()
+        self.largest / self.temperature + self.log_total
     }
 }
 

@@ -1,5 +1,7 @@
 //! Symmetric matrices in row panels: half the memory, block-wise kernels.
 
+use std::ops::Range;
+
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
@@ -8,10 +10,20 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+#[cfg(target_arch = "x86_64")]
+use crate::gram::{DEPTH, Packed, Simd};
 
 /// Rows of a panel. 128 keeps a diagonal block in the first-level cache's neighbourhood and
 /// is where the kernels reach their full speed.
 pub const PANEL: usize = 128;
+
+/// Rows that are read together where they are not packed.
+const READ_ROWS: usize = 256;
+/// Rows of a span for each column, at least: the sums of all spans then take a tenth of what f32 rows take.
+const SPAN_ROWS: usize = 10;
+const MAX_SPANS: usize = 4;
+/// Tiles side by side of one parallel task.
+const TASK_TILES: usize = 16;
 
 /// Lower triangle of a symmetric `[D, D]` matrix that grows by Gram matrices of row blocks.
 ///
@@ -58,23 +70,95 @@ impl SymmetricPanels {
     /// cut to whole rows).
     pub fn add_gram(&mut self, rows: &[f64]) {
         let d = self.dimension;
-        if d == 0 || rows.len() < d {
-            return;
-        }
-        let rows = &rows[..rows.len() / d * d];
+        let n = rows.len().checked_div(d).unwrap_or(0);
         #[cfg(target_arch = "x86_64")]
-        if let Some(mut packed) = crate::gram::Packed::new() {
-            let mut rest = rows;
-            while !rest.is_empty() {
-                rest = packed.fill(rest, d);
-                let panels = self.panels.par_iter_mut().enumerate();
-                panels.for_each(|(i, panel)| {
-                    packed.add_to(panel, i * PANEL, panel_rows(d, i * PANEL));
-                });
+        {
+            let read = |row: usize, out: &mut [f64]| {
+                out.copy_from_slice(&rows[row * d..(row + 1) * d]);
+            };
+            if self.add_packed(n, &read) {
+                return;
             }
+        }
+        if n > 0 {
+            self.add_gram_portable(&rows[..n * d]);
+        }
+    }
+
+    /// Adds `rowsᵀ · rows` of `n` rows, each of which `read` writes by its number, in any order and from any thread.
+    pub fn add_gram_of(&mut self, n: usize, read: impl Fn(usize, &mut [f64]) + Sync) {
+        let d = self.dimension;
+        #[cfg(target_arch = "x86_64")]
+        if self.add_packed(n, &read) {
             return;
         }
-        self.add_gram_portable(rows);
+        let mut rows = vec![0.0; n.min(READ_ROWS) * d];
+        for start in (0..n).step_by(READ_ROWS) {
+            let rows = &mut rows[..READ_ROWS.min(n - start) * d];
+            let parts = rows.par_chunks_exact_mut(d.max(1)).enumerate();
+            parts.for_each(|(row, out)| read(start + row, out));
+            self.add_gram(rows);
+        }
+    }
+
+    /// Adds rows by the kernels for this processor; `false` where there are none for it.
+    #[cfg(target_arch = "x86_64")]
+    fn add_packed(&mut self, n: usize, read: &(impl Fn(usize, &mut [f64]) + Sync)) -> bool {
+        use pulp::x86::{V3, V4};
+        if self.dimension == 0 {
+            return true;
+        }
+        if let Some(simd) = V4::try_new() {
+            self.add_spans(n, |sum, rows| sum.add_span(simd, rows, read));
+        } else if let Some(simd) = V3::try_new() {
+            self.add_spans(n, |sum, rows| sum.add_span(simd, rows, read));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Adds the rows in spans, each to a sum of its own, so that threads need not wait for each other after every few rows. The spans
+    /// depend on the numbers of rows and columns alone, so the bytes are the same for any number of threads.
+    #[cfg(target_arch = "x86_64")]
+    fn add_spans(&mut self, n: usize, add: impl Fn(&mut Self, Range<usize>) + Sync) {
+        let spans = (n / (SPAN_ROWS * self.dimension)).clamp(1, MAX_SPANS);
+        if spans == 1 {
+            // From outside the pool each of the many steps would wake it and wait for it.
+            rayon::scope(|_| add(self, 0..n));
+            return;
+        }
+        let sum = |i: usize| {
+            let mut sum = Self::zeros(self.dimension);
+            add(&mut sum, i * n / spans..(i + 1) * n / spans);
+            sum
+        };
+        let sums: Vec<Self> = (0..spans).into_par_iter().map(sum).collect();
+        sums.iter().for_each(|sum| self.add(sum));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn add_span<S: Simd<L, R>, const L: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        rows: Range<usize>,
+        read: &(impl Fn(usize, &mut [f64]) + Sync),
+    ) {
+        let d = self.dimension;
+        let mut packed = Packed::new(simd);
+        for start in rows.clone().step_by(DEPTH) {
+            packed.fill(start..rows.end.min(start + DEPTH), d, read);
+            let panels = extents(d).zip(&mut self.panels);
+            let parts = panels.flat_map(|((top, height), panel)| {
+                let parts = panel.chunks_mut(TASK_TILES * R * height).enumerate();
+                parts.map(move |(part, columns)| (part * TASK_TILES * R, top, height, columns))
+            });
+            let parts: Vec<_> = parts.collect();
+            let parts = parts.into_par_iter();
+            parts.for_each(|(first, top, height, columns)| {
+                packed.add_to(columns, first, top, height);
+            });
+        }
     }
 
     /// As [`add_gram`](Self::add_gram) for whole rows, by faer's products.
@@ -250,6 +334,26 @@ mod tests {
         (panels, x.t().dot(&x))
     }
 
+    /// The Gram matrix by each kernel that this processor has.
+    fn of_every_kernel(x: ArrayView2<f64>) -> Vec<SymmetricPanels> {
+        let (mut found, zero) = (Vec::new(), SymmetricPanels::zeros(x.ncols()));
+        #[cfg(target_arch = "x86_64")]
+        {
+            let read = |row: usize, out: &mut [f64]| {
+                out.copy_from_slice(x.row(row).as_slice().unwrap());
+            };
+            if let Some(simd) = pulp::x86::V3::try_new() {
+                found.push(zero.clone());
+                found[0].add_span(simd, 0..x.nrows(), &read);
+            }
+            if let Some(simd) = pulp::x86::V4::try_new() {
+                found.push(zero);
+                found[1].add_span(simd, 0..x.nrows(), &read);
+            }
+        }
+        found
+    }
+
     #[test]
     fn panels_hold_the_whole_matrix() {
         for d in [1, 5, 127, 128, 129, 300] {
@@ -258,11 +362,35 @@ mod tests {
             let mut portable = SymmetricPanels::zeros(d);
             portable.add_gram_portable(rows(d).as_slice().unwrap());
             assert_eq!(portable, panels);
+            for by_kernel in of_every_kernel(rows(d).view()) {
+                assert_eq!(by_kernel, panels);
+            }
             let norm: f64 = dense.iter().map(|v| v * v).sum();
             assert!((panels.relative_squared_norm(2.0) * 4.0 / norm - 1.0).abs() < 1e-12);
             let vector: Vec<f64> = (0..d).map(|i| i as f64 - 3.0).collect();
             let expected = dense.dot(&ndarray::Array1::from(vector.clone()));
             assert_eq!(panels.times(&vector), expected.to_vec());
         }
+    }
+
+    #[test]
+    fn spans_of_rows_add_up_for_any_number_of_threads() {
+        // Rows enough for several spans of their own.
+        let (n, d) = (4 * SPAN_ROWS * 9 + 5, 9);
+        let x = Array2::from_shape_fn((n, d), |(i, j)| ((i * 37 + j * 11) % 29) as f64 - 14.3);
+        let of_threads = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let mut sum = SymmetricPanels::zeros(d);
+            pool.build().unwrap().install(|| {
+                sum.add_gram_of(n, |row, out| {
+                    out.copy_from_slice(x.row(row).as_slice().unwrap())
+                });
+            });
+            sum
+        };
+        let sum = of_threads(1);
+        assert!(sum == of_threads(3) && sum == of_threads(8));
+        let error = sum.to_dense(1.0) - x.t().dot(&x);
+        assert!(error.iter().all(|error| error.abs() < 1e-9 * n as f64));
     }
 }

@@ -1,10 +1,10 @@
 //! Rows of features: finite checks, norms, normalisation.
 
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView, ArrayView2, Axis, Dimension, NdFloat};
+use ndarray::{Array2, ArrayView, ArrayView1, ArrayView2, Axis, Dimension, NdFloat};
 
 use crate::error::{Error, Result};
-use crate::lanes::dot;
+use crate::lanes::{dot, sum_by_lanes};
 
 /// Norms below this divide by it instead, so that a zero row stays zero. Source: `torch.nn.functional.normalize`.
 pub const NORM_FLOOR: f64 = 1e-12;
@@ -59,6 +59,19 @@ pub fn norm<D: Dimension>(values: ArrayView<f64, D>) -> f64 {
     unit * squares.sum::<f64>().sqrt()
 }
 
+/// `‖a − b‖` of two vectors of one length, also where squares leave the range of f64.
+#[must_use]
+pub fn distance(a: ArrayView1<f64>, b: ArrayView1<f64>) -> f64 {
+    let squared = match (a.as_slice(), b.as_slice()) {
+        (Some(a), Some(b)) => sum_by_lanes(a, b, |a, b| (a - b) * (a - b)),
+        _ => f64::INFINITY,
+    };
+    match squared.is_finite() && squared > f64::MIN_POSITIVE {
+        true => squared.sqrt(),
+        false => norm((&a - &b).view()),
+    }
+}
+
 /// The power of two `p ≤ value < 2p` for a positive finite value (its exponent bits alone); dividing by it is exact.
 #[must_use]
 pub fn power_of_two_below(value: f64) -> f64 {
@@ -92,6 +105,19 @@ mod tests {
         assert_eq!(norm(array![1.0, f64::NEG_INFINITY].view()), f64::INFINITY);
         let strided = array![[3.0, 9.0], [4.0, 9.0]];
         assert_eq!(norm(strided.column(0)), 5.0);
+    }
+
+    #[test]
+    fn a_distance_is_the_norm_of_the_difference() {
+        for scale in [1.0, 1e-300, 1e300] {
+            let (a, b) = (array![5.0, 1.0, 7.0] * scale, array![2.0, 1.0, 3.0] * scale);
+            let found = distance(a.view(), b.view());
+            assert!((found / scale - 5.0).abs() < 1e-14, "{scale:e}: {found:e}");
+            let (a, b) = (a.insert_axis(Axis(1)), b.insert_axis(Axis(1)));
+            let both = ndarray::concatenate![Axis(1), a, b];
+            assert_eq!(distance(both.column(0), both.column(1)), found);
+            assert_eq!(distance(both.column(0), both.column(0)), 0.0);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::parallel::prelude::*;
-use ndarray::{ArcArray2, Array2, ArrayView2, Axis, NdFloat, concatenate, s};
+use ndarray::{ArcArray2, Array1, Array2, ArrayView2, Axis, NdFloat, concatenate, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -19,6 +19,13 @@ pub trait RowSource: Sync {
 
     /// Writes the first columns of a row to `out`, as many as it holds.
     fn read(&self, row: usize, out: &mut [f64]);
+
+    /// As [`read`](Self::read) to an array.
+    fn read_to(&self, row: usize, out: &mut Array1<f64>) {
+        if let Some(out) = out.as_slice_mut() {
+            self.read(row, out);
+        }
+    }
 
     /// Names the first NaN or infinity in row-major order; `what` is the name of the rows in the message.
     ///
@@ -74,6 +81,7 @@ impl<R: RowSource + ?Sized> RowSource for &R {
         (**self).dim()
     }
 
+    #[inline(always)]
     fn read(&self, row: usize, out: &mut [f64]) {
         (**self).read(row, out);
     }
@@ -88,6 +96,7 @@ impl<F: NdFloat> RowSource for ArrayView2<'_, F> {
         ArrayView2::dim(self)
     }
 
+    #[inline(always)]
     fn read(&self, row: usize, out: &mut [f64]) {
         let values = self.index_axis(Axis(0), row);
         let to_f64 = |value: F| value.to_f64().unwrap_or(f64::NAN);
@@ -352,6 +361,7 @@ impl RowSource for RowsView<'_> {
         Self::dim(self)
     }
 
+    #[inline(always)]
     fn read(&self, row: usize, out: &mut [f64]) {
         let d = self.dim().1;
         if self.unit && out.len() < d {

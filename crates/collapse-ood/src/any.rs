@@ -13,7 +13,8 @@ use crate::detectors::{
     SoftmaxEntropy, Vim, Vra,
 };
 use crate::error::{Error, Result};
-use crate::inputs::{Head, Inputs};
+use crate::head::Head;
+use crate::inputs::Inputs;
 use crate::table::detectors;
 
 macro_rules! any_detector {

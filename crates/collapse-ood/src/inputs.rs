@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use collapse_numeric::{Matrix, RowSource, RowsView, check_finite, check_labels, matmul_nt};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
-use serde::{Deserialize, Serialize};
+use collapse_numeric::{Matrix, RowSource, RowsView, check_finite, check_labels};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 
 use crate::error::{Error, Result};
+use crate::head::Head;
 use crate::neighbours::Bank;
 
 /// What a network says about the samples to be scored.
@@ -65,10 +65,27 @@ impl<'a> Inputs<'a> {
         }
         check_finite("logits", logits)?;
         features.check_finite("features")?;
-        Ok(Self {
-            logits: Some(logits),
-            ..Self::unchecked(features, l2)
-        })
+        Ok(Self::of_checked(features, Some(logits), l2))
+    }
+
+    /// As [`new`](Self::new) and [`of_features`](Self::of_features) of what is known to have their shapes and finite numbers, which
+    /// is not looked at again: scores of other numbers mean nothing.
+    #[must_use]
+    pub fn of_checked(
+        features: impl Into<RowsView<'a>>,
+        logits: Option<ArrayView2<'a, f64>>,
+        l2: bool,
+    ) -> Self {
+        Self {
+            features: features.into(),
+            owner: None,
+            logits,
+            members: Vec::new(),
+            l2,
+            first_row: 0,
+            wide: OnceLock::new(),
+            normalized: OnceLock::new(),
+        }
     }
 
     /// Features `[N, D]` alone, of anything that embeds samples; detectors that read logits refuse them with [`Error::NeedsLogits`].
@@ -85,20 +102,7 @@ impl<'a> Inputs<'a> {
             ));
         }
         features.check_finite("features")?;
-        Ok(Self::unchecked(features, l2))
-    }
-
-    fn unchecked(features: RowsView<'a>, l2: bool) -> Self {
-        Self {
-            features,
-            owner: None,
-            logits: None,
-            members: Vec::new(),
-            l2,
-            first_row: 0,
-            wide: OnceLock::new(),
-            normalized: OnceLock::new(),
-        }
+        Ok(Self::of_checked(features, None, l2))
     }
 
     /// Whether there are features; detectors that read them refuse inputs without with [`Error::NeedsFeatures`].
@@ -361,24 +365,8 @@ impl<'a> TrainInputs<'a> {
     }
 }
 
-/// The last linear layer, kept by the detectors that compute with it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Head {
-    /// Weight, `[C, D]`.
-    pub weight: Array2<f64>,
-    /// Bias, `[C]`.
-    pub bias: Array1<f64>,
-}
-
-impl Head {
-    /// features · weightᵀ + bias, `[N, C]`.
-    pub(crate) fn logits(&self, features: ArrayView2<f64>) -> Result<Array2<f64>> {
-        Ok(matmul_nt(features, self.weight.view())? + &self.bias)
-    }
-}
-
 /// Fails unless `features` have the columns that the detector was fitted on.
-pub(crate) fn check_columns(features: ArrayView2<f64>, expected: usize) -> Result<()> {
+pub(crate) fn check_columns(features: impl RowSource, expected: usize) -> Result<()> {
     if features.ncols() == expected {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Percentiles of many values without a copy of them.
 
-use collapse_numeric::RowSource;
+use collapse_numeric::{RowSource, sum_by_lanes};
 
 use crate::error::{Error, Result};
 
@@ -74,6 +74,32 @@ fn each(values: &impl RowSource, mut take: impl FnMut(u64)) {
     }
 }
 
+/// The largest of some values: what they sum to, and where they end.
+pub(crate) struct Largest {
+    /// The least of them.
+    pub(crate) least: f64,
+    /// How many of those equal to the least are among them.
+    pub(crate) ties: usize,
+    pub(crate) sum: f64,
+}
+
+impl Largest {
+    /// The `n` largest of the values, in 1..=D. `keys` is room to work in.
+    pub(crate) fn of(values: &[f64], n: usize, keys: &mut Vec<u64>) -> Self {
+        keys.clear();
+        keys.extend(values.iter().map(|value| !key(*value)));
+        let least = value(!*keys.select_nth_unstable(n - 1).1);
+        let above = values.iter().filter(|value| **value > least).count();
+        let ties = n - above;
+        let of_above = |value: f64, _| if value > least { value } else { 0.0 };
+        Self {
+            least,
+            ties,
+            sum: sum_by_lanes(values, values, of_above) + ties as f64 * least,
+        }
+    }
+}
+
 /// An integer of the order of `f64::total_cmp`.
 fn key(value: f64) -> u64 {
     let bits = value.to_bits();
@@ -89,6 +115,24 @@ mod tests {
     use super::*;
     use collapse_random::Stream;
     use ndarray::Array2;
+
+    #[test]
+    fn the_largest_are_those_of_the_sorted_values() {
+        let mut stream = Stream::new(4, "largest", 0);
+        let mut keys = Vec::new();
+        for d in [1usize, 2, 7, 300] {
+            let values: Vec<f64> = (0..d)
+                .map(|_| (stream.below(50) as f64 - 25.0) / 8.0)
+                .collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            for n in [1, d.div_ceil(2), d] {
+                let Largest { least, ties, sum } = Largest::of(&values, n, &mut keys);
+                assert_eq!((least, sum), (sorted[n - 1], sorted[..n].iter().sum::<f64>()));
+                assert_eq!(ties, sorted[..n].iter().filter(|v| **v == least).count());
+            }
+        }
+    }
 
     #[test]
     fn percentiles_are_those_of_the_sorted_values() {

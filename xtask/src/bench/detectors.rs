@@ -64,10 +64,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let fitted = fitted.context("nothing was fitted")?;
         let mut mean = f64::NAN;
         let score_s = seconds(|| {
-            let inputs = match &test.logits {
-                Some(logits) => Inputs::new(test.features.view(), logits.view(), test.l2())?,
-                None => Inputs::of_features(test.features.view(), test.l2())?,
-            };
+            let logits = test.logits.as_ref().map(|logits| logits.view());
+            let inputs = Inputs::of_checked(test.features.view(), logits, test.l2());
             let scores = fitted.score_all(&inputs).pop();
             let (_, scores) = scores.context("nothing was scored")?;
             mean = scores?.mean().unwrap_or(f64::NAN);

@@ -7,7 +7,7 @@ use collapse_benches::ClassFeatures;
 use collapse_density::LabelledGaussianMixture;
 use collapse_experiment::peak_memory;
 use collapse_ood::detectors::Knn;
-use collapse_ood::{Detector, Inputs, TrainInputs};
+use collapse_ood::{Detector, Inputs, RowsView, TrainInputs};
 use collapse_random::Stream;
 use ndarray::Array2;
 use serde::Serialize;
@@ -178,14 +178,14 @@ fn density(args: &Args) -> Result<Figures> {
     let fit = repeat(args.repetitions, || {
         // The model before is not part of the work.
         drop(model.take());
-        model = Some(params.fit_view(train.view(), &labels)?);
+        model = Some(params.fit_view(RowsView::from(train.view()), &labels)?);
         Ok(())
     })?;
     let model = model.context("--repetitions must be at least 1")?;
     let (data_bytes, peak) = (8 * train.len(), peak_memory());
     let (queries, _) = features(args.queries, args, "bench-queries");
     let timed = repeat(args.repetitions, || {
-        std::hint::black_box(model.score(queries.view())?);
+        std::hint::black_box(model.score(RowsView::from(queries.view()))?);
         Ok(())
     })?;
     let (d, c) = (args.d as f64, args.classes as f64);

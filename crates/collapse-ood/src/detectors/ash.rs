@@ -1,13 +1,15 @@
 //! ASH and SCALE: energy after shaping the activations.
 
-use collapse_numeric::log_sum_exp;
+use collapse_numeric::sum_by_lanes;
 use collapse_results::ScoreId;
-use ndarray::{Array1, ArrayViewMut1};
+use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::head::Head;
+use crate::inputs::{Inputs, TrainInputs};
+use crate::percentile::Largest;
 
 /// What happens to the activations that are kept. Below, s₁ is the sum of all activations and s₂ that of the kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,46 +73,42 @@ impl Ash {
         d - (d as f64 * self.percentile / 100.0).round_ties_even() as usize
     }
 
-    fn shape(
-        &self,
-        row_index: usize,
-        mut row: ArrayViewMut1<f64>,
-        order: &mut Vec<usize>,
-    ) -> Result<()> {
+    /// Shapes a row; `number` is its number in messages, `keys` room to work in.
+    fn shape(&self, number: usize, row: &mut [f64], keys: &mut Vec<u64>) -> Result<()> {
         let kept = self.kept();
-        order.clear();
-        order.extend(0..row.len());
-        // Among equals the first are kept, so that the choice is the same everywhere.
-        let larger = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
-        if kept < row.len() {
-            order.select_nth_unstable_by(kept, larger);
-        }
-        let (largest, rest) = order.split_at(kept);
-        let all = row.sum();
-        let of_kept: f64 = largest.iter().map(|&index| row[index]).sum();
-        let factor = || match of_kept == 0.0 {
+        let Largest { least, ties, sum } = Largest::of(row, kept, keys);
+        let all = sum_by_lanes(row, row, |value, _| value);
+        let factor = || match sum == 0.0 {
             true => Err(Error::undefined(
                 "the score",
-                format!("the kept activations of row {row_index} sum to zero"),
+                format!("the kept activations of row {number} sum to zero"),
             )),
-            false => Ok((all / of_kept).exp()),
+            false => Ok((all / sum).exp()),
         };
-        match self.variant {
-            AshVariant::ScaleAll => {
-                let factor = factor()?;
-                row.mapv_inplace(|value| value * factor);
-                return Ok(());
-            }
-            AshVariant::Binarize => largest
-                .iter()
-                .for_each(|&index| row[index] = all / kept as f64),
-            AshVariant::Prune => {}
-            AshVariant::Scale => {
-                let factor = factor()?;
-                largest.iter().for_each(|&index| row[index] *= factor);
-            }
+        if self.variant == AshVariant::ScaleAll {
+            let factor = factor()?;
+            row.iter_mut().for_each(|value| *value *= factor);
+            return Ok(());
         }
-        rest.iter().for_each(|&index| row[index] = 0.0);
+        let (factor, constant) = match self.variant {
+            AshVariant::Binarize => (0.0, all / kept as f64),
+            AshVariant::Scale => (factor()?, 0.0),
+            AshVariant::Prune | AshVariant::ScaleAll => (1.0, 0.0),
+        };
+        let shape = |values: &mut [f64], kept: fn(f64, f64) -> bool| {
+            for value in values {
+                *value = match kept(*value, least) {
+                    true => *value * factor + constant,
+                    false => 0.0,
+                };
+            }
+        };
+        // Among equals the first are kept, so that the choice is the same everywhere.
+        let mut equals = (0..row.len()).filter(|&index| row[index] == least);
+        let last = equals.nth(ties.saturating_sub(1)).unwrap_or(0);
+        let (first, rest) = row.split_at_mut(last + 1);
+        shape(first, |value, least| value >= least);
+        shape(rest, |value, least| value > least);
         Ok(())
     }
 }
@@ -124,19 +122,8 @@ impl Detector for Ash {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let features = inputs.head_features();
-        check_columns(features, self.head.weight.ncols())?;
-        let mut shaped = features.to_owned();
-        let mut order = Vec::with_capacity(features.ncols());
-        for (index, row) in shaped.rows_mut().into_iter().enumerate() {
-            self.shape(inputs.row_number(index), row, &mut order)?;
-        }
-        Ok(self
-            .head
-            .logits(shaped.view())?
-            .rows()
-            .into_iter()
-            .map(log_sum_exp)
-            .collect())
+        let mut keys = Vec::new();
+        let shape = |number: usize, row: &mut [f64]| self.shape(number, row, &mut keys);
+        self.head.energies(inputs, shape)
     }
 }

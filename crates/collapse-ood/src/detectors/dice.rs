@@ -1,13 +1,14 @@
 //! DICE: energy of a head of which only the weights that matter remain.
 
-use collapse_numeric::{log_sum_exp, mean};
+use collapse_numeric::mean;
 use collapse_results::ScoreId;
 use ndarray::{Array1, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::head::Head;
+use crate::inputs::{Inputs, TrainInputs};
 use crate::percentile::percentile_of;
 
 /// Energy of the head without the weights whose contribution w_cj · mean_i z_ij lies at or below a percentile of all
@@ -46,9 +47,6 @@ impl Detector for Dice {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let features = inputs.head_features();
-        check_columns(features, self.sparse.weight.ncols())?;
-        let logits = self.sparse.logits(features)?;
-        Ok(logits.rows().into_iter().map(log_sum_exp).collect())
+        self.sparse.energies(inputs, |_, _| Ok(()))
     }
 }

@@ -1,6 +1,6 @@
 //! Distances to the decision boundaries.
 
-use collapse_numeric::{argmax, mean, norm};
+use collapse_numeric::{RowSource, argmax, distance, mean, norm};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -40,9 +40,8 @@ impl Fdbd {
     pub fn fit(train: &TrainInputs, scale: FdbdScale) -> Result<Self> {
         let weight = &train.head()?.weight;
         let c = weight.nrows();
-        let separation = Array2::from_shape_fn((c, c), |(a, b)| {
-            norm((&weight.row(a) - &weight.row(b)).view())
-        });
+        let separation =
+            Array2::from_shape_fn((c, c), |(a, b)| distance(weight.row(a), weight.row(b)));
         if let Some(((a, b), _)) = separation
             .indexed_iter()
             .find(|((a, b), value)| a != b && **value == 0.0)
@@ -67,20 +66,22 @@ impl Detector for Fdbd {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits_for()?);
+        let (features, logits) = (inputs.head_rows(), inputs.logits_for()?);
         check_columns(features, self.center.len())?;
-        let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
-        rows.map(|(row, (feature, logits))| {
+        let mut feature = Array1::zeros(features.ncols());
+        let rows = logits.rows().into_iter().enumerate();
+        rows.map(|(row, logits)| {
+            features.read_to(row, &mut feature);
             let best = argmax(logits);
-            let distance = |(class, logit): (usize, &f64)| match class == best {
+            let boundary = |(class, logit): (usize, &f64)| match class == best {
                 true => 0.0,
                 false => (logits[best] - logit).abs() / self.separation[[best, class]],
             };
-            let total: f64 = logits.iter().enumerate().map(distance).sum();
-            let from_mean = || norm((&feature - &self.center).view());
+            let total: f64 = logits.iter().enumerate().map(boundary).sum();
+            let from_mean = || distance(feature.view(), self.center.view());
             let scale = match self.scale {
                 FdbdScale::DistanceToMean => from_mean(),
-                FdbdScale::FeatureNorm => norm(feature),
+                FdbdScale::FeatureNorm => norm(feature.view()),
                 FdbdScale::MeanDistanceToMean => from_mean() * (logits.len() - 1) as f64,
             };
             ratio(inputs.row_number(row), total, scale)

@@ -62,6 +62,7 @@ impl Detector for Gen {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        let mut pairs: Vec<(f64, f64)> = Vec::new();
         let score = |row: ArrayView1<f64>| {
             let softmax = Softmax::of(row, 1.0);
             let pair = |(class, logit): (usize, &f64)| match class == softmax.top() {
@@ -72,7 +73,8 @@ impl Detector for Gen {
                     (p, 1.0 - p)
                 }
             };
-            let mut pairs: Vec<(f64, f64)> = row.iter().enumerate().map(pair).collect();
+            pairs.clear();
+            pairs.extend(row.iter().enumerate().map(pair));
             pairs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
             pairs.truncate(self.largest);
             let clamp = |p: f64| p.clamp(self.clamp, 1.0 - self.clamp);

@@ -1,8 +1,9 @@
 //! KL matching: is the softmax like that of the training samples of some class?
 
-use collapse_numeric::Softmax;
+use collapse_numeric::{Softmax, argmax, rows_by_class};
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, ArrayView1};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
@@ -28,12 +29,18 @@ impl KlMatching {
     /// [`Error::NeedsLogits`].
     pub fn fit(train: &TrainInputs) -> Result<Self> {
         let logits = train.inputs().logits_for()?;
-        let n_classes = logits.ncols();
-        let mut means = vec![MeanSoftmax::new(n_classes); n_classes];
-        for row in logits.rows() {
-            let softmax = Softmax::of(row, 1.0);
-            means[softmax.top()].add(&softmax, row);
-        }
+        let (n, n_classes) = logits.dim();
+        let tops: Vec<usize> = logits.rows().into_iter().map(argmax).collect();
+        let mean = |rows: Vec<usize>| {
+            let mut mean = MeanSoftmax::new(n_classes);
+            for row in rows {
+                let row = logits.row(row);
+                mean.add(&Softmax::of(row, 1.0), row);
+            }
+            mean
+        };
+        let members = rows_by_class(&tops, n, n_classes)?.into_par_iter();
+        let means: Vec<MeanSoftmax> = members.map(mean).collect();
         let predicted = means.iter().filter(|mean| mean.count > 0.0).count();
         let rows = means.iter().enumerate();
         let typical = rows
@@ -105,15 +112,22 @@ impl Detector for KlMatching {
                 expected: format!("{}, as in the training logits", self.log_typical.ncols()),
             });
         }
+        // p and ln p of each class.
+        let mut own: Vec<(f64, f64)> = Vec::new();
         let score = |row: ArrayView1<f64>| {
             let softmax = Softmax::of(row, 1.0);
+            own.clear();
+            own.extend(
+                row.iter()
+                    .map(|logit| (softmax.probability(*logit), -softmax.loss(*logit))),
+            );
             let divergence = |typical: ArrayView1<f64>| {
-                let term = |(logit, log_d): (&f64, &f64)| match softmax.probability(*logit) {
+                let term = |((p, log_p), log_d): (&(f64, f64), &f64)| match *p {
                     // p ln p tends to zero with p.
                     0.0 => 0.0,
-                    p => p * (-softmax.loss(*logit) - log_d),
+                    p => p * (log_p - log_d),
                 };
-                row.iter().zip(typical).map(term).sum::<f64>()
+                own.iter().zip(typical).map(term).sum::<f64>()
             };
             let typical = self.log_typical.rows().into_iter();
             -typical.map(divergence).fold(f64::INFINITY, f64::min)

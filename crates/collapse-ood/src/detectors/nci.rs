@@ -1,13 +1,14 @@
 //! Nearness of the feature to the weight of its predicted class.
 
-use collapse_numeric::{argmax, mean, norm};
+use collapse_numeric::{RowSource, argmax, mean, norm};
 use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns, ratio};
+use crate::head::Head;
+use crate::inputs::{Inputs, TrainInputs, check_columns, ratio};
 
 /// w_ŷ · (z − μ_G) / ‖z − μ_G‖ + α ‖z‖₁: nearness of the centred feature to the weight of its predicted class.
 ///
@@ -40,18 +41,21 @@ impl Detector for Nci {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits_for()?);
+        let (features, logits) = (inputs.head_rows(), inputs.logits_for()?);
         check_columns(features, self.center.len())?;
-        let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
-        rows.map(|(row, (feature, logits))| {
-            let centered = &feature - &self.center;
+        let mut feature = Array1::zeros(features.ncols());
+        let rows = logits.rows().into_iter().enumerate();
+        rows.map(|(row, logits)| {
+            features.read_to(row, &mut feature);
+            let magnitudes = feature.fold(0.0, |sum, value| sum + value.abs());
+            feature -= &self.center;
             let weight = self.head.weight.row(argmax(logits));
             let cosine = ratio(
                 inputs.row_number(row),
-                weight.dot(&centered),
-                norm(centered.view()),
+                weight.dot(&feature),
+                norm(feature.view()),
             )?;
-            Ok(cosine + self.alpha * feature.iter().map(|value| value.abs()).sum::<f64>())
+            Ok(cosine + self.alpha * magnitudes)
         })
         .collect()
     }

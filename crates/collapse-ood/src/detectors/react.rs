@@ -1,13 +1,13 @@
 //! Energy after clipping the activations.
 
-use collapse_numeric::log_sum_exp;
 use collapse_results::ScoreId;
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::Result;
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::head::Head;
+use crate::inputs::{Inputs, TrainInputs};
 use crate::percentile::percentile_of;
 
 /// Energy of the head on features clipped from above at a percentile of all training activations.
@@ -51,15 +51,10 @@ impl Detector for React {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let features = inputs.head_features();
-        check_columns(features, self.head.weight.ncols())?;
-        let clipped = features.mapv(|value| value.min(self.threshold));
-        Ok(self
-            .head
-            .logits(clipped.view())?
-            .rows()
-            .into_iter()
-            .map(log_sum_exp)
-            .collect())
+        self.head.energies(inputs, |_, row| {
+            row.iter_mut()
+                .for_each(|value| *value = value.min(self.threshold));
+            Ok(())
+        })
     }
 }

@@ -35,9 +35,7 @@ impl She {
         for (row, (logits, &label)) in rows {
             if argmax(logits) == label {
                 counts[label] += 1;
-                if let Some(feature) = feature.as_slice_mut() {
-                    features.read(row, feature);
-                }
+                features.read_to(row, &mut feature);
                 let mut pattern = patterns.row_mut(label);
                 pattern += &feature;
             }
@@ -55,10 +53,12 @@ impl Detector for She {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_features(), inputs.logits_for()?);
+        let (features, logits) = (inputs.head_rows(), inputs.logits_for()?);
         check_columns(features, self.patterns.ncols())?;
-        let rows = features.rows().into_iter().zip(logits.rows()).enumerate();
-        rows.map(|(row, (feature, logits))| {
+        let mut feature = Array1::zeros(features.ncols());
+        let rows = logits.rows().into_iter().enumerate();
+        rows.map(|(row, logits)| {
+            features.read_to(row, &mut feature);
             let class = argmax(logits);
             match self.counts.get(class) {
                 Some(1..) => Ok(feature.dot(&self.patterns.row(class))),

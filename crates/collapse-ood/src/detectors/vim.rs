@@ -1,16 +1,22 @@
 //! The residual outside the principal subspace, and energy with it as a virtual logit.
 
+use std::ops::Range;
+
 use collapse_numeric::{
-    RowSource, argmax, covariance, log_sum_exp, matmul_nt, norm, symmetric_eigen,
+    RowSource, argmax, covariance, inner_products, log_sum_exp, matmul_nt, norm, symmetric_eigen,
 };
 use collapse_results::ScoreId;
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::head::Head;
+use crate::inputs::{Inputs, TrainInputs, check_columns};
+
+/// Rows of one parallel task.
+const BLOCK_ROWS: usize = 256;
 
 /// −‖(z − u) outside the principal subspace‖, with u = −W⁺ b, the point where all logits vanish.
 ///
@@ -54,11 +60,38 @@ impl Residual {
         })
     }
 
-    fn norms(&self, features: ArrayView2<f64>) -> Result<Array1<f64>> {
-        check_columns(features, self.origin.len())?;
-        let centered = &features - &self.origin;
-        let outside = matmul_nt(centered.view(), self.complement.view())?;
-        Ok(outside.rows().into_iter().map(norm).collect())
+    /// ‖(z − u) outside the principal subspace‖ of rows `[N, D]`, `[N]`.
+    fn norms<R: RowSource>(&self, features: R) -> Result<Array1<f64>> {
+        let d = self.origin.len();
+        check_columns(&features, d)?;
+        let kept = self.complement.as_standard_layout();
+        let complement = kept.as_slice().unwrap_or_default();
+        let starts: Vec<usize> = (0..features.nrows()).step_by(BLOCK_ROWS).collect();
+        let block = |centered: &mut Vec<f64>, outside: &mut Vec<f64>, rows: Range<usize>| {
+            centered.resize(rows.len() * d, 0.0);
+            outside.resize(rows.len() * kept.nrows(), 0.0);
+            for (row, out) in rows.zip(centered.chunks_exact_mut(d)) {
+                features.read(row, out);
+                out.iter_mut()
+                    .zip(&self.origin)
+                    .for_each(|(value, origin)| *value -= origin);
+            }
+            inner_products(centered, complement, d, outside);
+            let rows = outside.chunks_exact(kept.nrows());
+            rows.map(|row| norm(ArrayView1::from(row)))
+                .collect::<Vec<f64>>()
+        };
+        let norms: Vec<Vec<f64>> = starts
+            .into_par_iter()
+            .map_init(Default::default, |(centered, outside), start| {
+                block(
+                    centered,
+                    outside,
+                    start..features.nrows().min(start + BLOCK_ROWS),
+                )
+            })
+            .collect();
+        Ok(norms.concat().into())
     }
 }
 
@@ -68,7 +101,7 @@ impl Detector for Residual {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        Ok(-self.norms(inputs.head_features())?)
+        Ok(-self.norms(inputs.head_rows())?)
     }
 }
 
@@ -102,12 +135,7 @@ impl Vim {
     /// As [`Residual::fit`]; [`Error::NeedsLogits`]; [`Error::Undefined`] when the training features have no residual.
     pub fn fit(train: &TrainInputs, dimension: Option<usize>) -> Result<Self> {
         let residual = Residual::fit(train, dimension)?;
-        let features = train.inputs().head_rows();
-        let panels = features.panels().into_par_iter();
-        let norms: Vec<Array1<f64>> = panels
-            .map(|rows| residual.norms(features.panel(rows).view()))
-            .collect::<Result<_>>()?;
-        let norms: Array1<f64> = norms.into_iter().flatten().collect();
+        let norms = residual.norms(train.inputs().head_rows())?;
         let logits = train.inputs().logits_for()?;
         let top: f64 = logits.axis_iter(Axis(0)).map(|row| row[argmax(row)]).sum();
         if norms.sum() == 0.0 {
@@ -139,6 +167,6 @@ impl Detector for Vim {
             .into_iter()
             .map(log_sum_exp)
             .collect();
-        Ok(energy - self.alpha * self.residual.norms(inputs.head_features())?)
+        Ok(energy - self.alpha * self.residual.norms(inputs.head_rows())?)
     }
 }

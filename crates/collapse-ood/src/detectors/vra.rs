@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use collapse_numeric::{RowSource, RowsView, log_sum_exp};
+use collapse_numeric::{RowSource, RowsView};
 use collapse_results::ScoreId;
-use ndarray::{Array1, ArrayView1, Axis, Zip};
+use ndarray::{Array1, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::inputs::{Head, Inputs, TrainInputs, check_columns};
+use crate::head::Head;
+use crate::inputs::{Inputs, TrainInputs};
 use crate::percentile::percentile_of;
 
 /// What happens to activations below the lower threshold, and whose percentiles the thresholds are.
@@ -109,21 +110,15 @@ impl Detector for Vra {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let features = inputs.head_features();
-        check_columns(features, self.head.weight.ncols())?;
-        let mut rectified = features.to_owned();
-        for row in rectified.rows_mut() {
-            Zip::from(row)
-                .and(&self.lower)
-                .and(&self.upper)
-                .for_each(|value, lower, upper| {
-                    *value = match self.variant {
-                        VraVariant::Suppress if *value < *lower => 0.0,
-                        _ => value.max(*lower).min(*upper),
-                    };
-                });
-        }
-        let logits = self.head.logits(rectified.view())?;
-        Ok(logits.rows().into_iter().map(log_sum_exp).collect())
+        self.head.energies(inputs, |_, row| {
+            let bounds = self.lower.iter().zip(&self.upper);
+            for (value, (lower, upper)) in row.iter_mut().zip(bounds) {
+                *value = match self.variant {
+                    VraVariant::Suppress if *value < *lower => 0.0,
+                    _ => value.max(*lower).min(*upper),
+                };
+            }
+            Ok(())
+        })
     }
 }
