@@ -253,10 +253,7 @@ pub struct TrainInputs<'a> {
     inputs: Inputs<'a>,
     labels: &'a [usize],
     n_classes: usize,
-    /// The labels that occur, ascending.
-    classes: Vec<usize>,
-    /// Index into `classes` of every row.
-    class_indices: Vec<usize>,
+    numbered: OnceLock<Numbered>,
     head: Option<Head>,
     bank: OnceLock<Bank>,
 }
@@ -271,25 +268,20 @@ impl<'a> TrainInputs<'a> {
     /// the logits.
     pub fn new(inputs: Inputs<'a>, labels: &'a [usize]) -> Result<Self> {
         let n = inputs.features.nrows();
-        let mut classes = labels.to_vec();
-        classes.sort_unstable();
-        classes.dedup();
-        let largest = classes.last().copied().unwrap_or(0);
+        let largest = labels.iter().copied().max().unwrap_or(0);
         let n_classes = match &inputs.logits {
             Some(logits) => logits.ncols(),
             None => largest.saturating_add(1),
         };
-        if largest == n_classes && classes.first() != Some(&0) {
+        if largest == n_classes && !labels.contains(&0) {
             return Err(Error::LabelsFromOne { n_classes });
         }
         check_labels(labels, n, n_classes)?;
-        let index = |label: &usize| classes.partition_point(|class| class < label);
         Ok(Self {
             inputs,
             labels,
             n_classes,
-            class_indices: labels.iter().map(index).collect(),
-            classes,
+            numbered: OnceLock::new(),
             head: None,
             bank: OnceLock::new(),
         })
@@ -335,13 +327,17 @@ impl<'a> TrainInputs<'a> {
     /// The labels that occur, ascending, `[K]`, K ≤ C.
     #[must_use]
     pub fn classes(&self) -> &[usize] {
-        &self.classes
+        &self.numbered().classes
     }
 
     /// The index of every row's label among the [`classes`](Self::classes), `[N]`.
     #[must_use]
     pub fn class_indices(&self) -> &[usize] {
-        &self.class_indices
+        &self.numbered().indices
+    }
+
+    fn numbered(&self) -> &Numbered {
+        self.numbered.get_or_init(|| Numbered::of(self.labels))
     }
 
     /// Number of classes C of the network, also of those that no label names.
@@ -352,7 +348,7 @@ impl<'a> TrainInputs<'a> {
 
     /// The normalised features for nearest neighbours, made once for all detectors.
     pub(crate) fn bank(&self) -> Bank {
-        let new = || Bank::normalized(self.inputs.kept(), &self.class_indices);
+        let new = || Bank::normalized(self.inputs.kept(), self.class_indices());
         self.bank.get_or_init(new).clone()
     }
 
@@ -362,6 +358,38 @@ impl<'a> TrainInputs<'a> {
     /// [`Error::NeedsHead`] when none was given.
     pub fn head(&self) -> Result<&Head> {
         self.head.as_ref().ok_or(Error::NeedsHead)
+    }
+}
+
+/// Labels by the classes that occur.
+#[derive(Debug, PartialEq)]
+struct Numbered {
+    /// The labels that occur, ascending.
+    classes: Vec<usize>,
+    /// Index into `classes` of every row.
+    indices: Vec<usize>,
+}
+
+impl Numbered {
+    fn of(labels: &[usize]) -> Self {
+        let largest = labels.iter().copied().max().unwrap_or(0);
+        // Without logits the largest label may be anything.
+        if largest > 2 * labels.len() {
+            let mut classes = labels.to_vec();
+            classes.sort_unstable();
+            classes.dedup();
+            let index = |label: &usize| classes.partition_point(|class| class < label);
+            let indices = labels.iter().map(index).collect();
+            return Self { classes, indices };
+        }
+        let mut index = vec![usize::MAX; largest + 1];
+        labels.iter().for_each(|label| index[*label] = 0);
+        let classes: Vec<usize> = (0..=largest).filter(|label| index[*label] == 0).collect();
+        for (i, label) in classes.iter().enumerate() {
+            index[*label] = i;
+        }
+        let indices = labels.iter().map(|label| index[*label]).collect();
+        Self { classes, indices }
     }
 }
 
@@ -385,4 +413,23 @@ pub(crate) fn ratio(row: usize, numerator: f64, denominator: f64) -> Result<f64>
         return Err(Error::undefined("the score", reason));
     }
     Ok(numerator / denominator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Numbered;
+
+    #[test]
+    fn classes_are_numbered_in_their_order_however_large_their_labels() {
+        let far = usize::MAX - 1;
+        for largest in [7, far] {
+            let expected = Numbered {
+                classes: vec![1, 4, largest],
+                indices: vec![2, 0, 1, 0],
+            };
+            assert_eq!(Numbered::of(&[largest, 1, 4, 1]), expected);
+        }
+        let none = Numbered::of(&[]);
+        assert!(none.classes.is_empty() && none.indices.is_empty());
+    }
 }

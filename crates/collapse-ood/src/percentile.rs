@@ -128,7 +128,10 @@ mod tests {
             sorted.sort_by(|a, b| b.total_cmp(a));
             for n in [1, d.div_ceil(2), d] {
                 let Largest { least, ties, sum } = Largest::of(&values, n, &mut keys);
-                assert_eq!((least, sum), (sorted[n - 1], sorted[..n].iter().sum::<f64>()));
+                assert_eq!(
+                    (least, sum),
+                    (sorted[n - 1], sorted[..n].iter().sum::<f64>())
+                );
                 assert_eq!(ties, sorted[..n].iter().filter(|v| **v == least).count());
             }
         }

@@ -62,6 +62,7 @@ impl Detector for Gen {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
+        // p and 1 − p of each class.
         let mut pairs: Vec<(f64, f64)> = Vec::new();
         let score = |row: ArrayView1<f64>| {
             let softmax = Softmax::of(row, 1.0);
@@ -75,10 +76,12 @@ impl Detector for Gen {
             };
             pairs.clear();
             pairs.extend(row.iter().enumerate().map(pair));
-            pairs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-            pairs.truncate(self.largest);
+            if self.largest < pairs.len() {
+                pairs.select_nth_unstable_by(self.largest, |a, b| b.0.total_cmp(&a.0));
+                pairs.truncate(self.largest);
+            }
             let clamp = |p: f64| p.clamp(self.clamp, 1.0 - self.clamp);
-            let term = |&(p, rest): &(f64, f64)| (clamp(p) * clamp(rest)).powf(self.gamma);
+            let term = |&(p, rest): &(f64, f64)| (self.gamma * (clamp(p) * clamp(rest)).ln()).exp();
             -pairs.iter().map(term).sum::<f64>()
         };
         Ok(inputs.logits_for()?.rows().into_iter().map(score).collect())
