@@ -1,8 +1,8 @@
 //! KL matching: is the softmax like that of the training samples of some class?
 
-use collapse_numeric::{Softmax, argmax, rows_by_class};
+use collapse_numeric::{Softmax, argmax, log_sum_exp, rows_by_class};
 use collapse_results::ScoreId;
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -31,22 +31,13 @@ impl KlMatching {
         let logits = train.inputs().logits_for()?;
         let (n, n_classes) = logits.dim();
         let tops: Vec<usize> = logits.rows().into_iter().map(argmax).collect();
-        let mean = |rows: Vec<usize>| {
-            let mut mean = MeanSoftmax::new(n_classes);
-            for row in rows {
-                let row = logits.row(row);
-                mean.add(&Softmax::of(row, 1.0), row);
-            }
-            mean
-        };
-        let members = rows_by_class(&tops, n, n_classes)?.into_par_iter();
-        let means: Vec<MeanSoftmax> = members.map(mean).collect();
-        let predicted = means.iter().filter(|mean| mean.count > 0.0).count();
-        let rows = means.iter().enumerate();
-        let typical = rows
-            .filter(|(_, mean)| mean.count > 0.0)
-            .flat_map(|(class, mean)| mean.logarithms(class));
-        let typical = Array2::from_shape_vec((predicted, n_classes), typical.collect());
+        let mut members = rows_by_class(&tops, n, n_classes)?;
+        members.retain(|rows| !rows.is_empty());
+        let typical = members
+            .par_iter()
+            .map(|rows| log_mean_softmax(logits, rows, tops[rows[0]]));
+        let typical = typical.collect::<Vec<_>>().concat();
+        let typical = Array2::from_shape_vec((members.len(), n_classes), typical);
         Ok(Self {
             log_typical: typical.map_err(|_| Error::Stored {
                 what: "the mean softmaxes",
@@ -55,47 +46,38 @@ impl KlMatching {
     }
 }
 
-/// The mean softmax of some rows, in logarithms.
-#[derive(Clone)]
-struct MeanSoftmax {
-    count: f64,
-    /// Σ p_c = exp(largest_c) · sum_c, `[C]` each.
-    largest: Vec<f64>,
-    sum: Vec<f64>,
-    /// Σ (1 − p) of the predicted class, which keeps its digits where p is nearly 1.
-    doubt: f64,
-}
+/// Below this a sum of probabilities may have lost some to the end of the range of f64.
+const SAFE_SUM: f64 = 1e-290;
 
-impl MeanSoftmax {
-    fn new(n_classes: usize) -> Self {
-        Self {
-            count: 0.0,
-            largest: vec![f64::NEG_INFINITY; n_classes],
-            sum: vec![0.0; n_classes],
-            doubt: 0.0,
+/// ln of the mean softmax of some rows of `logits` `[N, C]` whose largest logit is that of `class`, `[C]`.
+fn log_mean_softmax(logits: ArrayView2<f64>, rows: &[usize], class: usize) -> Vec<f64> {
+    let count = rows.len() as f64;
+    let (mut sums, mut weights) = (vec![0.0; logits.ncols()], vec![0.0; logits.ncols()]);
+    // Σ (1 − p) of the class, which keeps its digits where p is nearly 1.
+    let mut doubt = 0.0;
+    for &row in rows {
+        let row = logits.row(row);
+        for (weight, logit) in weights.iter_mut().zip(row) {
+            *weight = (logit - row[class]).exp();
+        }
+        weights[class] = 0.0;
+        let others: f64 = weights.iter().sum();
+        doubt += others / (1.0 + others);
+        for (sum, weight) in sums.iter_mut().zip(&weights) {
+            *sum += weight / (1.0 + others);
         }
     }
-
-    fn add(&mut self, softmax: &Softmax, row: ArrayView1<f64>) {
-        self.count += 1.0;
-        self.doubt += softmax.doubt();
-        for ((largest, sum), logit) in self.largest.iter_mut().zip(&mut self.sum).zip(row) {
-            let log_p = -softmax.loss(*logit);
-            if log_p > *largest {
-                *sum = *sum * (*largest - log_p).exp() + 1.0;
-                *largest = log_p;
-            } else {
-                *sum += (log_p - *largest).exp();
-            }
+    let log_mean = |(column, sum): (usize, &f64)| match *sum {
+        _ if column == class => (-doubt / count).ln_1p(),
+        sum if sum > SAFE_SUM => (sum / count).ln(),
+        _ => {
+            let log_p =
+                |&row: &usize| -Softmax::of(logits.row(row), 1.0).loss(logits[[row, column]]);
+            let logs: Array1<f64> = rows.iter().map(log_p).collect();
+            log_sum_exp(logs.view()) - count.ln()
         }
-    }
-
-    fn logarithms(&self, class: usize) -> Vec<f64> {
-        let mean = |(largest, sum): (&f64, &f64)| largest + (sum / self.count).ln();
-        let mut logarithms: Vec<f64> = self.largest.iter().zip(&self.sum).map(mean).collect();
-        logarithms[class] = (-self.doubt / self.count).ln_1p();
-        logarithms
-    }
+    };
+    sums.iter().enumerate().map(log_mean).collect()
 }
 
 impl Detector for KlMatching {
@@ -133,5 +115,24 @@ impl Detector for KlMatching {
             -typical.map(divergence).fold(f64::INFINITY, f64::min)
         };
         Ok(logits.rows().into_iter().map(score).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn mean_softmaxes_keep_their_logarithms_beyond_the_range_of_probabilities() {
+        let logits = array![[2.0, 1.0, -900.0], [3.0, 0.5, -1000.0], [0.0, 9.0, 0.0]];
+        let found = log_mean_softmax(logits.view(), &[0, 1], 0);
+        let p = [1.0 / (1.0 + (-1f64).exp()), 1.0 / (1.0 + (-2.5f64).exp())];
+        let mean = (p[0] + p[1]) / 2.0;
+        assert!(
+            (found[0] - mean.ln()).abs() < 1e-15 && (found[1] - (1.0 - mean).ln()).abs() < 1e-14
+        );
+        // The second row's is smaller by a factor e⁻¹⁰¹.
+        assert!((found[2] - (-902.0 + p[0].ln() - 2f64.ln())).abs() < 1e-12);
     }
 }
