@@ -9,12 +9,10 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::panels::SymmetricPanels;
-use crate::source::{PANEL_ROWS, RowSource};
+use crate::source::RowSource;
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 128;
-/// Rows of one step of a Gram matrix.
-const GRAM_ROWS: usize = PANEL_ROWS;
 
 /// A number that the product kernels know: f32 or f64.
 pub trait Element: faer::traits::RealField + Copy {}
@@ -72,12 +70,7 @@ pub fn matmul(a: ArrayView2<f64>, b: ArrayView2<f64>) -> Result<Array2<f64>> {
 #[must_use]
 pub fn gram(a: ArrayView2<f64>) -> Array2<f64> {
     let mut sum = SymmetricPanels::zeros(a.ncols());
-    for block in a.axis_chunks_iter(Axis(0), GRAM_ROWS) {
-        let block = block.as_standard_layout();
-        if let Some(rows) = block.as_slice() {
-            sum.add_gram(rows);
-        }
-    }
+    sum.add_gram_of(a.nrows(), |row, out| a.read(row, out));
     sum.to_dense(1.0)
 }
 
