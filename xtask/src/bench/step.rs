@@ -1,8 +1,10 @@
 //! `cargo xtask bench step`: one training step, or the features of many images.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::{Barrier, OnceLock};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 use collapse_benches::Worker;
 use collapse_experiment::peak_memory;
@@ -104,6 +106,9 @@ pub struct Args {
     /// With --eval: how many images.
     #[arg(long, default_value_t = 10_000)]
     images: usize,
+    /// Networks that are trained at the same time, each by a thread of its own: what one GPU makes of several runs.
+    #[arg(long, default_value = "1", conflicts_with = "against")]
+    side_by_side: NonZeroUsize,
     /// Run an alternative in turn (A B A B) and print the ratio.
     #[arg(long, value_enum)]
     against: Option<Opponent>,
@@ -120,6 +125,8 @@ struct Figures {
     batch: usize,
     precision: &'static str,
     threads: usize,
+    /// Networks trained at the same time; rates are those of all together.
+    side_by_side: usize,
     device: String,
     kernel_path: &'static str,
     median_s: f64,
@@ -167,7 +174,15 @@ fn network(args: &Args) -> NetConfig {
     config
 }
 
-fn measure(args: &Args) -> Result<Figures> {
+/// What was timed of a network, and of its opponent.
+#[derive(Default)]
+struct Times {
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+}
+
+/// A network to be timed and its opponent, both after steps that are not timed.
+fn prepare(args: &Args, passes: usize) -> Result<(Worker, Option<Worker>)> {
     let config = network(args);
     let precision = args.precision.precision();
     let parameters = Parameters::initialise(&config, 1)?;
@@ -177,29 +192,83 @@ fn measure(args: &Args) -> Result<Figures> {
         Some(opponent) => Some(opponent.worker(&config, precision, args.batch)?),
         None => None,
     };
-    let passes = if args.eval {
-        args.images.div_ceil(args.batch)
-    } else {
-        1
-    };
-    let images = passes * args.batch;
-
     for _ in 0..args.warm_up {
         work(&mut worker, args.eval, passes)?;
     }
     if let Some(opponent) = &mut opponent {
         work(opponent, args.eval, passes)?;
     }
-    let before = pool_statistics();
-    let resident = resident_bytes();
-    let mut ours = Vec::new();
-    let mut theirs = Vec::new();
+    Ok((worker, opponent))
+}
+
+/// Times one network, which the calling thread makes: work on a GPU is ordered by thread. Calls `ready` before the first
+/// timed step, also when there will be none.
+fn time(args: &Args, passes: usize, ready: impl FnOnce()) -> Result<Times> {
+    let prepared = prepare(args, passes);
+    ready();
+    let (mut worker, mut opponent) = prepared?;
+    let mut times = Times::default();
     for _ in 0..args.steps {
-        ours.push(seconds(|| work(&mut worker, args.eval, passes))?);
+        times
+            .ours
+            .push(seconds(|| work(&mut worker, args.eval, passes))?);
         if let Some(opponent) = &mut opponent {
-            theirs.push(seconds(|| work(opponent, args.eval, passes))?);
+            times
+                .theirs
+                .push(seconds(|| work(opponent, args.eval, passes))?);
         }
     }
+    Ok(times)
+}
+
+/// Times several networks at the same time.
+fn time_side_by_side(args: &Args, passes: usize, ready: impl Fn() + Sync) -> Result<Times> {
+    let networks = args.side_by_side.get();
+    let barrier = Barrier::new(networks);
+    let timed = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..networks)
+            .map(|_| {
+                scope.spawn(|| {
+                    time(args, passes, || {
+                        if barrier.wait().is_leader() {
+                            ready();
+                        }
+                    })
+                })
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(anyhow!("a thread of the measurement failed")))
+        });
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    Ok(Times {
+        ours: timed.into_iter().flat_map(|times| times.ours).collect(),
+        theirs: Vec::new(),
+    })
+}
+
+fn measure(args: &Args) -> Result<Figures> {
+    let config = network(args);
+    let precision = args.precision.precision();
+    let networks = args.side_by_side.get();
+    let passes = if args.eval {
+        args.images.div_ceil(args.batch)
+    } else {
+        1
+    };
+    let images = passes * args.batch * networks;
+    let start = OnceLock::new();
+    let ready = || {
+        start.get_or_init(|| (pool_statistics(), resident_bytes()));
+    };
+    let Times { ours, theirs } = match networks {
+        1 => time(args, passes, ready)?,
+        _ => time_side_by_side(args, passes, ready)?,
+    };
+    let (before, resident) = start.into_inner().context("nothing was timed")?;
     let growth = resident
         .zip(resident_bytes())
         .map(|(a, b)| b as i64 - a as i64);
@@ -226,6 +295,7 @@ fn measure(args: &Args) -> Result<Figures> {
         batch: args.batch,
         precision: precision.name(),
         threads: rayon::current_num_threads(),
+        side_by_side: networks,
         device: args.device.to_string(),
         kernel_path: kernel_path()?.name(),
         median_s: ours.median(),
@@ -318,6 +388,9 @@ fn print(figures: &Figures) {
         device => device.to_owned(),
     };
     println!("{what}: {net} width {width}, batch {batch}, {precision}, {threads} threads, {place}");
+    if figures.side_by_side > 1 {
+        println!("  {} networks at the same time", figures.side_by_side);
+    }
     println!(
         "  median {:.1} ms, fastest {:.1} ms, slowest {:.1} ms",
         1e3 * figures.median_s,

@@ -17,9 +17,10 @@ const KEPT: &str = "docs/results/full.json";
 const SCALE: &str = "full";
 
 /// The scores of a finished network that its table shows.
-const SCORES: [(&str, &str); 5] = [
+const SCORES: [(&str, &str); 6] = [
     ("gmm_features", "Gaussians, features as the head sees them"),
     ("gmm_raw", "Gaussians, raw features"),
+    ("gmm_unit", "Gaussians, normalised features"),
     ("knn", "50th neighbour"),
     ("max_softmax", "maximum softmax"),
     ("energy", "energy"),
@@ -235,12 +236,18 @@ fn at_the_end(runs: &[Begun]) -> String {
     table.push('\n');
     for (run, end) in ended {
         for (score, name) in SCORES {
+            let found = end
+                .auroc
+                .iter()
+                .filter(|(found, ..)| found.as_str() == score);
+            let found: Vec<_> = found.collect();
+            // Of raw and normalised features a network has the one that its head does not see.
+            if found.is_empty() {
+                continue;
+            }
             let auroc = |set: &SetId| {
-                let found = end
-                    .auroc
-                    .iter()
-                    .find(|(found, of, _)| found.as_str() == score && of == set);
-                percent(found.map(|(.., auroc)| *auroc))
+                let of_set = found.iter().find(|(_, of, _)| of == set);
+                percent(of_set.map(|(.., auroc)| *auroc))
             };
             let cells: Vec<String> = sets.iter().map(|set| auroc(set)).collect();
             table.push_str(&format!(

@@ -28,33 +28,50 @@ pub use normalisation::{Moments, add_activated, batch_norm, batch_norm_moments};
 pub use optimizer::sgd_step;
 pub use spectral::{divided_by_norm, unit_length};
 
-/// CUDA device number `index`, which keeps the memory it has freed for the next tensors instead of giving it back to the
-/// driver at every synchronisation.
+/// CUDA device number `index`, for the thread that opens it: its work goes to a stream of that thread, so the threads of
+/// a process keep a device busy side by side. Memory that was freed is kept for the next tensors instead of going back
+/// to the driver at every synchronisation.
 ///
 /// # Errors
 /// When there is no such device or driver.
 pub fn open(index: usize) -> Result<Device> {
     let device = CudaDevice::new(index)?;
     let context = device.cuda_stream().context().clone();
+    // SAFETY: events order the work of several streams on one array; here an array is used by the thread that made it,
+    // whose stream orders all its work. They would be made and destroyed, two for every array.
+    unsafe { context.disable_event_tracking() };
     if context.has_async_alloc() {
-        let mut keep = u64::MAX;
         let mut pool = std::ptr::null_mut();
-        // SAFETY: the context holds the device; both calls write or read the local variables they are given alone.
-        unsafe {
-            sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device())
-                .result()
-                .w()?;
+        // SAFETY: the context holds the device; the call writes the local variable it is given.
+        unsafe { sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device()) }
+            .result()
+            .w()?;
+        // SAFETY: the device's pool lives as long as the device, and this attribute is a u64.
+        let keep = unsafe {
             sys::cuMemPoolSetAttribute(
                 pool,
                 sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-                (&raw mut keep).cast(),
+                (&raw const KEEP_ALL).cast_mut().cast(),
             )
-            .result()
-            .w()?;
-        }
+        };
+        keep.result().w()?;
+        // SAFETY: as above; this attribute is an i32.
+        let apart = unsafe {
+            sys::cuMemPoolSetAttribute(
+                pool,
+                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES,
+                (&raw const NO_WAITING).cast_mut().cast(),
+            )
+        };
+        apart.result().w()?;
     }
     Ok(Device::Cuda(device))
 }
+
+/// Bytes that a pool of memory keeps.
+static KEEP_ALL: u64 = u64::MAX;
+/// Of memory that another stream has freed, whether to wait for that stream to have it: threads would wait for each other.
+static NO_WAITING: i32 = 0;
 
 /// The variable that chooses the arithmetic of convolutions: `f32` (the default) or `tf32`.
 pub const ARITHMETIC_VARIABLE: &str = "COLLAPSE_CUDA_ARITHMETIC";
