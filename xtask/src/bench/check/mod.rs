@@ -72,6 +72,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     ensure!(args.processes > 1, "--processes must be at least 2");
     rayon::ThreadPoolBuilder::new()
         .num_threads(1)
+        .use_current_thread()
         .build_global()
         .context("the guard measures one thread, which must be settled before any work runs")?;
     let cases = chosen(args)?;
