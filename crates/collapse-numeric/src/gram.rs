@@ -1,4 +1,4 @@
-//! Half of a Gram matrix, a tile of columns by columns at a time.
+//! Products of columns by columns, a tile by a tile at a time: half of a Gram matrix.
 //!
 //! The rows are packed twice, by the columns of left and of right tiles, so that the inner loop reads memory in its order: per row two
 //! vectors of the one and a number of the other for each column give two products of vectors a column. AVX-512 or AVX2 by [`pulp`]'s
@@ -22,8 +22,22 @@ pub(crate) trait Simd<const L: usize, const R: usize>: Copy + Sync {
     /// `work` with these instructions.
     fn run<F: NullaryFnOnce>(self, work: F) -> F::Output;
 
-    /// The products of the columns of two tiles, by columns of the right one: blocks of `depth` rows in all, tile by tile.
-    fn multiply(self, tiles: &Packed<Self, L, R>, left: usize, right: usize) -> [[f64; L]; R];
+    /// The products of the columns of two tiles, by columns of the right one.
+    fn multiply(self, tiles: &Tiles<'_, Self, L, R>, left: usize, right: usize) -> [[f64; L]; R];
+}
+
+/// Tiles of the columns of two matrices of equally many rows: block after block of rows, in each of them tile after tile, in each row
+/// after row.
+pub(crate) struct Tiles<'a, S, const L: usize, const R: usize> {
+    pub(crate) simd: S,
+    /// Rows in all.
+    pub(crate) depth: usize,
+    /// Rows of a block.
+    pub(crate) block: usize,
+    pub(crate) left: &'a [[f64; L]],
+    pub(crate) right: &'a [[f64; R]],
+    /// Tiles side by side, of the left matrix and of the right one.
+    pub(crate) side_by_side: (usize, usize),
 }
 
 /// `DEPTH` rows or fewer of a matrix, packed: block after block of rows, in each of them tile after tile, in each row after row.
@@ -77,10 +91,18 @@ impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
     /// `height` rows, on and below the diagonal; `first` is a multiple of `R`.
     pub(crate) fn add_to(&self, columns: &mut [f64], first: usize, start: usize, height: usize) {
         let width = first + columns.len() / height;
+        let tiles = Tiles {
+            simd: self.simd,
+            depth: self.depth,
+            block: BLOCK,
+            left: &self.left,
+            right: &self.right,
+            side_by_side: (self.d.div_ceil(L), self.d.div_ceil(R)),
+        };
         for top in (0..height).step_by(L) {
             let last = (start + top + L).min(width);
             for column in (first..last).step_by(R) {
-                let sums = self.simd.multiply(self, (start + top) / L, column / R);
+                let sums = self.simd.multiply(&tiles, (start + top) / L, column / R);
                 let out = (top, column..last);
                 add_tile(columns, (first, start, height), out, &sums);
             }
@@ -162,7 +184,7 @@ impl<F: Fn(usize, &mut [f64]), const L: usize, const R: usize> NullaryFnOnce for
 
 /// One tile by one tile.
 struct Tile<'a, S, const L: usize, const R: usize> {
-    packed: &'a Packed<S, L, R>,
+    tiles: &'a Tiles<'a, S, L, R>,
     left: usize,
     right: usize,
 }
@@ -171,13 +193,14 @@ impl<S, const L: usize, const R: usize> Tile<'_, S, L, R> {
     /// Calls `take` with the packed rows of both tiles, block by block.
     #[inline(always)]
     fn each(&self, mut take: impl FnMut(&[f64; L], &[f64; R])) {
-        let packed = self.packed;
-        let left = packed.left.chunks_exact(packed.d.div_ceil(L) * BLOCK);
-        let right = packed.right.chunks_exact(packed.d.div_ceil(R) * BLOCK);
+        let tiles = self.tiles;
+        let (n_left, n_right) = tiles.side_by_side;
+        let left = tiles.left.chunks_exact(n_left * tiles.block);
+        let right = tiles.right.chunks_exact(n_right * tiles.block);
         for (block, (left, right)) in left.zip(right).enumerate() {
-            let count = BLOCK.min(packed.depth - block * BLOCK);
-            let left = &left[self.left * BLOCK..][..count];
-            let right = &right[self.right * BLOCK..][..count];
+            let count = tiles.block.min(tiles.depth - block * tiles.block);
+            let left = &left[self.left * tiles.block..][..count];
+            let right = &right[self.right * tiles.block..][..count];
             left.iter()
                 .zip(right)
                 .for_each(|(left, right)| take(left, right));
@@ -190,12 +213,8 @@ impl Simd<8, 6> for V3 {
         self.vectorize(work)
     }
 
-    fn multiply(self, packed: &Packed<Self, 8, 6>, left: usize, right: usize) -> [[f64; 8]; 6] {
-        self.vectorize(Tile {
-            packed,
-            left,
-            right,
-        })
+    fn multiply(self, tiles: &Tiles<'_, Self, 8, 6>, left: usize, right: usize) -> [[f64; 8]; 6] {
+        self.vectorize(Tile { tiles, left, right })
     }
 }
 
@@ -204,7 +223,7 @@ impl NullaryFnOnce for Tile<'_, V3, 8, 6> {
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let V3 { avx, fma, .. } = self.packed.simd;
+        let V3 { avx, fma, .. } = self.tiles.simd;
         let mut sums = [[avx._mm256_setzero_pd(); 2]; 6];
         self.each(|left, right| {
             let left: [core::arch::x86_64::__m256d; 2] = pulp::cast(*left);
@@ -224,12 +243,8 @@ impl Simd<16, 8> for V4 {
         self.vectorize(work)
     }
 
-    fn multiply(self, packed: &Packed<Self, 16, 8>, left: usize, right: usize) -> [[f64; 16]; 8] {
-        self.vectorize(Tile {
-            packed,
-            left,
-            right,
-        })
+    fn multiply(self, tiles: &Tiles<'_, Self, 16, 8>, left: usize, right: usize) -> [[f64; 16]; 8] {
+        self.vectorize(Tile { tiles, left, right })
     }
 }
 
@@ -238,7 +253,7 @@ impl NullaryFnOnce for Tile<'_, V4, 16, 8> {
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let V4 { avx512f, .. } = self.packed.simd;
+        let V4 { avx512f, .. } = self.tiles.simd;
         let mut sums = [[avx512f._mm512_setzero_pd(); 2]; 8];
         self.each(|left, right| {
             let left: [core::arch::x86_64::__m512d; 2] = pulp::cast(*left);

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! # Map
-//! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`]; on slices [`inner_products`], [`subtract_product`],
+//! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`], lengths under a [`Projection`]; on slices [`inner_products`], [`subtract_product`],
 //!   [`sum_by_lanes`].
 //! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`Cholesky`] of [`SymmetricPanels`].
 //! * Sources of rows: [`Matrix`] and its [`RowsView`] hold f32 or f64; whatever is a [`RowSource`] is read in f64 panel by panel.
@@ -35,6 +35,7 @@ mod lanes;
 mod logits;
 mod panels;
 mod products;
+mod projection;
 mod rows;
 mod source;
 
@@ -48,5 +49,6 @@ pub use panels::{PANEL, SymmetricPanels};
 pub use products::{
     Element, covariance, gram, inner_products, matmul, matmul_nt, mean, subtract_product,
 };
+pub use projection::Projection;
 pub use rows::{NORM_FLOOR, check_finite, distance, norm, normalize_rows, power_of_two_below};
 pub use source::{Matrix, PANEL_ROWS, RowSource, RowsView, largest_magnitude};

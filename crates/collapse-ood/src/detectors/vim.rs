@@ -1,12 +1,10 @@
 //! The residual outside the principal subspace, and energy with it as a virtual logit.
 
-use std::ops::Range;
-
 use collapse_numeric::{
-    RowSource, argmax, covariance, inner_products, log_sum_exp, matmul_nt, norm, symmetric_eigen,
+    Projection, RowSource, argmax, covariance, log_sum_exp, matmul_nt, symmetric_eigen,
 };
 use collapse_results::ScoreId;
-use ndarray::{Array1, Array2, ArrayView1, Axis, s};
+use ndarray::{Array1, Array2, Axis, s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +12,6 @@ use crate::detector::Detector;
 use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::inputs::{Inputs, TrainInputs, check_columns};
-
-/// Rows of one parallel task.
-const BLOCK_ROWS: usize = 256;
 
 /// −‖(z − u) outside the principal subspace‖, with u = −W⁺ b, the point where all logits vanish.
 ///
@@ -64,34 +59,14 @@ impl Residual {
     fn norms<R: RowSource>(&self, features: R) -> Result<Array1<f64>> {
         let d = self.origin.len();
         check_columns(&features, d)?;
-        let kept = self.complement.as_standard_layout();
-        let complement = kept.as_slice().unwrap_or_default();
-        let starts: Vec<usize> = (0..features.nrows()).step_by(BLOCK_ROWS).collect();
-        let block = |centered: &mut Vec<f64>, outside: &mut Vec<f64>, rows: Range<usize>| {
-            centered.resize(rows.len() * d, 0.0);
-            outside.resize(rows.len() * kept.nrows(), 0.0);
-            for (row, out) in rows.zip(centered.chunks_exact_mut(d)) {
-                features.read(row, out);
-                out.iter_mut()
-                    .zip(&self.origin)
-                    .for_each(|(value, origin)| *value -= origin);
-            }
-            inner_products(centered, complement, d, outside);
-            let rows = outside.chunks_exact(kept.nrows());
-            rows.map(|row| norm(ArrayView1::from(row)))
-                .collect::<Vec<f64>>()
-        };
-        let norms: Vec<Vec<f64>> = starts
-            .into_par_iter()
-            .map_init(Default::default, |(centered, outside), start| {
-                block(
-                    centered,
-                    outside,
-                    start..features.nrows().min(start + BLOCK_ROWS),
-                )
-            })
-            .collect();
-        Ok(norms.concat().into())
+        let complement = Projection::new(self.complement.view());
+        let lengths = complement.lengths(features.nrows(), |row, out| {
+            features.read(row, out);
+            out.iter_mut()
+                .zip(&self.origin)
+                .for_each(|(value, origin)| *value -= origin);
+        });
+        Ok(lengths.into())
     }
 }
 
@@ -161,12 +136,9 @@ impl Detector for Vim {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let energy: Array1<f64> = inputs
-            .logits_for()?
-            .rows()
-            .into_iter()
-            .map(log_sum_exp)
-            .collect();
-        Ok(energy - self.alpha * self.residual.norms(inputs.head_rows())?)
+        let logits = inputs.logits_for()?;
+        let rows = logits.axis_iter(Axis(0)).into_par_iter();
+        let energy: Vec<f64> = rows.map(log_sum_exp).collect();
+        Ok(Array1::from(energy) - self.alpha * self.residual.norms(inputs.head_rows())?)
     }
 }
