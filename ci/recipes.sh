@@ -54,15 +54,14 @@ PYTHON
     case $code in 0 | 75 | 78) ;; *) return "$code" ;; esac
 }
 
-for recipe in "${@:-detector network set table}"; do
-    for name in $recipe; do
-        case $name in
-            detector) follow detector collapse-ood ;;
-            network) follow network collapse-models collapse-experiment ;;
-            set) follow set collapse-data ;;
-            table) follow table collapse-report ;;
-            *) echo "no recipe $name" >&2; exit 2 ;;
-        esac
-    done
+[ $# -gt 0 ] || set -- detector network set table
+for name in "$@"; do
+    case $name in
+        detector) follow detector collapse-ood ;;
+        network) follow network collapse-models collapse-experiment ;;
+        set) follow set collapse-data ;;
+        table) follow table collapse-report ;;
+        *) echo "no recipe $name" >&2; exit 2 ;;
+    esac
 done
 printf '\nAll recipes hold.\n'

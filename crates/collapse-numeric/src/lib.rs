@@ -13,8 +13,8 @@
 //! ```
 //!
 //! # Map
-//! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`], lengths under a [`Projection`]; on slices [`inner_products`], [`subtract_product`],
-//!   [`sum_by_lanes`].
+//! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`], lengths under a [`Projection`]; on slices
+//!   [`inner_products`], [`subtract_product`], [`sum_by_lanes`].
 //! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`Cholesky`] of [`SymmetricPanels`].
 //! * Sources of rows: [`Matrix`] and its [`RowsView`] hold f32 or f64; whatever is a [`RowSource`] is read in f64 panel by panel.
 //! * Rows: [`check_finite`], [`norm`], [`normalize_rows`] with the one [`NORM_FLOOR`], [`check_labels`], [`rows_by_class`].

@@ -1,6 +1,6 @@
 //! Lengths of rows in the span of fixed vectors.
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{ArrayView1, ArrayView2, CowArray, Ix2};
 #[cfg(target_arch = "x86_64")]
 use pulp::{
     NullaryFnOnce,
@@ -17,8 +17,8 @@ use crate::rows::norm;
 const GROUP: usize = 64;
 
 /// Vectors `V` `[M, D]` in the order in which the processor multiplies many rows by them.
-pub struct Projection {
-    vectors: Array2<f64>,
+pub struct Projection<'a> {
+    vectors: CowArray<'a, f64, Ix2>,
     #[cfg(target_arch = "x86_64")]
     packed: Packed,
 }
@@ -30,12 +30,11 @@ enum Packed {
     Not,
 }
 
-impl Projection {
-    /// Of row-major `vectors` `[M, D]`.
+impl<'a> Projection<'a> {
+    /// Of `vectors` `[M, D]`, which are copied only where they are not row-major.
     #[must_use]
-    pub fn new(vectors: ArrayView2<f64>) -> Self {
+    pub fn new(vectors: ArrayView2<'a, f64>) -> Self {
         Self {
-            vectors: vectors.as_standard_layout().into_owned(),
             #[cfg(target_arch = "x86_64")]
             packed: if let Some(simd) = V4::try_new() {
                 Packed::Avx512(simd, pack(vectors))
@@ -43,6 +42,10 @@ impl Projection {
                 Packed::Avx2(simd, pack(vectors))
             } else {
                 Packed::Not
+            },
+            vectors: match vectors.is_standard_layout() {
+                true => vectors.into(),
+                false => vectors.as_standard_layout().into_owned().into(),
             },
         }
     }
@@ -237,6 +240,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
 
     /// Numbers of both signs that no formula of the kernels knows.
@@ -244,7 +249,7 @@ mod tests {
         Array2::from_shape_fn((n, d), |(i, j)| ((i * 31 + j * 17 + 5) as f64).sin())
     }
 
-    fn lengths(projection: &Projection, rows: &Array2<f64>) -> Vec<f64> {
+    fn lengths(projection: &Projection<'_>, rows: &Array2<f64>) -> Vec<f64> {
         projection.lengths(rows.nrows(), |row, out| {
             out.iter_mut()
                 .zip(rows.row(row))
@@ -265,7 +270,7 @@ mod tests {
             let projection = Projection::new(vectors.view());
             let products = rows.dot(&vectors.t());
             let portable = Projection {
-                vectors: vectors.clone(),
+                vectors: vectors.view().into(),
                 #[cfg(target_arch = "x86_64")]
                 packed: Packed::Not,
             };
@@ -295,7 +300,8 @@ mod tests {
 
     #[test]
     fn without_vectors_all_lengths_are_zero() {
-        let projection = Projection::new(Array2::zeros((0, 4)).view());
+        let none = Array2::zeros((0, 4));
+        let projection = Projection::new(none.view());
         assert_eq!(lengths(&projection, &values(3, 4)), [0.0; 3]);
     }
 }

@@ -46,32 +46,33 @@ pub fn open(index: usize) -> Result<Device> {
         unsafe { sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device()) }
             .result()
             .w()?;
-        // SAFETY: the device's pool lives as long as the device, and this attribute is a u64.
-        let keep = unsafe {
-            sys::cuMemPoolSetAttribute(
+        use sys::CUmemPool_attribute as Attribute;
+        // SAFETY: the first attribute is a u64, the number of bytes to keep. The second is an i32, whether to wait for another
+        // stream to have the memory that it freed: threads would wait for each other.
+        unsafe {
+            set_attribute(pool, Attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, u64::MAX)?;
+            set_attribute(
                 pool,
-                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-                (&raw const KEEP_ALL).cast_mut().cast(),
-            )
-        };
-        keep.result().w()?;
-        // SAFETY: as above; this attribute is an i32.
-        let apart = unsafe {
-            sys::cuMemPoolSetAttribute(
-                pool,
-                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES,
-                (&raw const NO_WAITING).cast_mut().cast(),
-            )
-        };
-        apart.result().w()?;
+                Attribute::CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES,
+                0i32,
+            )?;
+        }
     }
     Ok(Device::Cuda(device))
 }
 
-/// Bytes that a pool of memory keeps.
-static KEEP_ALL: u64 = u64::MAX;
-/// Of memory that another stream has freed, whether to wait for that stream to have it: threads would wait for each other.
-static NO_WAITING: i32 = 0;
+/// # Safety
+/// The pool is a device's own, and `value` of the attribute's type.
+unsafe fn set_attribute<T>(
+    pool: sys::CUmemoryPool,
+    attribute: sys::CUmemPool_attribute,
+    mut value: T,
+) -> Result<()> {
+    // SAFETY: the pool lives as long as its device; the call reads the local variable, whose type the caller vouches for.
+    unsafe { sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut value).cast()) }
+        .result()
+        .w()
+}
 
 /// The variable that chooses the arithmetic of convolutions: `f32` (the default) or `tf32`.
 pub const ARITHMETIC_VARIABLE: &str = "COLLAPSE_CUDA_ARITHMETIC";
