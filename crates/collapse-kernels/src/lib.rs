@@ -67,6 +67,7 @@ mod sgd;
 mod shape;
 mod shared;
 mod spectral;
+mod threads;
 
 pub use act::Act;
 pub use conv::{
@@ -92,3 +93,4 @@ pub use pooling::{
 pub use sgd::{Sgd, sgd_step};
 pub use shape::Shape;
 pub use spectral::{add_conv_sigma_gradient, conv_power_iteration, conv_sigma, inner_product};
+pub use threads::within_pool;

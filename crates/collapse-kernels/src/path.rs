@@ -200,15 +200,25 @@ pub fn kernel_path() -> Result<KernelPath> {
 /// # Errors
 /// If this machine cannot run the path.
 pub fn with_kernel_path<R>(path: KernelPath, work: impl FnOnce() -> R) -> Result<R> {
+    let path = path.checked()?;
+    Ok(with_forced(Some(path), work))
+}
+
+/// The path that [`with_kernel_path`] has put in force on this thread.
+pub(crate) fn forced() -> Option<KernelPath> {
+    FORCED.get()
+}
+
+/// Runs `work` with what [`forced`] said on another thread.
+pub(crate) fn with_forced<R>(path: Option<KernelPath>, work: impl FnOnce() -> R) -> R {
     struct Restore(Option<KernelPath>);
     impl Drop for Restore {
         fn drop(&mut self) {
             FORCED.set(self.0);
         }
     }
-    let path = path.checked()?;
-    let _restore = Restore(FORCED.replace(Some(path)));
-    Ok(work())
+    let _restore = Restore(FORCED.replace(path));
+    work()
 }
 
 /// Vector instructions for the passes that are written once and compiled several times.

@@ -6,7 +6,7 @@
 
 use bytemuck::Pod;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -36,21 +36,59 @@ struct Block(NonNull<u8>);
 // SAFETY: a block is plain memory owned by whoever holds it; nothing about it belongs to a thread.
 unsafe impl Send for Block {}
 
+/// Idle blocks of one size, the last returned last, each with the time it came back.
+type Idle = VecDeque<(u64, Block)>;
+
 struct Pool {
-    idle: BTreeMap<usize, Vec<Block>>,
+    idle: BTreeMap<usize, Idle>,
+    /// Blocks that ever came back.
+    clock: u64,
     statistics: PoolStatistics,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool {
-    idle: BTreeMap::new(),
-    statistics: PoolStatistics {
-        allocated_bytes_total: 0,
-        live: 0,
-        peak: 0,
-        idle: 0,
-        fresh_allocations: 0,
-    },
-});
+impl Pool {
+    const fn new() -> Self {
+        Self {
+            idle: BTreeMap::new(),
+            clock: 0,
+            statistics: PoolStatistics {
+                allocated_bytes_total: 0,
+                live: 0,
+                peak: 0,
+                idle: 0,
+                fresh_allocations: 0,
+            },
+        }
+    }
+
+    /// Keeps a block for later, in exchange for those that have waited longest: sizes in use stay, those of work that is
+    /// over go.
+    fn keep(&mut self, size: usize, block: Block) {
+        self.clock += 1;
+        let entry = (self.clock, block);
+        self.idle.entry(size).or_default().push_back(entry);
+        self.statistics.idle += size;
+        // A cycle of work needs more than its peak where blocks of one size cannot serve for another.
+        let peak = self.statistics.peak;
+        while self.statistics.idle > (peak + peak / 2).max(ALWAYS_KEPT) {
+            let Some((size, block)) = self.pop_oldest() else {
+                break;
+            };
+            release(size, block);
+        }
+    }
+
+    /// The block that has waited longest, with its size.
+    fn pop_oldest(&mut self) -> Option<(usize, Block)> {
+        let waiting = |(&size, idle): (&usize, &Idle)| Some((idle.front()?.0, size));
+        let (_, size) = self.idle.iter().filter_map(waiting).min()?;
+        let (_, block) = self.idle.get_mut(&size)?.pop_front()?;
+        self.statistics.idle -= size;
+        Some((size, block))
+    }
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,14 +110,14 @@ pub(crate) fn reserve<A: Pod, B: Pod>((a, b): (usize, usize)) {
 /// Gives every idle block back to the system.
 pub fn release_idle_memory() {
     let mut pool = pool();
-    let idle = std::mem::take(&mut pool.idle);
-    pool.statistics.idle = 0;
-    for (size, blocks) in idle {
-        for block in blocks {
-            // SAFETY: idle blocks were allocated with exactly this layout and nobody else holds them.
-            unsafe { dealloc(block.0.as_ptr(), layout(size)) };
-        }
+    while let Some((size, block)) = pool.pop_oldest() {
+        release(size, block);
     }
+}
+
+fn release(size: usize, block: Block) {
+    // SAFETY: idle blocks were allocated with exactly this layout and nobody else holds them.
+    unsafe { dealloc(block.0.as_ptr(), layout(size)) };
 }
 
 /// Sizes come in steps of an eighth of their power of two, so that a shorter last batch finds a block.
@@ -97,16 +135,20 @@ fn layout(size: usize) -> Layout {
 
 fn take(size: usize) -> NonNull<u8> {
     let mut pool = pool();
-    let recycled = pool.idle.get_mut(&size).and_then(Vec::pop);
+    let recycled = pool.idle.get_mut(&size).and_then(Idle::pop_back);
     pool.statistics.live += size;
     pool.statistics.peak = pool.statistics.peak.max(pool.statistics.live);
-    if let Some(block) = recycled {
+    if let Some((_, block)) = recycled {
         pool.statistics.idle -= size;
         return block.0;
     }
     pool.statistics.allocated_bytes_total += size;
     pool.statistics.fresh_allocations += 1;
     drop(pool);
+    fresh(size)
+}
+
+fn fresh(size: usize) -> NonNull<u8> {
     let layout = layout(size);
     // SAFETY: the size is at least 1024.
     let pointer = unsafe { alloc_zeroed(layout) };
@@ -130,16 +172,7 @@ fn take(size: usize) -> NonNull<u8> {
 fn give_back(pointer: NonNull<u8>, size: usize) {
     let mut pool = pool();
     pool.statistics.live -= size;
-    let peak = pool.statistics.peak;
-    // A cycle of work needs more than its peak where blocks of one size cannot serve for another.
-    if pool.statistics.idle + size <= (peak + peak / 2).max(ALWAYS_KEPT) {
-        pool.statistics.idle += size;
-        pool.idle.entry(size).or_default().push(Block(pointer));
-    } else {
-        drop(pool);
-        // SAFETY: allocated by `take` with this layout; the only holder gives it up.
-        unsafe { dealloc(pointer.as_ptr(), layout(size)) };
-    }
+    pool.keep(size, Block(pointer));
 }
 
 /// A pooled slice. Plain old data, so whatever bytes it wakes up with are a value.
@@ -210,6 +243,23 @@ mod tests {
             );
             assert_eq!(size_class(size), size);
         }
+    }
+
+    #[test]
+    fn sizes_in_use_displace_those_of_work_that_is_over() {
+        let mut pool = Pool::new();
+        for _ in 0..20 {
+            pool.keep(8 << 20, Block(fresh(8 << 20)));
+        }
+        assert_eq!(pool.statistics.idle, ALWAYS_KEPT);
+        pool.keep(1 << 20, Block(fresh(1 << 20)));
+        assert_eq!(pool.idle[&(1 << 20)].len(), 1);
+        assert_eq!(pool.idle[&(8 << 20)].len(), 7);
+        assert_eq!(pool.statistics.idle, 57 << 20);
+        while let Some((size, block)) = pool.pop_oldest() {
+            release(size, block);
+        }
+        assert_eq!(pool.statistics.idle, 0);
     }
 
     #[test]

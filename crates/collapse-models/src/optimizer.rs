@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, and what it keeps between two steps.
 
-use collapse_kernels::{Float, Sgd, sgd_step};
+use collapse_kernels::{Float, Sgd, sgd_step, within_pool};
 
 use crate::mirror::Mirror;
 use crate::{Gradients, Parameters, Result, TensorId};
@@ -80,14 +80,12 @@ impl<P: Float + candle_core::WithDType> Optimizer<P> {
         });
         let momentum = self.momentum.host_mut()?;
         let trainable: Vec<TensorId> = parameters.trainable().collect();
-        for id in trainable {
-            sgd_step(
-                parameters.get_mut(id),
-                momentum.get_mut(id),
-                gradients.get(id),
-                rule.sgd,
-            )?;
-        }
+        within_pool(|| {
+            trainable.into_iter().try_for_each(|id| {
+                let (weights, momentum) = (parameters.get_mut(id), momentum.get_mut(id));
+                sgd_step(weights, momentum, gradients.get(id), rule.sgd)
+            })
+        })?;
         if let (Some(average), Some(decay)) = (&mut self.average, rule.ema_decay) {
             update_average(average.host_mut()?, parameters, decay);
         }

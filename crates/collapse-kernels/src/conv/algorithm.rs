@@ -178,13 +178,26 @@ pub fn convolution_algorithm() -> Result<ConvolutionAlgorithm> {
 /// Runs `work` with `algorithm` in force for what it packs and computes on this thread. Weights keep the algorithm they were packed
 /// for.
 pub fn with_convolution<R>(algorithm: ConvolutionAlgorithm, work: impl FnOnce() -> R) -> R {
+    with_forced(Some(algorithm), work)
+}
+
+/// The algorithm that [`with_convolution`] has put in force on this thread.
+pub(crate) fn forced() -> Option<ConvolutionAlgorithm> {
+    FORCED.get()
+}
+
+/// Runs `work` with what [`forced`] said on another thread.
+pub(crate) fn with_forced<R>(
+    algorithm: Option<ConvolutionAlgorithm>,
+    work: impl FnOnce() -> R,
+) -> R {
     struct Restore(Option<ConvolutionAlgorithm>);
     impl Drop for Restore {
         fn drop(&mut self) {
             FORCED.set(self.0);
         }
     }
-    let _restore = Restore(FORCED.replace(Some(algorithm)));
+    let _restore = Restore(FORCED.replace(algorithm));
     work()
 }
 

@@ -29,6 +29,7 @@ impl Microkernel for Avx2 {
     const GROUP: usize = 1;
     const DEPTH_STEP: usize = 1;
     const OUTER_DEPTH: usize = 96;
+    const PLAIN: bool = true;
 
     fn enter(self) {}
 

@@ -1,38 +1,35 @@
 //! AVX-512 microkernels: f32 by fused multiply-add, bf16 by `vdpbf16ps`.
 //!
 //! Both see the source as 32-bit words, an f32 or a pair of bf16, and the panels as rows of sixteen words; only the
-//! multiplication and the final store differ ([`Words`]). Eight rows by two panels fill sixteen accumulators, which hides the
+//! multiplication and the final store differ ([`registers`]). Eight rows by two panels fill sixteen accumulators, which hides the
 //! latency of two multiplications a cycle and leaves the row pointers in registers.
 #![allow(unsafe_code)]
+
+mod registers;
 
 use super::kernel::{Microkernel, OuterTile, RowOfPixels, TILE, Tile, pack_plain};
 use crate::element::Element;
 use crate::path::{KernelPath, Level, multiversion};
 use crate::shape::LANES;
 use half::bf16;
-use std::arch::x86_64::*;
+pub(super) use registers::Words;
+use std::arch::x86_64::{__m256i, __m512i};
 use std::marker::PhantomData;
 
 const ROWS: usize = 8;
+/// Rows at once by half registers where their distance is known to the compiler, so that one pointer serves them all.
+const NARROW_ROWS: usize = 16;
+/// Columns or channels of a panel that fit half a register.
+const HALF: usize = LANES / 2;
 
-/// What f32 and bf16 pairs do differently with words of 32 bits.
-pub(crate) trait Words: Copy + Send + Sync {
+/// What f32 and bf16 pairs do differently beside their registers.
+pub(crate) trait Elements: Copy + Send + Sync {
     type E: Element<Param = f32>;
     const GROUP: usize;
+    /// Whether a packed panel is the map as it stands.
+    const PLAIN: bool;
     /// The least path with the instructions.
     const LEAST: KernelPath;
-
-    /// `sum + Σ a · b` in each of the sixteen lanes.
-    ///
-    /// # Safety
-    /// The machine has the path's instructions.
-    unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512;
-
-    /// Writes or adds sixteen results.
-    ///
-    /// # Safety
-    /// Sixteen elements from `target` on are ours; the machine has the path's instructions.
-    unsafe fn store(target: *mut Self::E, sum: __m512, accumulate: bool);
 
     fn pack(row: &RowOfPixels<'_, Self::E>, packed: &mut [Self::E]);
 
@@ -55,9 +52,13 @@ macro_rules! compiled_with {
             /// # Safety
             /// As [`Microkernel::gather`].
             #[target_feature(enable = $features)]
-            unsafe fn with<W: Words>(tile: &Tile<'_, W::E>) {
+            unsafe fn with<S: Elements>(tile: &Tile<'_, S::E>)
+            where
+                __m512i: Words<S::E>,
+                __m256i: Words<S::E>,
+            {
                 // SAFETY: the caller's promises.
-                unsafe { gather::<W>(tile) }
+                unsafe { gather::<S>(tile) }
             }
             // SAFETY: the caller's promises.
             unsafe { with::<Self>(tile) }
@@ -67,9 +68,13 @@ macro_rules! compiled_with {
             /// # Safety
             /// As [`Microkernel::outer`].
             #[target_feature(enable = $features)]
-            unsafe fn with<W: Words>(tile: OuterTile<'_, W::E, f32>) {
+            unsafe fn with<S: Elements>(tile: OuterTile<'_, S::E, f32>)
+            where
+                __m512i: Words<S::E>,
+                __m256i: Words<S::E>,
+            {
                 // SAFETY: the caller's promises.
-                unsafe { outer::<W>(tile) }
+                unsafe { outer::<S>(tile) }
             }
             // SAFETY: the caller's promises.
             unsafe { with::<Self>(tile) }
@@ -83,29 +88,11 @@ pub(crate) struct Singles;
 #[derive(Clone, Copy)]
 pub(crate) struct Pairs;
 
-impl Words for Singles {
+impl Elements for Singles {
     type E = f32;
     const GROUP: usize = 1;
+    const PLAIN: bool = true;
     const LEAST: KernelPath = KernelPath::Avx512;
-
-    #[inline(always)]
-    unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
-        // SAFETY: AVX-512 F, says the caller.
-        unsafe { _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(target: *mut f32, sum: __m512, accumulate: bool) {
-        // SAFETY: the caller's promises.
-        unsafe {
-            let sum = if accumulate {
-                _mm512_add_ps(_mm512_loadu_ps(target), sum)
-            } else {
-                sum
-            };
-            _mm512_storeu_ps(target, sum);
-        }
-    }
 
     fn pack(row: &RowOfPixels<'_, f32>, packed: &mut [f32]) {
         pack_plain(row, packed);
@@ -114,39 +101,11 @@ impl Words for Singles {
     compiled_with!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl");
 }
 
-impl Words for Pairs {
+impl Elements for Pairs {
     type E = bf16;
     const GROUP: usize = 2;
+    const PLAIN: bool = false;
     const LEAST: KernelPath = KernelPath::Avx512Bf16;
-
-    #[inline(always)]
-    unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
-        // SAFETY: AVX512-BF16, says the caller; the types are the same 512 bits.
-        unsafe {
-            _mm512_dpbf16_ps(
-                sum,
-                std::mem::transmute::<__m512i, __m512bh>(a),
-                std::mem::transmute::<__m512i, __m512bh>(b),
-            )
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store(target: *mut bf16, sum: __m512, accumulate: bool) {
-        // SAFETY: the caller's promises; the types are the same 256 bits.
-        unsafe {
-            let target = target.cast::<__m256i>();
-            let sum = if accumulate {
-                let old =
-                    _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(target)));
-                _mm512_add_ps(_mm512_castsi512_ps(old), sum)
-            } else {
-                sum
-            };
-            let narrow = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(sum));
-            _mm256_storeu_si256(target, narrow);
-        }
-    }
 
     fn pack(row: &RowOfPixels<'_, bf16>, packed: &mut [bf16]) {
         pack_pairs(Level::Avx512, row, packed);
@@ -175,63 +134,92 @@ multiversion! {
     }
 }
 
-/// The path's kernels for words of a kind. A value proves that the machine has the instructions.
-pub(crate) struct Avx512<W>(PhantomData<W>);
+/// The path's kernels for elements of a kind. A value proves that the machine has the instructions.
+pub(crate) struct Avx512<S>(PhantomData<S>);
 
-impl<W: Words> Avx512<W> {
+impl<S: Elements> Avx512<S> {
     /// # Panics
-    /// If the path does not include what the words need.
+    /// If the path does not include what the elements need.
     pub(crate) fn on(path: KernelPath) -> Self {
-        path.assert_includes(W::LEAST);
+        path.assert_includes(S::LEAST);
         Self(PhantomData)
     }
 }
 
-impl<W> Clone for Avx512<W> {
+impl<S> Clone for Avx512<S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<W> Copy for Avx512<W> {}
+impl<S> Copy for Avx512<S> {}
 
-impl<W: Words> Microkernel for Avx512<W> {
-    type E = W::E;
+impl<S: Elements> Microkernel for Avx512<S> {
+    type E = S::E;
     type Session = ();
-    const GROUP: usize = W::GROUP;
-    const DEPTH_STEP: usize = W::GROUP;
-    const OUTER_DEPTH: usize = 96 * W::GROUP;
+    const GROUP: usize = S::GROUP;
+    const DEPTH_STEP: usize = S::GROUP;
+    const OUTER_DEPTH: usize = 96 * S::GROUP;
+    const PLAIN: bool = S::PLAIN;
 
     fn enter(self) {}
 
-    unsafe fn gather(self, tile: &Tile<'_, W::E>) {
+    unsafe fn gather(self, tile: &Tile<'_, S::E>) {
         // SAFETY: the caller's promises.
-        unsafe { W::gather(tile) }
+        unsafe { S::gather(tile) }
     }
 
-    fn pack_input(self, row: &RowOfPixels<'_, W::E>, packed: &mut [W::E]) {
-        W::pack(row, packed);
+    fn pack_input(self, row: &RowOfPixels<'_, S::E>, packed: &mut [S::E]) {
+        S::pack(row, packed);
     }
 
-    unsafe fn outer(self, tile: OuterTile<'_, W::E, f32>) {
+    unsafe fn outer(self, tile: OuterTile<'_, S::E, f32>) {
         // SAFETY: the caller's promises.
-        unsafe { W::outer(tile) }
+        unsafe { S::outer(tile) }
     }
 }
 
 /// # Safety
 /// As [`Microkernel::gather`].
 #[inline(always)]
-unsafe fn gather<W: Words>(tile: &Tile<'_, W::E>) {
+unsafe fn gather<S: Elements>(tile: &Tile<'_, S::E>)
+where
+    __m512i: Words<S::E>,
+    __m256i: Words<S::E>,
+{
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (tile.n_panels, tile.columns) {
+            (2, _) => all_rows::<S, __m512i, 2>(tile),
+            (_, ..=HALF) => all_rows::<S, __m256i, 1>(tile),
+            _ => all_rows::<S, __m512i, 1>(tile),
+        }
+    }
+}
+
+/// # Safety
+/// As [`Microkernel::gather`]; `P ≤ tile.n_panels`, and the columns beyond the register's are zero.
+#[inline(always)]
+unsafe fn all_rows<S: Elements, R: Words<S::E>, const P: usize>(tile: &Tile<'_, S::E>) {
     let mut row = 0;
     // SAFETY: rows stay below tile.rows; the rest is the caller's promise.
     unsafe {
+        if R::LANES < LANES && tile.source_stride == LANES {
+            while row + NARROW_ROWS <= tile.rows {
+                rows::<S, R, NARROW_ROWS, P, LANES>(tile, row);
+                row += NARROW_ROWS;
+            }
+        }
         while row < tile.rows {
-            let left = tile.rows - row;
-            if tile.n_panels == 2 {
-                some_rows::<W, 2>(tile, row, left);
-            } else {
-                some_rows::<W, 1>(tile, row, left);
+            match tile.rows - row {
+                1 => rows::<S, R, 1, P, 0>(tile, row),
+                2 => rows::<S, R, 2, P, 0>(tile, row),
+                3 => rows::<S, R, 3, P, 0>(tile, row),
+                4 => rows::<S, R, 4, P, 0>(tile, row),
+                5 => rows::<S, R, 5, P, 0>(tile, row),
+                6 => rows::<S, R, 6, P, 0>(tile, row),
+                7 => rows::<S, R, 7, P, 0>(tile, row),
+                _ => rows::<S, R, ROWS, P, 0>(tile, row),
             }
             row += ROWS;
         }
@@ -239,61 +227,41 @@ unsafe fn gather<W: Words>(tile: &Tile<'_, W::E>) {
 }
 
 /// # Safety
-/// As [`Microkernel::gather`]; `row + left ≤ tile.rows`, `P ≤ tile.n_panels`.
+/// As [`all_rows`]; `row + N ≤ tile.rows`, and `D` is the tile's `source_stride` or 0.
 #[inline(always)]
-unsafe fn some_rows<W: Words, const P: usize>(tile: &Tile<'_, W::E>, row: usize, left: usize) {
-    // SAFETY: at most `left` rows; the rest is the caller's promise.
-    unsafe {
-        match left {
-            1 => rows::<W, 1, P>(tile, row),
-            2 => rows::<W, 2, P>(tile, row),
-            3 => rows::<W, 3, P>(tile, row),
-            4 => rows::<W, 4, P>(tile, row),
-            5 => rows::<W, 5, P>(tile, row),
-            6 => rows::<W, 6, P>(tile, row),
-            7 => rows::<W, 7, P>(tile, row),
-            _ => rows::<W, ROWS, P>(tile, row),
-        }
-    }
-}
-
-/// # Safety
-/// As [`Microkernel::gather`]; `row + R ≤ tile.rows`, `P ≤ tile.n_panels`.
-#[inline(always)]
-unsafe fn rows<W: Words, const R: usize, const P: usize>(tile: &Tile<'_, W::E>, row: usize) {
+unsafe fn rows<S: Elements, R: Words<S::E>, const N: usize, const P: usize, const D: usize>(
+    tile: &Tile<'_, S::E>,
+    row: usize,
+) {
+    let stride = if D > 0 { D } else { tile.source_stride };
     // SAFETY: all addresses are those the tile names. A source row holds its channels rounded up to sixteen, so that the
     // second half of a last pair exists, and is zero.
     unsafe {
-        let mut sums = [[_mm512_setzero_ps(); P]; R];
-        let words = tile.depth.div_ceil(W::GROUP);
+        let mut sums = [[R::zero(); P]; N];
+        let words = tile.depth.div_ceil(S::GROUP);
         for tap in tile.taps {
-            let source = tile
-                .source
-                .as_ptr()
-                .add(tap.source + row * tile.source_stride);
-            let source: [*const i32; R] =
-                std::array::from_fn(|r| source.add(r * tile.source_stride).cast());
+            let source = tile.source.as_ptr().add(tap.source + row * stride);
+            let source: [*const i32; N] = std::array::from_fn(|r| source.add(r * stride).cast());
             let weights = tile.panels.as_ptr().add(tap.index * tile.tap_len);
-            let weights: [*const __m512i; P] =
+            let weights: [*const i32; P] =
                 std::array::from_fn(|p| weights.add(p * tile.panel_len).cast());
             for k in 0..words {
-                let b: [__m512i; P] =
-                    std::array::from_fn(|p| _mm512_loadu_si512(weights[p].add(k)));
-                for r in 0..R {
-                    let a = _mm512_set1_epi32(source[r].add(k).read_unaligned());
+                let b: [R; P] = std::array::from_fn(|p| R::words(weights[p].add(k * LANES)));
+                for r in 0..N {
+                    let a = R::broadcast(source[r].add(k).read_unaligned());
                     for p in 0..P {
-                        sums[r][p] = W::multiply(a, b[p], sums[r][p]);
+                        sums[r][p] = a.multiply(b[p], sums[r][p]);
                     }
                 }
             }
         }
-        for r in 0..R {
-            for p in 0..P {
-                W::store(
-                    tile.out.add((row + r) * tile.out_stride + p * LANES),
-                    sums[r][p],
-                    tile.accumulate,
-                );
+        for (r, sums) in sums.iter().enumerate() {
+            let target = tile.out.add((row + r) * tile.out_stride);
+            for (p, &sum) in sums.iter().enumerate() {
+                R::store(target.add(p * LANES), sum, tile.accumulate);
+            }
+            if R::LANES < LANES && !tile.accumulate {
+                R::store(target.add(HALF), R::zero(), false);
             }
         }
     }
@@ -302,62 +270,67 @@ unsafe fn rows<W: Words, const R: usize, const P: usize>(tile: &Tile<'_, W::E>, 
 /// # Safety
 /// As [`Microkernel::outer`].
 #[inline(always)]
-unsafe fn outer<W: Words>(tile: OuterTile<'_, W::E, f32>) {
+unsafe fn outer<S: Elements>(tile: OuterTile<'_, S::E, f32>)
+where
+    __m512i: Words<S::E>,
+    __m256i: Words<S::E>,
+{
     for a in 0..tile.n_x {
         let acc = tile.acc[a * tile.acc_panel..].as_mut_ptr();
+        let channels = tile.x_channels - a * LANES;
         // SAFETY: panels a and b of the tile; both hold `segments` segments, the accumulators n_dy tiles.
         unsafe {
             let x = tile.x.as_ptr().add(a * tile.x_panel).cast();
-            match (tile.n_dy, tile.x_channels - a * LANES) {
-                (2, ..=4) => block::<W, 4, 2>(&tile, x, 0, acc),
-                (2, ..=8) => block::<W, 8, 2>(&tile, x, 0, acc),
-                (2, _) => {
-                    block::<W, 8, 2>(&tile, x, 0, acc);
-                    block::<W, 8, 2>(&tile, x, 8, acc);
+            match (tile.n_dy, tile.dy_channels, channels) {
+                (2, _, ..=4) => block::<S, __m512i, 4, 2>(&tile, x, 0, acc),
+                (2, _, ..=HALF) => block::<S, __m512i, 8, 2>(&tile, x, 0, acc),
+                (2, _, _) => {
+                    block::<S, __m512i, 8, 2>(&tile, x, 0, acc);
+                    block::<S, __m512i, 8, 2>(&tile, x, 8, acc);
                 }
-                (_, ..=4) => block::<W, 4, 1>(&tile, x, 0, acc),
-                (_, ..=8) => block::<W, 8, 1>(&tile, x, 0, acc),
-                _ => block::<W, 16, 1>(&tile, x, 0, acc),
+                (_, ..=HALF, ..=4) => block::<S, __m256i, 4, 1>(&tile, x, 0, acc),
+                (_, ..=HALF, ..=HALF) => block::<S, __m256i, 8, 1>(&tile, x, 0, acc),
+                (_, ..=HALF, _) => block::<S, __m256i, 16, 1>(&tile, x, 0, acc),
+                (_, _, ..=4) => block::<S, __m512i, 4, 1>(&tile, x, 0, acc),
+                (_, _, ..=HALF) => block::<S, __m512i, 8, 1>(&tile, x, 0, acc),
+                _ => block::<S, __m512i, 16, 1>(&tile, x, 0, acc),
             }
         }
     }
 }
 
-/// `R` input channels from `first` on by `P` panels of the gradient.
+/// `N` input channels from `first` on by `P` panels of the gradient.
 ///
 /// # Safety
-/// As [`Microkernel::outer`]; `x` is a panel of the tile, `acc` its accumulators.
+/// As [`Microkernel::outer`]; `x` is a panel of the tile, `acc` its accumulators, and channels of the gradient beyond the
+/// register's are zero.
 #[inline(always)]
-unsafe fn block<W: Words, const R: usize, const P: usize>(
-    tile: &OuterTile<'_, W::E, f32>,
+unsafe fn block<S: Elements, R: Words<S::E>, const N: usize, const P: usize>(
+    tile: &OuterTile<'_, S::E, f32>,
     x: *const i32,
     first: usize,
     acc: *mut f32,
 ) {
     // SAFETY: a segment is depth / GROUP rows of sixteen words in both operands.
     unsafe {
-        let target = |r: usize, p: usize| acc.add(p * TILE + (first + r) * LANES);
-        let mut sums = [[_mm512_setzero_ps(); P]; R];
+        let mut sums = [[R::zero(); P]; N];
         for segment in 0..tile.segments {
-            let x = x.add(segment * tile.x_step / W::GROUP + first);
+            let x = x.add(segment * tile.x_step / S::GROUP + first);
             let dy = tile.dy.as_ptr().add(segment * tile.dy_step);
-            let dy: [*const __m512i; P] = std::array::from_fn(|p| dy.add(p * tile.dy_panel).cast());
-            for d in 0..tile.depth / W::GROUP {
-                let b: [__m512i; P] = std::array::from_fn(|p| _mm512_loadu_si512(dy[p].add(d)));
-                for r in 0..R {
-                    let a = _mm512_set1_epi32(x.add(d * LANES + r).read_unaligned());
+            let dy: [*const i32; P] = std::array::from_fn(|p| dy.add(p * tile.dy_panel).cast());
+            for d in 0..tile.depth / S::GROUP {
+                let b: [R; P] = std::array::from_fn(|p| R::words(dy[p].add(d * LANES)));
+                for r in 0..N {
+                    let a = R::broadcast(x.add(d * LANES + r).read_unaligned());
                     for p in 0..P {
-                        sums[r][p] = W::multiply(a, b[p], sums[r][p]);
+                        sums[r][p] = a.multiply(b[p], sums[r][p]);
                     }
                 }
             }
         }
-        for r in 0..R {
-            for p in 0..P {
-                _mm512_storeu_ps(
-                    target(r, p),
-                    _mm512_add_ps(_mm512_loadu_ps(target(r, p)), sums[r][p]),
-                );
+        for (r, sums) in sums.iter().enumerate() {
+            for (p, &sum) in sums.iter().enumerate() {
+                R::add_to(acc.add(p * TILE + (first + r) * LANES), sum);
             }
         }
     }

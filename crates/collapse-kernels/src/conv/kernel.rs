@@ -35,7 +35,7 @@ pub(crate) struct Tile<'a, E> {
     /// Real columns among the 16 · `n_panels`; the rest is zero, to be written but not multiplied.
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only AVX2 multiplies half panels")
+        expect(dead_code, reason = "only AVX2 and AVX-512 multiply half panels")
     )]
     pub(crate) columns: usize,
     /// First element of the target; rows at distance `out_stride`.
@@ -61,7 +61,7 @@ pub(crate) struct OuterTile<'a, E, P> {
     /// The same for the 16 · `n_dy`.
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only AVX2 multiplies half panels")
+        expect(dead_code, reason = "only AVX2 and AVX-512 multiply half panels")
     )]
     pub(crate) dy_channels: usize,
     /// Segments: depth-contiguous in both operands.
@@ -123,6 +123,9 @@ pub(crate) trait Microkernel: Copy + Send + Sync {
     const DEPTH_STEP: usize;
     /// Images (times pixels) per call of `outer`: as many as keep two panels of each side in the first-level cache.
     const OUTER_DEPTH: usize;
+    /// Whether `[panel][pixel][depth][16]` is how operands of `outer` are packed, so that a map of one panel serves as it
+    /// stands.
+    const PLAIN: bool;
 
     /// Readies the calling thread.
     fn enter(self) -> Self::Session;

@@ -6,7 +6,7 @@
 //! ([`geometry`]); a stride inserts no zeros. The drivers ([`gather`], [`outer`]) own loops, caches and threads; the
 //! microkernels own registers. [`winograd`] does the same sums with fewer multiplications; [`algorithm`] says when.
 
-mod algorithm;
+pub(crate) mod algorithm;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! Driver of the weight gradient: sums of outer products over images and pixels.
 //!
-//! Rows of both maps are packed into panels of 16 channels in a scratch that fits the second-level cache; three packed
-//! input rows roll along with the taps. Accumulators stay in memory between rows and in registers along a row.
+//! Rows of both maps are packed into panels of 16 channels in a scratch that fits the second-level cache, unless the map is such a
+//! panel; three packed input rows roll along with the taps. Accumulators stay in memory between rows and in registers along a row.
 #![allow(unsafe_code)]
 
 use super::Conv;
@@ -22,6 +22,11 @@ const JOBS: usize = 32;
 const PARTIAL_BYTES: usize = 16 << 20;
 /// Multiplications below which a division is not worth its partial sums.
 const MULTIPLICATIONS_PER_JOB: usize = 1 << 20;
+
+/// Whether a map of so many panels is multiplied where it stands instead of being packed.
+fn in_place<K: Microkernel>(panels: usize) -> bool {
+    K::PLAIN && panels == 1
+}
 
 /// How the work divides. Depends on shapes alone, because the order of summation does.
 struct Division {
@@ -46,11 +51,15 @@ impl Division {
         xs: Shape,
         ys: Shape,
     ) -> (usize, usize) {
-        let dy_panels = self.per_group.min(self.dy_panels - group * self.per_group);
         let depth = self.block.min(ys.n).next_multiple_of(K::DEPTH_STEP);
+        let len = |all: usize, panels: usize, width: usize| match in_place::<K>(all) {
+            true => 0,
+            false => panels * width * depth * LANES,
+        };
+        let dy_panels = self.per_group.min(self.dy_panels - group * self.per_group);
         (
-            self.x_panels * xs.w * depth * LANES * conv.kernel,
-            dy_panels * ys.w * depth * LANES,
+            len(self.x_panels, self.x_panels, xs.w) * conv.kernel,
+            len(self.dy_panels, dy_panels, ys.w),
         )
     }
 
@@ -138,7 +147,7 @@ fn sum_job<K: Microkernel>(
             for kx in 0..conv.kernel {
                 let tap = ky * conv.kernel + kx;
                 let tiles = division.x_panels * division.per_group * TILE;
-                rows.sum_tap(line, kx, images, &mut acc[tap * tiles..]);
+                rows.sum_tap((line, y), kx, images, &mut acc[tap * tiles..]);
             }
         }
     }
@@ -214,6 +223,9 @@ impl<'a, K: Microkernel> PackedRows<'a, K> {
     }
 
     fn pack_gradient(&mut self, line: usize, images: Images) {
+        if in_place::<K>(self.division.dy_panels) {
+            return;
+        }
         let row = row_of_pixels(self.dy, line, images, (self.first_panel, self.dy_panels));
         self.kernel.pack_gradient(&row, &mut self.dy_row);
     }
@@ -221,7 +233,7 @@ impl<'a, K: Microkernel> PackedRows<'a, K> {
     /// Packs a line of the input unless it is there already.
     fn pack_input(&mut self, line: usize, images: Images) {
         let slot = line % self.conv.kernel;
-        if self.held[slot] == Some(line) {
+        if self.held[slot] == Some(line) || in_place::<K>(self.division.x_panels) {
             return;
         }
         let row = row_of_pixels(self.x, line, images, (0, self.division.x_panels));
@@ -230,37 +242,56 @@ impl<'a, K: Microkernel> PackedRows<'a, K> {
         self.held[slot] = Some(line);
     }
 
-    /// Adds the products of a line of the input, shifted by a tap, with the line of the gradient.
+    /// Where the images of a line of the input are to be read.
+    fn input_line(&self, line: usize, images: Images) -> Line<'_, K::E> {
+        if in_place::<K>(self.division.x_panels) {
+            return Line::of(self.x, line, images);
+        }
+        let slot = line % self.conv.kernel;
+        let packed = &self.x_rows[slot * self.x_row_len..][..self.x_row_len];
+        Line::packed(packed, self.x.shape().w, images)
+    }
+
+    /// The same for the output gradient.
+    fn gradient_line(&self, line: usize, images: Images) -> Line<'_, K::E> {
+        if in_place::<K>(self.division.dy_panels) {
+            return Line::of(self.dy, line, images);
+        }
+        Line::packed(&self.dy_row, self.dy.shape().w, images)
+    }
+
+    /// Adds the products of a line of the input, shifted by a tap, with a line of the gradient.
     fn sum_tap(
         &self,
-        line: usize,
+        (x_line, dy_line): (usize, usize),
         kx: usize,
         images: Images,
         acc: &mut [<K::E as Element>::Param],
     ) {
         let (conv, division, depth) = (self.conv, self.division, images.depth);
-        let (x_width, dy_width) = (self.x.shape().w, self.dy.shape().w);
-        let columns = Geometry::valid_columns(conv, kx, x_width, dy_width);
+        let columns = Geometry::valid_columns(conv, kx, self.x.shape().w, self.dy.shape().w);
         if columns.is_empty() {
             return;
         }
         let column = columns.start * conv.stride + kx - conv.kernel / 2;
-        let x_row = &self.x_rows[line % conv.kernel * self.x_row_len..][..self.x_row_len];
+        let x = self.input_line(x_line, images);
+        let dy = self.gradient_line(dy_line, images);
         let operands = Operands {
-            x: &x_row[column * depth * LANES..],
-            x_panel: x_width * depth * LANES,
+            x: &x.data[column * x.pixel..],
+            x_panel: x.panel,
             x_panels: division.x_panels,
             x_channels: conv.in_channels,
-            x_step: conv.stride * depth * LANES,
-            dy: &self.dy_row[columns.start * depth * LANES..],
-            dy_panel: dy_width * depth * LANES,
+            x_step: conv.stride * x.pixel,
+            dy: &dy.data[columns.start * dy.pixel..],
+            dy_panel: dy.panel,
             dy_panels: self.dy_panels,
             dy_channels: conv.out_channels - self.first_panel * LANES,
-            dy_step: depth * LANES,
+            dy_step: dy.pixel,
         };
         let acc_panel = division.per_group * TILE;
-        if conv.stride == 1 {
-            // Neighbouring pixels of both maps are contiguous: cut the row where it suits the kernel.
+        let contiguous = depth * LANES;
+        if (operands.x_step, operands.dy_step) == (contiguous, contiguous) {
+            // Neighbouring pixels of both maps follow each other: cut the row where it suits the kernel.
             let length = columns.len() * depth;
             let chunk = (K::OUTER_DEPTH / K::DEPTH_STEP * K::DEPTH_STEP).min(length);
             for start in (0..length).step_by(chunk) {
@@ -275,6 +306,36 @@ impl<'a, K: Microkernel> PackedRows<'a, K> {
                 let offsets = (start * operands.x_step, start * operands.dy_step);
                 operands.multiply(self.kernel, offsets, segments, depth, acc, acc_panel);
             }
+        }
+    }
+}
+
+/// The images of a line of a map, from its first pixel on.
+struct Line<'a, E> {
+    data: &'a [E],
+    /// Elements from panel to panel and from pixel to pixel.
+    panel: usize,
+    pixel: usize,
+}
+
+impl<'a, E: Element> Line<'a, E> {
+    /// In the map itself, which has one panel.
+    fn of(map: &'a Act<E>, line: usize, images: Images) -> Self {
+        let pixel = map.pixel_len();
+        let first = line * map.shape().w * pixel + images.first * LANES;
+        Self {
+            data: &map.data()[first..],
+            panel: 0,
+            pixel,
+        }
+    }
+
+    fn packed(data: &'a [E], width: usize, images: Images) -> Self {
+        let pixel = images.depth * LANES;
+        Self {
+            data,
+            panel: width * pixel,
+            pixel,
         }
     }
 }
@@ -300,7 +361,7 @@ fn row_of_pixels<E: Element>(
     }
 }
 
-/// Packed rows of both maps, from the first pixel that a tap pairs on.
+/// Lines of both maps, from the first pixel that a tap pairs on.
 struct Operands<'a, E> {
     x: &'a [E],
     x_panel: usize,
@@ -343,7 +404,7 @@ impl<E: Element> Operands<'_, E> {
                     acc: &mut acc[a * acc_panel + b * TILE..],
                     acc_panel,
                 };
-                // SAFETY: the driver holds the session; both rows were packed by this kernel, and the valid columns
+                // SAFETY: the driver holds the session; both lines are as this kernel packs them, and the valid columns
                 // keep every segment inside them.
                 unsafe { kernel.outer(tile) };
             }

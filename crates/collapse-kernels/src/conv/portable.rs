@@ -43,6 +43,7 @@ impl<P: Float> Microkernel for Portable<P> {
     const GROUP: usize = 1;
     const DEPTH_STEP: usize = 1;
     const OUTER_DEPTH: usize = 96;
+    const PLAIN: bool = true;
 
     fn enter(self) {}
 

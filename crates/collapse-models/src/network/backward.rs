@@ -3,6 +3,7 @@
 use collapse_kernels::{
     Act, Activation, Float, NetworkElement, Shape, bn_act_backward, conv_backward_data,
     conv_backward_weights, global_avg_pool_backward, max_pool2_backward, pool_pad_backward,
+    within_pool,
 };
 
 use super::forward::{BlockTape, Tape, UnitTape};
@@ -61,6 +62,14 @@ impl<T: NetworkElement> Network<T> {
     /// # Errors
     /// [`Error::Length`] when a part of `gradient` has another shape than the head's.
     pub fn backward(
+        &self,
+        tape: Tape<T>,
+        gradient: HeadGradient<T::Param>,
+    ) -> Result<Gradients<T::Param>> {
+        within_pool(|| self.backward_through(tape, gradient))
+    }
+
+    fn backward_through(
         &self,
         tape: Tape<T>,
         gradient: HeadGradient<T::Param>,

@@ -2,7 +2,7 @@
 
 use collapse_kernels::{
     Act, BatchNorm, ChannelStatistics, Float, NetworkElement, Residual, Shape, bn_act_forward,
-    channel_statistics, conv_forward, global_avg_pool, max_pool2,
+    channel_statistics, conv_forward, global_avg_pool, max_pool2, within_pool,
 };
 
 use super::pre_activation::PreTape;
@@ -80,13 +80,15 @@ impl<T: NetworkElement> Network<T> {
     /// [`Error::Batch`](crate::Error::Batch) when the images are of another shape,
     /// [`Error::Kernel`](crate::Error::Kernel) when a buffer is.
     pub fn forward_eval(&mut self, images: &Batch<'_, T::Param>) -> Result<Output<T::Param>> {
-        let mut x = self.images(images)?;
-        self.prepare(Packed::Eval)?;
-        for block in &self.plan.blocks {
-            x = self.block_eval(block, x)?;
-        }
-        let features = global_avg_pool(&x, self.plan.final_side)?;
-        Ok(self.head_forward(images.shape.n, features, false))
+        within_pool(|| {
+            let mut x = self.images(images)?;
+            self.prepare(Packed::Eval)?;
+            for block in &self.plan.blocks {
+                x = self.block_eval(block, x)?;
+            }
+            let features = global_avg_pool(&x, self.plan.final_side)?;
+            Ok(self.head_forward(images.shape.n, features, false))
+        })
     }
 
     fn block_eval(&self, block: &Block, x: Act<T>) -> Result<Act<T>> {
@@ -170,6 +172,13 @@ impl<T: NetworkElement> Network<T> {
     /// # Errors
     /// As [`forward_eval`](Self::forward_eval).
     pub fn forward_train(
+        &mut self,
+        images: &Batch<'_, T::Param>,
+    ) -> Result<(Output<T::Param>, Tape<T>)> {
+        within_pool(|| self.forward_and_keep(images))
+    }
+
+    fn forward_and_keep(
         &mut self,
         images: &Batch<'_, T::Param>,
     ) -> Result<(Output<T::Param>, Tape<T>)> {

@@ -6,7 +6,7 @@
 
 use collapse_kernels::{
     ConvWeights, ConvolveParam, Float, NetworkElement, add_conv_sigma_gradient,
-    conv_power_iteration, conv_sigma, inner_product,
+    conv_power_iteration, conv_sigma, inner_product, within_pool,
 };
 use rayon::prelude::*;
 
@@ -67,7 +67,7 @@ impl<T: NetworkElement> Network<T> {
     /// # Errors
     /// [`Error::Kernel`](crate::Error::Kernel) when a parameter has another length than planned.
     pub fn prepare_train(&mut self) -> Result<()> {
-        self.prepare(Packed::Train)
+        within_pool(|| self.prepare(Packed::Train))
     }
 
     /// Turns the gradient of W_used, scaled already as the weights are, into that of W, in place.

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::{OPERAND, Strip, TILE, Tiles};
-use crate::conv::avx512::{Pairs, Words};
+use crate::conv::avx512::Words;
 use crate::path::Level;
 use crate::shape::LANES;
 use half::bf16;
@@ -210,7 +210,7 @@ impl Tiles for Hardware {
             for r in 0..16 {
                 // SAFETY: row r of sums and target, the latter ours says the caller.
                 unsafe {
-                    Pairs::store(
+                    __m512i::store(
                         target.add(r * stride),
                         _mm512_loadu_ps(sums.as_ptr().add(r * LANES)),
                         accumulate,

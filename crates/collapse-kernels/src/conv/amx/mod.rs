@@ -124,6 +124,7 @@ impl<U: Tiles> Microkernel for Amx<U> {
     const DEPTH_STEP: usize = 32;
     // Accumulators cost a load and a store each call; operand tiles stream well.
     const OUTER_DEPTH: usize = usize::MAX;
+    const PLAIN: bool = false;
 
     fn enter(self) -> U::Session {
         U::configure(self.depth)

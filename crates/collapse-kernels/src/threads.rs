@@ -1,0 +1,43 @@
+//! Where work with many parallel parts runs.
+
+use crate::conv::algorithm;
+use crate::path;
+
+/// Runs `work` on a thread of rayon's pool, with the kernel path and the algorithm in force for the caller.
+///
+/// Each parallel operation that is started outside the pool is handed over to it and waited for. Networks start hundreds for a
+/// step, which cost small ones a fifth of their time; within the pool they start at once.
+pub fn within_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    if rayon::current_thread_index().is_some() {
+        return work();
+    }
+    let (path, algorithm) = (path::forced(), algorithm::forced());
+    // A thread that waits for other work in the pool may be the one to take this: what is in force there is not ours.
+    rayon::scope(|_| path::with_forced(path, || algorithm::with_forced(algorithm, work)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ConvolutionAlgorithm, KernelPath, convolution_algorithm, kernel_path, with_convolution,
+        with_kernel_path,
+    };
+
+    #[test]
+    fn what_is_in_force_comes_along() {
+        let seen = || {
+            assert!(rayon::current_thread_index().is_some());
+            (kernel_path().unwrap(), convolution_algorithm().unwrap())
+        };
+        let usual = within_pool(seen);
+        assert_eq!(
+            usual,
+            (kernel_path().unwrap(), convolution_algorithm().unwrap())
+        );
+        let (path, algorithm) = (KernelPath::Portable, ConvolutionAlgorithm::Direct);
+        let within = || with_kernel_path(path, || within_pool(seen)).unwrap();
+        assert_eq!(with_convolution(algorithm, within), (path, algorithm));
+        assert_eq!(within_pool(seen), usual);
+    }
+}
