@@ -4,6 +4,7 @@
 //! vectors of the one and a number of the other for each column give two products of vectors a column. AVX-512 or AVX2 by [`pulp`]'s
 //! safe face of them.
 
+use std::arch::x86_64::_MM_HINT_T0;
 use std::ops::Range;
 
 use pulp::NullaryFnOnce;
@@ -14,6 +15,8 @@ use rayon::prelude::*;
 pub(crate) const DEPTH: usize = 256;
 /// Rows that one task packs.
 const BLOCK: usize = 64;
+/// Numbers in a line of a cache.
+const LINE: usize = 8;
 /// Rows that it reads before it packs them: they stay in the first-level cache.
 const READ: usize = 8;
 
@@ -21,6 +24,9 @@ const READ: usize = 8;
 pub(crate) trait Simd<const L: usize, const R: usize>: Copy + Sync {
     /// `work` with these instructions.
     fn run<F: NullaryFnOnce>(self, work: F) -> F::Output;
+
+    /// Has the cache line of a number ready for when it is read.
+    fn prefetch(self, number: &f64);
 
     /// The products of the columns of two tiles, by columns of the right one.
     fn multiply(self, tiles: &Tiles<'_, Self, L, R>, left: usize, right: usize) -> [[f64; L]; R];
@@ -102,6 +108,10 @@ impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
         for top in (0..height).step_by(L) {
             let last = (start + top + L).min(width);
             for column in (first..last).step_by(R) {
+                for column in columns.chunks_exact(height).skip(column - first).take(R) {
+                    let lines = column[top..height.min(top + L)].chunks(LINE);
+                    lines.for_each(|line| self.simd.prefetch(&line[0]));
+                }
                 let sums = self.simd.multiply(&tiles, (start + top) / L, column / R);
                 let out = (top, column..last);
                 add_tile(columns, (first, start, height), out, &sums);
@@ -213,6 +223,11 @@ impl Simd<8, 6> for V3 {
         self.vectorize(work)
     }
 
+    fn prefetch(self, number: &f64) {
+        let number: *const f64 = number;
+        self.sse._mm_prefetch::<_MM_HINT_T0>(number.cast());
+    }
+
     fn multiply(self, tiles: &Tiles<'_, Self, 8, 6>, left: usize, right: usize) -> [[f64; 8]; 6] {
         self.vectorize(Tile { tiles, left, right })
     }
@@ -241,6 +256,11 @@ impl NullaryFnOnce for Tile<'_, V3, 8, 6> {
 impl Simd<16, 8> for V4 {
     fn run<F: NullaryFnOnce>(self, work: F) -> F::Output {
         self.vectorize(work)
+    }
+
+    fn prefetch(self, number: &f64) {
+        let number: *const f64 = number;
+        self.sse._mm_prefetch::<_MM_HINT_T0>(number.cast());
     }
 
     fn multiply(self, tiles: &Tiles<'_, Self, 16, 8>, left: usize, right: usize) -> [[f64; 16]; 8] {

@@ -44,7 +44,14 @@ impl SymmetricPanels {
     /// The zero matrix of `dimension` rows.
     #[must_use]
     pub fn zeros(dimension: usize) -> Self {
-        let panels = extents(dimension).map(|(start, rows)| vec![0.0; rows * (start + rows)]);
+        let panels: Vec<_> = extents(dimension).collect();
+        let panels = panels.into_par_iter().map(|(start, rows)| {
+            // Written here rather than taken as pages of zeros: a page that is first read and then written to is mapped twice,
+            // and the second time interrupts every other core.
+            let mut panel = Vec::new();
+            panel.resize(rows * (start + rows), 0.0);
+            panel
+        });
         Self {
             dimension,
             panels: panels.collect(),

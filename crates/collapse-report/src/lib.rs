@@ -53,8 +53,8 @@ pub use page::{Page, page};
 pub use reference::{Neighbour, PaperValue, References};
 pub use render::TerminalStyle;
 pub use report::{
-    complete, page_figure, page_peers, page_table, page_tables, with_tables, write_completed,
-    write_report,
+    complete, page_algorithms, page_figure, page_peers, page_table, page_tables, with_tables,
+    write_completed, write_report,
 };
 pub use scaling::{SCALING_SCHEMA, Scaling, StepTime};
 pub use tables::{PeerRun, SCORES_NOTE, check_tables, evaluation_table, peer_table, tables};

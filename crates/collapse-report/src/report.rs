@@ -124,6 +124,14 @@ pub fn page_peers(results: &Results, peer: &str, runs: &[PeerRun]) -> Option<Str
     tables::peer_table(results, peer, runs).map(|table| render::markdown_body(&table))
 }
 
+/// The same experiment with Winograd's convolutions and with direct ones, for a page of documentation.
+///
+/// `None` when they have no group in common.
+#[must_use]
+pub fn page_algorithms(winograd: &Results, direct: &Results) -> Option<String> {
+    tables::algorithm_table(winograd, direct).map(|table| render::markdown_body(&table))
+}
+
 /// One figure for a page of documentation.
 ///
 /// `None` when the results do not make the figure.

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use collapse_report::{Figure, PeerRun, Scaling, group_label, page_figure, page_peers, page_table};
+use collapse_report::{
+    Figure, PeerRun, Scaling, group_label, page_algorithms, page_figure, page_peers, page_table,
+};
 use collapse_results::{Results, Role, ScoreId};
 use collapse_testing::Tally;
 
@@ -26,6 +28,8 @@ const SCALING_FIGURE: &str = "docs/performance/scaling.svg";
 const MUTATIONS: &str = "docs/reliability/mutations.json";
 const TROUBLES: &str = "docs/reliability/troubles.json";
 const PRECISION: &str = "docs/performance/precision.json";
+/// Groups of [`PRECISION`] with direct convolutions.
+const DIRECT: &str = "docs/performance/direct.json";
 /// The experiment of [`PRECISION`] by PyTorch: its page, and lines of `benches/peers/train_embedded.py`.
 const PYTORCH: &str = "docs/pytorch";
 /// Folders of docs that show one training experiment each: its results, its page, and lines of
@@ -42,6 +46,9 @@ pub struct Args {
     /// Results of `cargo xtask reproduce --scale precision` to take, and keep, for docs/performance.md and docs/pytorch.
     #[arg(long, value_name = "RESULTS.JSON")]
     precision: Option<PathBuf>,
+    /// The same with `COLLAPSE_CONVOLUTION=direct` and f32 alone, for docs/performance.md.
+    #[arg(long, value_name = "RESULTS.JSON")]
+    direct: Option<PathBuf>,
     /// Results of `cargo xtask reproduce --scale experiments/cifar10-width8.toml` to take, and keep, for docs/cifar10-width8.
     #[arg(long, value_name = "RESULTS.JSON")]
     cifar10_width8: Option<PathBuf>,
@@ -72,17 +79,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         None => root.join(kept),
     };
     let quick = shortened(&source(&args.from, QUICK))?;
-    let mut precision = shortened(&source(&args.precision, PRECISION))?;
-    // Eighty runs: only the score that the pages show.
-    for evaluation in precision
-        .runs
-        .iter_mut()
-        .flat_map(|run| &mut run.evaluations)
-    {
-        evaluation
-            .ood
-            .retain(|found| found.score == ScoreId::GMM_FEATURES);
-    }
+    let precision = of_many_seeds(&source(&args.precision, PRECISION))?;
+    let direct = of_many_seeds(&source(&args.direct, DIRECT))?;
     let scaling_source = source(&args.scaling, SCALING);
     let scaling: Scaling = serde_json::from_str(&read(&scaling_source)?)
         .with_context(|| format!("reading {}", scaling_source.display()))?;
@@ -105,6 +103,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     )?;
     let mut performance = Page::open(root.join("docs/performance.md"))?;
     performance.fill("precision", &table(&precision, "precision", PRECISION)?)?;
+    let algorithms = page_algorithms(&precision, &direct)
+        .with_context(|| format!("{PRECISION} and {DIRECT} have no group in common"))?;
+    performance.fill("algorithm", &algorithms)?;
     performance.fill(
         "scaling",
         &format!(
@@ -120,6 +121,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         (root.join(QUICK), quick.to_json()?),
         (root.join(QUICK_FIGURE), seeds.standalone()),
         (root.join(PRECISION), precision.to_json()?),
+        (root.join(DIRECT), direct.to_json()?),
         (root.join(SCALING), scaling_text),
         (root.join(SCALING_FIGURE), scaling_figure),
     ];
@@ -267,6 +269,17 @@ fn shortened(path: &Path) -> Result<Results> {
     results.claims.clear();
     for evaluation in results.runs.iter_mut().flat_map(|run| &mut run.evaluations) {
         evaluation.histograms.clear();
+    }
+    Ok(results)
+}
+
+/// Results of hundreds of runs, with only the score that the pages show.
+fn of_many_seeds(path: &Path) -> Result<Results> {
+    let mut results = shortened(path)?;
+    for evaluation in results.runs.iter_mut().flat_map(|run| &mut run.evaluations) {
+        evaluation
+            .ood
+            .retain(|found| found.score == ScoreId::GMM_FEATURES);
     }
     Ok(results)
 }

@@ -54,8 +54,7 @@ impl Detector for Knn {
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
         let features = inputs.normalized();
         check_columns(features, self.bank.n_features())?;
-        let squared = self.bank.nearest(features, self.neighbours)?;
-        let kth = squared.column(self.neighbours - 1);
+        let kth = self.bank.kth_nearest(features, self.neighbours)?;
         Ok(match self.squared {
             true => kth.mapv(|squared| -squared),
             false => kth.mapv(|squared| -squared.sqrt()),

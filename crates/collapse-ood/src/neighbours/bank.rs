@@ -8,9 +8,9 @@ use super::rounded::Rounded;
 use super::rows::Rows;
 use crate::error::Result;
 
-/// Sixteen rows `b` of one group about its centre, `r = b − centre`.
+/// Rows `b` of one group about its centre, `r = b − centre`.
 pub(super) struct Panel {
-    /// Numbers of the rows in the bank; less than sixteen in the last panel of a group.
+    /// Numbers of the rows in the bank; fewer than [`ROWS`] in the last panel of a group.
     pub(super) numbers: Vec<u32>,
     pub(super) pairs: Vec<RowPairs>,
     /// `r ≈ scale · whole`.

@@ -1,12 +1,15 @@
-//! Inner products of whole numbers, several queries by sixteen rows at a time.
+//! Inner products of whole numbers, several queries by the rows of a panel at a time.
 //!
-//! A panel holds sixteen rows by pairs of columns, so that one instruction multiplies a pair of a query with the pairs of
-//! eight rows and adds the two products. AVX2 by [`pulp`]'s safe face of it; the plain form elsewhere.
+//! A panel holds its rows by pairs of columns, so that one instruction multiplies a pair of a query with the pairs of
+//! eight rows or sixteen and adds the two products. AVX-512, with VNNI where there is it, or AVX2 by
+//! [`pulp`]'s safe face of them; the plain form elsewhere.
+
+use pulp::NullaryFnOnce;
 
 /// Rows of a panel.
-pub(super) const ROWS: usize = 16;
+pub(super) const ROWS: usize = 32;
 /// Queries of a tile.
-pub(super) const QUERIES: usize = 6;
+pub(super) const QUERIES: usize = 8;
 
 /// One pair of columns of every row: `[row 0 left, row 0 right, row 1 left, …]`.
 pub(super) type RowPairs = [i16; 2 * ROWS];
@@ -20,62 +23,166 @@ pub(super) fn pair(left: i16, right: i16) -> i32 {
     i32::from(left as u16 as i16) & 0xffff | i32::from(right) << 16
 }
 
-/// Products over all pairs; no sum may leave the range of i32.
-pub(super) fn products(rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return simd.vectorize(avx2::Tile {
-            simd,
-            rows,
-            queries,
-        });
-    }
-    plain(rows, queries)
+/// The vectors of a processor.
+pub(super) trait Simd: Copy {
+    /// `work` with these instructions.
+    fn run<W: NullaryFnOnce>(self, work: W) -> W::Output;
+
+    /// Products over all pairs; no sum may leave the range of i32. Fast inside [`run`](Self::run).
+    fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products;
 }
 
-fn plain(rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
-    let mut sums = [[0; ROWS]; QUERIES];
-    for (rows, queries) in rows.iter().zip(queries) {
-        for (sums, query) in sums.iter_mut().zip(queries) {
-            let (left, right) = (i32::from(*query as i16), query >> 16);
-            for (sum, row) in sums.iter_mut().zip(rows.as_chunks::<2>().0) {
-                *sum += left * i32::from(row[0]) + right * i32::from(row[1]);
-            }
+/// Work for whatever vectors there are.
+pub(super) trait Work {
+    type Output;
+
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// `work` with the widest vectors of this processor.
+pub(super) fn on_this_processor<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(simd) = x86::Vnni::try_new() {
+            return work.run(simd);
+        }
+        if let Some(simd) = pulp::x86::V4::try_new() {
+            return work.run(simd);
+        }
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            return work.run(simd);
         }
     }
-    sums
+    work.run(Plain)
+}
+
+/// No vectors but those the compiler finds.
+#[derive(Clone, Copy)]
+pub(super) struct Plain;
+
+impl Simd for Plain {
+    fn run<W: NullaryFnOnce>(self, work: W) -> W::Output {
+        work.call()
+    }
+
+    fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
+        let mut sums = [[0; ROWS]; QUERIES];
+        for (rows, queries) in rows.iter().zip(queries) {
+            for (sums, query) in sums.iter_mut().zip(queries) {
+                let (left, right) = (i32::from(*query as i16), query >> 16);
+                for (sum, row) in sums.iter_mut().zip(rows.as_chunks::<2>().0) {
+                    *sum += left * i32::from(row[0]) + right * i32::from(row[1]);
+                }
+            }
+        }
+        sums
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+mod x86 {
+    use std::arch::x86_64::{__m256i, __m512i, _mm512_dpwssd_epi32};
+
     use pulp::NullaryFnOnce;
-    use pulp::x86::V3;
+    use pulp::x86::{V3, V4};
 
-    use super::{Products, QUERIES, QueryPairs, RowPairs};
+    use super::{Products, QUERIES, QueryPairs, ROWS, RowPairs, Simd};
 
-    pub(super) struct Tile<'a> {
-        pub(super) simd: V3,
-        pub(super) rows: &'a [RowPairs],
-        pub(super) queries: &'a [QueryPairs],
-    }
-
-    impl NullaryFnOnce for Tile<'_> {
-        type Output = Products;
+    impl Simd for V4 {
+        fn run<W: NullaryFnOnce>(self, work: W) -> W::Output {
+            self.vectorize(work)
+        }
 
         #[inline(always)]
-        fn call(self) -> Products {
-            let V3 { avx, avx2, .. } = self.simd;
-            let mut sums = [[avx._mm256_setzero_si256(); 2]; QUERIES];
-            for (rows, queries) in self.rows.iter().zip(self.queries) {
-                let rows: [core::arch::x86_64::__m256i; 2] = pulp::cast(*rows);
+        fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
+            let V4 {
+                avx512f, avx512bw, ..
+            } = self;
+            let mut sums = [[avx512f._mm512_setzero_si512(); 2]; QUERIES];
+            for (rows, queries) in rows.iter().zip(queries) {
+                let rows: [__m512i; 2] = pulp::cast(*rows);
                 for (sums, query) in sums.iter_mut().zip(queries) {
-                    let query = avx._mm256_set1_epi32(*query);
+                    let query = avx512f._mm512_set1_epi32(*query);
                     for (sum, rows) in sums.iter_mut().zip(rows) {
-                        *sum = avx2._mm256_add_epi32(*sum, avx2._mm256_madd_epi16(rows, query));
+                        let products = avx512bw._mm512_madd_epi16(rows, query);
+                        *sum = avx512f._mm512_add_epi32(*sum, products);
                     }
                 }
             }
             sums.map(pulp::cast)
+        }
+    }
+
+    /// AVX-512 with VNNI, which adds as it multiplies. A value proves that the processor has both.
+    #[derive(Clone, Copy)]
+    pub(super) struct Vnni(V4);
+
+    impl Vnni {
+        pub(super) fn try_new() -> Option<Self> {
+            let simd = V4::try_new()?;
+            std::arch::is_x86_feature_detected!("avx512vnni").then_some(Self(simd))
+        }
+    }
+
+    #[allow(unsafe_code)]
+    impl Simd for Vnni {
+        fn run<W: NullaryFnOnce>(self, work: W) -> W::Output {
+            #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni")]
+            fn with<W: NullaryFnOnce>(work: W) -> W::Output {
+                work.call()
+            }
+            // SAFETY: `self` proves that the instructions exist.
+            unsafe { with(work) }
+        }
+
+        #[inline(always)]
+        fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
+            let V4 { avx512f, .. } = self.0;
+            let mut sums = [[avx512f._mm512_setzero_si512(); 2]; QUERIES];
+            for (rows, queries) in rows.iter().zip(queries) {
+                let rows: [__m512i; 2] = pulp::cast(*rows);
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    let query = avx512f._mm512_set1_epi32(*query);
+                    for (sum, rows) in sums.iter_mut().zip(rows) {
+                        // SAFETY: `self` proves that the instruction exists.
+                        *sum = unsafe { _mm512_dpwssd_epi32(*sum, rows, query) };
+                    }
+                }
+            }
+            sums.map(pulp::cast)
+        }
+    }
+
+    /// Queries and rows whose sums fit the registers.
+    const SOME: usize = QUERIES / 2;
+    const HALF: usize = ROWS / 2;
+
+    impl Simd for V3 {
+        fn run<W: NullaryFnOnce>(self, work: W) -> W::Output {
+            self.vectorize(work)
+        }
+
+        #[inline(always)]
+        fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
+            let V3 { avx, avx2, .. } = self;
+            let mut out = [[0; ROWS]; QUERIES];
+            for (first, half) in [(0, 0), (0, 1), (SOME, 0), (SOME, 1)] {
+                let mut sums = [[avx._mm256_setzero_si256(); 2]; SOME];
+                for (rows, queries) in rows.iter().zip(queries) {
+                    let rows: [[__m256i; 2]; 2] = pulp::cast(*rows);
+                    for (sums, query) in sums.iter_mut().zip(&queries[first..]) {
+                        let query = avx._mm256_set1_epi32(*query);
+                        for (sum, rows) in sums.iter_mut().zip(rows[half]) {
+                            *sum = avx2._mm256_add_epi32(*sum, avx2._mm256_madd_epi16(rows, query));
+                        }
+                    }
+                }
+                for (out, sums) in out[first..].iter_mut().zip(sums) {
+                    let sums: [i32; HALF] = pulp::cast(sums);
+                    out[half * HALF..][..HALF].copy_from_slice(&sums);
+                }
+            }
+            out
         }
     }
 }
@@ -118,8 +225,20 @@ mod tests {
             };
             let expected: Products =
                 std::array::from_fn(|q| std::array::from_fn(|r| dot(&queries[q], &rows[r])));
-            assert_eq!(plain(&panel, &tile), expected);
-            assert_eq!(products(&panel, &tile), expected);
+            assert_eq!(Plain.products(&panel, &tile), expected);
+            #[cfg(target_arch = "x86_64")]
+            {
+                let (panel, tile) = (panel.as_slice(), tile.as_slice());
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    assert_eq!(simd.run(|| simd.products(panel, tile)), expected);
+                }
+                if let Some(simd) = x86::Vnni::try_new() {
+                    assert_eq!(simd.run(|| simd.products(panel, tile)), expected);
+                }
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    assert_eq!(simd.run(|| simd.products(panel, tile)), expected);
+                }
+            }
         }
     }
 }

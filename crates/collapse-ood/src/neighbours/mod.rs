@@ -2,10 +2,8 @@
 //!
 //! Rows and queries are rounded to 16-bit whole numbers about the mean of each group of rows (the class), so that the rounding is
 //! small beside the spread of the group, also where classes collapse. The rounding of every inner product is bounded by Cauchy and
-//! Schwarz from what the rounding took of both vectors; each row whose bound lets it be among the k best is then measured in f64 from
-//! the rows themselves. So the result is that of f64, and the [k]-th best needs no luck.
-//!
-//! [k]: Neighbours::best
+//! Schwarz from what the rounding took of both vectors; each row whose bound lets it be among the k best, or the k-th where that alone
+//! is wanted, is then measured in f64 from the rows themselves. So the result is that of f64.
 
 mod bank;
 mod kernel;
@@ -16,13 +14,14 @@ mod search;
 use std::sync::{Arc, OnceLock};
 
 use collapse_numeric::{Matrix, dot, sum_by_lanes};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use bank::{Goal, Group};
 use rows::Rows;
+use search::Candidates;
 
 /// Fails unless `neighbours` is in `1..=n` for `n` training samples.
 ///
@@ -107,19 +106,19 @@ impl Bank {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The squared distances of every query `[Q, D]` to its `k` nearest rows, `1 ≤ k ≤ N`, ascending; `[Q, k]`.
+    /// The squared distance of every query `[Q, D]` to its `k`-th nearest row, `1 ≤ k ≤ N`; `[Q]`.
     ///
     /// # Errors
     /// [`Error::Stored`] for a bank from a file whose parts do not fit together.
-    pub(crate) fn nearest(&self, queries: ArrayView2<f64>, k: usize) -> Result<Array2<f64>> {
-        self.0.best(queries, k, &Goal::Distance)
+    pub(crate) fn kth_nearest(&self, queries: ArrayView2<f64>, k: usize) -> Result<Array1<f64>> {
+        self.0.kth_nearest(queries, k)
     }
 
     /// The `k` largest products of every query `[Q, D]` with the rows, each times the row's factor `[N]`, descending;
     /// `[Q, k]`.
     ///
     /// # Errors
-    /// As [`nearest`](Self::nearest), also for another number of factors.
+    /// As [`kth_nearest`](Self::kth_nearest), also for another number of factors.
     pub(crate) fn largest(
         &self,
         queries: ArrayView2<f64>,
@@ -136,33 +135,48 @@ impl Bank {
 }
 
 impl Kept {
+    /// The values of the `k` best rows, the best first; `[Q, k]`.
     fn best(&self, queries: ArrayView2<f64>, k: usize, goal: &Goal) -> Result<Array2<f64>> {
+        let rows = self.search(queries, k, goal, |found, values| values(&found.best()))?;
+        Ok(Array2::from_shape_fn((rows.len(), k), |(query, i)| {
+            rows[query][i]
+        }))
+    }
+
+    fn kth_nearest(&self, queries: ArrayView2<f64>, k: usize) -> Result<Array1<f64>> {
+        let kth = self.search(queries, k, &Goal::Distance, |found, values| {
+            let (better, doubtful) = found.kth();
+            values(&doubtful)[k - 1 - better]
+        })?;
+        Ok(Array1::from_vec(kth))
+    }
+
+    /// What `finish` makes of the candidates of every query, in their order; it is given the values of rows, sorted, the best first.
+    fn search<R: Send>(
+        &self,
+        queries: ArrayView2<f64>,
+        k: usize,
+        goal: &Goal,
+        finish: impl Fn(Candidates, &mut dyn FnMut(&[u32]) -> Vec<f64>) -> R + Sync,
+    ) -> Result<Vec<R>> {
         let groups = self.groups()?;
-        let mut out = Array2::zeros((queries.nrows(), k));
-        out.axis_chunks_iter_mut(Axis(0), QUERY_ROWS)
-            .into_par_iter()
-            .zip(queries.axis_chunks_iter(Axis(0), QUERY_ROWS))
-            .for_each(|(mut out, queries)| {
-                let queries = queries.as_standard_layout();
-                let found = search::candidates(groups, goal, queries.view(), k);
-                let rows = out.rows_mut().into_iter().zip(queries.rows());
-                let mut own = Vec::new();
-                for ((mut out, query), numbers) in rows.zip(found) {
-                    let query = query.as_slice().unwrap_or(&[]);
-                    let mut exact: Vec<f64> = numbers
-                        .iter()
-                        .map(|row| self.measure(query, *row as usize, goal, &mut own))
-                        .collect();
-                    match goal {
-                        Goal::Distance => exact.sort_unstable_by(f64::total_cmp),
-                        Goal::Product { .. } => exact.sort_unstable_by(|a, b| b.total_cmp(a)),
-                    }
-                    out.iter_mut()
-                        .zip(exact)
-                        .for_each(|(out, value)| *out = value);
-                }
+        let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERY_ROWS).collect();
+        let finished = blocks.into_par_iter().flat_map_iter(|queries| {
+            let queries = queries.as_standard_layout();
+            let found = search::candidates(groups, goal, queries.view(), k);
+            let mut own = Vec::new();
+            let finished = queries.rows().into_iter().zip(found).map(|(query, found)| {
+                let query = query.as_slice().unwrap_or(&[]);
+                finish(found, &mut |numbers| {
+                    let values = numbers.iter();
+                    let values =
+                        values.map(|row| self.measure(query, *row as usize, goal, &mut own));
+                    sorted(values.collect(), goal)
+                })
             });
-        Ok(out)
+            finished.collect::<Vec<R>>()
+        });
+        Ok(finished.collect())
     }
 
     /// The value of a row, which is read into `own`.
@@ -197,6 +211,15 @@ impl Kept {
         }
         bank::pack(&self.rows, &self.groups, n_groups)
     }
+}
+
+/// The best first.
+fn sorted(mut values: Vec<f64>, goal: &Goal) -> Vec<f64> {
+    match goal {
+        Goal::Distance => values.sort_unstable_by(f64::total_cmp),
+        Goal::Product { .. } => values.sort_unstable_by(|a, b| b.total_cmp(a)),
+    }
+    values
 }
 
 #[cfg(test)]
@@ -245,12 +268,10 @@ mod tests {
                 (bank(&groups), Goal::product(&factors)),
             ] {
                 for k in [1, 10.min(n), n] {
-                    let found = match goal {
-                        Goal::Distance => bank.nearest(queries.view(), k),
-                        Goal::Product { .. } => bank.largest(queries.view(), k, &factors),
-                    };
-                    let found = found.unwrap();
-                    for (query, found) in queries.rows().into_iter().zip(found.rows()) {
+                    let found = bank.0.best(queries.view(), k, &goal).unwrap();
+                    let kth = bank.kth_nearest(queries.view(), k).unwrap();
+                    let rows = queries.rows().into_iter().zip(found.rows());
+                    for ((query, found), kth) in rows.zip(kth) {
                         let query = query.as_slice().unwrap();
                         let mut all: Vec<f64> = (0..n)
                             .map(|row| bank.0.measure(query, row, &goal, &mut Vec::new()))
@@ -264,6 +285,9 @@ mod tests {
                             all[..k],
                             "{n} x {d}, spread {spread}, k = {k}"
                         );
+                        if matches!(goal, Goal::Distance) {
+                            assert_eq!(kth, all[k - 1]);
+                        }
                     }
                 }
             }
@@ -285,7 +309,13 @@ mod tests {
             let groups: Vec<usize> = (0..3000).map(|i| i % 3).collect();
             let packed = bank::pack(&Rows::plain(bank.into()), &groups, 3).unwrap();
             let found = search::candidates(&packed, &Goal::Distance, queries.view(), 50);
-            let most = found.iter().map(Vec::len).max().unwrap();
+            let (best, kth): (Vec<_>, Vec<_>) = found
+                .into_iter()
+                .map(|found| (found.clone().best().len(), found.kth()))
+                .unzip();
+            let doubtful = kth.iter().map(|(_, doubtful)| doubtful.len()).max();
+            assert!(doubtful.unwrap() <= 12, "{doubtful:?} at spread {spread}");
+            let most = best.into_iter().max().unwrap();
             assert!(
                 (50..=60).contains(&most),
                 "{most} candidates at spread {spread}"
@@ -297,10 +327,14 @@ mod tests {
     fn a_bank_whose_parts_do_not_fit_is_refused() {
         let (bank, groups) = rows(1, 20, 4, 1.0);
         let stored = |groups: &[usize]| Bank::new(Rows::plain(bank.clone().into()), groups);
-        assert!(stored(&groups).nearest(bank.view(), 3).is_ok());
+        assert!(stored(&groups).kth_nearest(bank.view(), 3).is_ok());
         let short = stored(&groups).largest(bank.view(), 3, &[1.0; 19]);
         assert!(short.is_err());
-        assert!(stored(&groups[..19]).nearest(bank.view(), 3).is_err());
-        assert!(stored(&[usize::MAX; 20]).nearest(bank.view(), 3).is_err());
+        assert!(stored(&groups[..19]).kth_nearest(bank.view(), 3).is_err());
+        assert!(
+            stored(&[usize::MAX; 20])
+                .kth_nearest(bank.view(), 3)
+                .is_err()
+        );
     }
 }

@@ -1,21 +1,22 @@
 //! The search of one block of queries.
 
 use ndarray::{ArrayView1, ArrayView2};
+use pulp::NullaryFnOnce;
 
 use super::bank::{Goal, Group, Panel, Terms};
-use super::kernel::{Products, QUERIES, QueryPairs, ROWS, pair, products};
+use super::kernel::{QUERIES, QueryPairs, ROWS, Simd, Work, on_this_processor, pair};
 use super::rounded::Rounded;
 
 /// Roundings of f64 in a value and its bound, generously counted, for `D` terms a sum.
 const SLACK: f64 = 16.0 * f64::EPSILON;
 
-/// The rows that can be among the `k` best of every query `[Q, D]`, by their numbers: all that are, and few others.
+/// For every query `[Q, D]` the rows that can be among its `k` best: all that are, and few others.
 pub(super) fn candidates(
     groups: &[Group],
     goal: &Goal,
     queries: ArrayView2<f64>,
     k: usize,
-) -> Vec<Vec<u32>> {
+) -> Vec<Candidates> {
     let mut found: Vec<Candidates> = queries
         .rows()
         .into_iter()
@@ -26,14 +27,55 @@ pub(super) fn candidates(
             .step_by(QUERIES)
             .map(|first| Tile::new(group, goal, queries, first))
             .collect();
+        on_this_processor(Offer {
+            group,
+            goal,
+            tiles: &tiles,
+            found: &mut found,
+        });
+    }
+    found
+}
+
+/// All rows of a group, offered to all queries.
+struct Offer<'a> {
+    group: &'a Group,
+    goal: &'a Goal<'a>,
+    tiles: &'a [Tile],
+    found: &'a mut [Candidates],
+}
+
+impl Work for Offer<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, simd: S) {
+        simd.run(With { simd, offer: self });
+    }
+}
+
+struct With<'a, S> {
+    simd: S,
+    offer: Offer<'a>,
+}
+
+impl<S: Simd> NullaryFnOnce for With<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Offer {
+            group,
+            goal,
+            tiles,
+            found,
+        } = self.offer;
         for panel in &group.panels {
             let terms = goal.terms(panel, group.center_length);
             for (tile, found) in tiles.iter().zip(found.chunks_mut(QUERIES)) {
-                tile.offer(panel, &terms, found);
+                tile.offer(self.simd, panel, &terms, found);
             }
         }
     }
-    found.into_iter().map(Candidates::finish).collect()
 }
 
 /// A few queries about the centre of a group, `t = q − centre`.
@@ -77,16 +119,12 @@ impl Tile {
         Self { pairs, parts }
     }
 
-    fn offer(&self, panel: &Panel, terms: &Terms, found: &mut [Candidates]) {
-        let products: Products = products(&panel.pairs, &self.pairs);
+    #[inline(always)]
+    fn offer(&self, simd: impl Simd, panel: &Panel, terms: &Terms, found: &mut [Candidates]) {
+        let products = simd.products(&panel.pairs, &self.pairs);
         for ((query, products), found) in self.parts.iter().zip(&products).zip(found) {
-            let (value, bound) = query.values(panel, terms, products);
-            // Without an early exit the loop is one of vectors.
-            let mut any = false;
-            for row in 0..ROWS {
-                any |= value[row] + bound[row] >= found.threshold;
-            }
-            if any {
+            if query.may_reach(found.threshold, panel, terms, products) {
+                let (value, bound) = query.values(panel, terms, products);
                 found.offer(&panel.numbers, &value, &bound);
             }
         }
@@ -94,7 +132,36 @@ impl Tile {
 }
 
 impl Query {
+    /// Whether value and bound of a row can add up to the threshold: their sum with the terms in another order, and with twice the
+    /// allowance for the roundings of f64.
+    #[inline(always)]
+    fn may_reach(
+        &self,
+        threshold: f64,
+        panel: &Panel,
+        terms: &Terms,
+        products: &[i32; ROWS],
+    ) -> bool {
+        let slack = 2.0 * self.slack;
+        let of_length = self.error * (1.0 + slack) + slack * self.length;
+        let of_error = (self.length + self.error) * (1.0 + slack);
+        let of_query = slack * self.base_size;
+        let mut any = false;
+        // Without an early exit the loop is one of vectors.
+        for row in 0..ROWS {
+            let product = f64::from(products[row]) * (self.scale * panel.scale[row]);
+            let weight = terms.weight[row];
+            let bound = of_length * panel.length[row]
+                + of_error * panel.error[row]
+                + (slack * terms.offset_size[row] + of_query);
+            let most = weight * (self.base + (product + terms.offset[row])) + weight.abs() * bound;
+            any |= most + f64::MIN_POSITIVE >= threshold;
+        }
+        any
+    }
+
     /// The value of every row and how far it may be off: `|t·r − t̂·r̂| ≤ ‖t − t̂‖ ‖r‖ + ‖t̂‖ ‖r − r̂‖`.
+    #[inline(always)]
     fn values(
         &self,
         panel: &Panel,
@@ -117,7 +184,8 @@ impl Query {
 }
 
 /// The rows that may be among the `k` best of one query.
-struct Candidates {
+#[derive(Clone)]
+pub(super) struct Candidates {
     k: usize,
     /// Nothing below can be among the k best.
     threshold: f64,
@@ -161,11 +229,29 @@ impl Candidates {
         self.kept.retain(|candidate| candidate.1 >= threshold);
     }
 
-    fn finish(mut self) -> Vec<u32> {
+    /// The rows that may be among the `k` best, by their numbers.
+    pub(super) fn best(mut self) -> Vec<u32> {
         self.tighten();
-        let mut numbers: Vec<u32> = self.kept.into_iter().map(|(_, _, number)| number).collect();
-        // Rows are then read in their order, and the order of equals is fixed.
-        numbers.sort_unstable();
-        numbers
+        numbers(self.kept.into_iter())
     }
+
+    /// The rows that may be the `k`-th best, by their numbers, and how many others are better for certain.
+    pub(super) fn kth(mut self) -> (usize, Vec<u32>) {
+        self.tighten();
+        let by_most = |a: &(f64, f64, u32), b: &(f64, f64, u32)| b.1.total_cmp(&a.1);
+        let (_, kth, _) = self.kept.select_nth_unstable_by(self.k - 1, by_most);
+        // Neither k rows can be better than this nor, then, the k-th best row.
+        let most = kth.1;
+        let all = self.kept.len();
+        let doubtful = self.kept.into_iter().filter(|kept| kept.0 <= most);
+        let doubtful = numbers(doubtful);
+        (all - doubtful.len(), doubtful)
+    }
+}
+
+/// In ascending order, so that rows are read in theirs and the order of equals is fixed.
+fn numbers(kept: impl Iterator<Item = (f64, f64, u32)>) -> Vec<u32> {
+    let mut numbers: Vec<u32> = kept.map(|(_, _, number)| number).collect();
+    numbers.sort_unstable();
+    numbers
 }

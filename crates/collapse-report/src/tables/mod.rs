@@ -19,6 +19,7 @@ use crate::lineup::Lineup;
 use crate::reference::References;
 pub use evaluation::{SCORES_NOTE, evaluation_table};
 pub use peers::{PeerRun, peer_table};
+pub use precision::algorithm_table;
 
 /// The tables that results can make, besides one of all scores for each OoD set.
 const IDS: [&str; 21] = [

@@ -1,12 +1,13 @@
-//! What mixed precision does: groups that differ in nothing but the arithmetic of training, seed
-//! by seed, and whether the difference is equivalent to none.
+//! What another arithmetic of training does, bf16 or direct convolutions: groups that differ in nothing else, seed by seed, and
+//! whether the difference is equivalent to none.
 
 use std::collections::BTreeMap;
 
-use collapse_results::{Cell, Evaluation, Group, SetId};
+use collapse_results::{Cell, Evaluation, Group, Results, SetId, Table};
 
 use super::draft::{Draft, count, missing, number, spread, text};
 use crate::lineup::{Lineup, MAIN_SCORE, Member, group_label};
+use crate::reference::References;
 use crate::statistics::{equivalence, paired_difference, summarize};
 
 /// Points of accuracy within which two precisions count as equivalent. Declared beforehand.
@@ -50,7 +51,7 @@ fn question(group: &Group) -> Group {
 }
 
 /// Groups in f32, each with its twin in bf16.
-fn twins<'l, 'a>(lineup: &'l Lineup<'a>) -> Vec<(&'l Member<'a>, &'l Member<'a>)> {
+fn twins<'l, 'a>(lineup: &'l Lineup<'a>) -> Twins<'l, 'a> {
     lineup
         .all()
         .filter(|single| precision(lineup, single.group) == "f32")
@@ -64,31 +65,75 @@ fn twins<'l, 'a>(lineup: &'l Lineup<'a>) -> Vec<(&'l Member<'a>, &'l Member<'a>)
         .collect()
 }
 
+/// A group and its twin in another arithmetic.
+type Twins<'l, 'a> = Vec<(&'l Member<'a>, &'l Member<'a>)>;
+
 pub(super) fn compared(lineup: &Lineup<'_>) -> Draft {
+    let title = "bf16 against f32 from the same seeds";
+    let mut draft = Draft::new(lineup, "precision", title, &note("bf16", "f32"));
+    let columns = [("f32", "f32 (%)"), ("bf16", "bf16 (%)")];
+    fill(&mut draft, columns, &twins(lineup), &figures(lineup));
+    draft
+}
+
+/// The same networks from the same seeds trained in f32 with Winograd's convolutions and with direct ones; `None` where no group is
+/// in both.
+#[must_use]
+pub fn algorithm_table(winograd: &Results, direct: &Results) -> Option<Table> {
+    let (ours, other) = (Lineup::of(winograd), Lineup::of(direct));
+    let title = "Winograd's convolutions against direct ones from the same seeds";
     let note = format!(
+        "{} Direct: {} Winograd:",
+        note("Winograd", "direct"),
+        other.made_from
+    );
+    let mut draft = Draft::new(&ours, "algorithm", title, &note);
+    let twin = |fast| {
+        other.all().find(|slow| {
+            precision(&other, slow.group) == "f32" && question(slow.group) == question(fast)
+        })
+    };
+    let singles = ours.all().filter(|m| precision(&ours, m.group) == "f32");
+    let twins: Twins<'_, '_> = singles
+        .filter_map(|fast| Some((twin(fast.group)?, fast)))
+        .collect();
+    let columns = [("direct", "direct (%)"), ("winograd", "Winograd (%)")];
+    fill(&mut draft, columns, &twins, &figures(&ours));
+    draft.finish(&References::default())
+}
+
+/// What a caption says of the comparison of `one` with `reference`.
+fn note(one: &str, reference: &str) -> String {
+    format!(
         "AUROC by Gaussians on the features after the last epoch. Difference: mean over seeds of \
-         bf16 − f32 and its 95 % t interval; the standard deviation beside f32 is what another \
+         {one} − {reference} and its 95 % t interval; the standard deviation beside {reference} is what another \
          seed changes. Equivalence: the larger p of two one-sided t tests of a difference within \
          ±{ACCURACY_MARGIN} points of accuracy or ±{AUROC_MARGIN} point of AUROC, margins declared \
          beforehand; equivalent where it is at most 0.05. All groups: each seed's differences \
          averaged over the groups."
-    );
-    let title = "bf16 against f32 from the same seeds";
-    let mut draft = Draft::new(lineup, "precision", title, &note);
+    )
+}
+
+/// A row for every figure of every pair of groups, then of all together.
+fn fill(
+    draft: &mut Draft,
+    sides: [(&str, &str); 2],
+    twins: &Twins<'_, '_>,
+    figures: &[Compared<'_>],
+) {
     draft.text_column("group", "Group");
     draft.text_column("figure", "Figure");
     draft.number_column("seeds", "Seeds");
-    draft.number_column("f32", "f32 (%)");
-    draft.number_column("bf16", "bf16 (%)");
+    for (key, heading) in sides {
+        draft.number_column(key, heading);
+    }
     draft.number_column("difference", "Difference (points)");
     draft.number_column("low", "95 % from");
     draft.number_column("high", "to");
     draft.number_column("share", "|Difference| / seed's deviation");
     draft.number_column("equivalence", "p, equivalence");
-    let twins = twins(lineup);
-    let figures = figures(lineup);
-    for (single, mixed) in &twins {
-        for figure in &figures {
+    for (single, mixed) in twins {
+        for figure in figures {
             let pairs = single.paired(mixed, |_, e| figure.pick(e));
             let label = group_label(&question(single.group));
             if let Some(cells) = row(&label, figure, &pairs) {
@@ -97,13 +142,12 @@ pub(super) fn compared(lineup: &Lineup<'_>) -> Draft {
         }
     }
     if twins.len() > 1 {
-        for figure in &figures {
-            if let Some(cells) = row("All groups", figure, &averaged(&twins, figure)) {
+        for figure in figures {
+            if let Some(cells) = row("All groups", figure, &averaged(twins, figure)) {
                 draft.row(format!("all:{}", figure.name), cells);
             }
         }
     }
-    draft
 }
 
 fn figures<'l>(lineup: &'l Lineup<'_>) -> Vec<Compared<'l>> {
@@ -120,7 +164,7 @@ fn figures<'l>(lineup: &'l Lineup<'_>) -> Vec<Compared<'l>> {
     std::iter::once(accuracy).chain(aurocs).collect()
 }
 
-/// (f32, bf16) of every seed that all groups have, averaged over the groups: groups of one seed
+/// (reference, other) of every seed that all groups have, averaged over the groups: groups of one seed
 /// share split and initialisation, so they are not independent.
 fn averaged(twins: &[(&Member<'_>, &Member<'_>)], figure: &Compared<'_>) -> Vec<(f64, f64)> {
     let mut by_seed: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
@@ -147,8 +191,8 @@ fn averaged(twins: &[(&Member<'_>, &Member<'_>)], figure: &Compared<'_>) -> Vec<
 
 /// `None` without pairs.
 fn row(label: &str, figure: &Compared<'_>, pairs: &[(f64, f64)]) -> Option<Vec<Cell>> {
-    let (f32s, bf16s): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
-    let found = paired_difference(&bf16s, &f32s)?;
+    let (reference, other): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let found = paired_difference(&other, &reference)?;
     let differences: Vec<f64> = pairs.iter().map(|(a, b)| b - a).collect();
     let two_seeds = |value: Option<f64>, decimals| {
         value.map_or_else(
@@ -157,14 +201,14 @@ fn row(label: &str, figure: &Compared<'_>, pairs: &[(f64, f64)]) -> Option<Vec<C
         )
     };
     let interval = found.interval(0.95);
-    let deviation = summarize(&f32s)?.std;
+    let deviation = summarize(&reference)?.std;
     let equivalent = equivalence(&differences, figure.margin);
     Some(vec![
         text(label),
         text(figure.name.clone()),
-        count(f32s.len()),
-        spread(&f32s, 2),
-        spread(&bf16s, 2),
+        count(reference.len()),
+        spread(&reference, 2),
+        spread(&other, 2),
         number(found.mean, 2),
         two_seeds(interval.map(|i| i.0), 2),
         two_seeds(interval.map(|i| i.1), 2),
