@@ -42,11 +42,12 @@
 //! - `cuda`, with the feature of that name: convolutions, batch norm and SGD on NVIDIA GPUs, for candle tensors there.
 //! - [`peak_gflops_register_loop`], [`register_loop`]: the yardsticks of benchmarks.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.
+//! - [`within_pool`]: for callers that start many operations.
 //! - [`ConvolutionAlgorithm`], [`convolution_algorithm`], [`with_convolution`]: direct convolutions or Winograd's.
 //!
 //! # Caveats
 //! - Results have the same bytes for any number of threads on one path; between paths they differ by rounding.
-//! - Work runs on rayon's global pool, so `RAYON_NUM_THREADS` bounds it.
+//! - Work runs on the rayon pool of the thread that starts it, else on the global one, which `RAYON_NUM_THREADS` bounds.
 //! - bf16 keeps activations and operands in bf16; products accumulate in f32, parameters and statistics are f32.
 //!   Subnormal bf16 operands count as zero on paths whose instructions flush them.
 
