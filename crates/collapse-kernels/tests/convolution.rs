@@ -139,6 +139,13 @@ fn shapes_of_real_networks_agree() {
         // Wide enough that images are taken in several blocks, the last a short one.
         (64, 8, 3, 1, 2, 24, 70),
         (130, 20, 3, 2, 3, 14, 41),
+        // Narrow: half registers, and maps that are multiplied where they stand, of one block of images and of several.
+        (3, 8, 3, 1, 5, 5, 40),
+        (8, 8, 3, 1, 4, 24, 90),
+        (16, 5, 3, 2, 6, 24, 90),
+        (8, 16, 3, 2, 6, 6, 33),
+        (20, 7, 1, 1, 3, 3, 50),
+        (7, 40, 3, 1, 3, 5, 35),
     ] {
         let conv = Conv::new(i, o, kernel, stride).unwrap();
         check_all(conv, Shape { h, w, n, c: i }, 7);
