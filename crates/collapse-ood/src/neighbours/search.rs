@@ -240,7 +240,7 @@ impl Candidates {
         self.tighten();
         let by_most = |a: &(f64, f64, u32), b: &(f64, f64, u32)| b.1.total_cmp(&a.1);
         let (_, kth, _) = self.kept.select_nth_unstable_by(self.k - 1, by_most);
-        // Neither k rows can be better than this nor, then, the k-th best row.
+        // The k-th best value is at most the k-th largest of what the values can be.
         let most = kth.1;
         let all = self.kept.len();
         let doubtful = self.kept.into_iter().filter(|kept| kept.0 <= most);
