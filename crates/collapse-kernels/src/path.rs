@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::threads::forcing;
 use std::cell::Cell;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -174,7 +175,8 @@ fn amx_granted() -> bool {
 }
 
 thread_local! {
-    static FORCED: Cell<Option<KernelPath>> = const { Cell::new(None) };
+    /// The path of [`with_kernel_path`].
+    pub(crate) static FORCED: Cell<Option<KernelPath>> = const { Cell::new(None) };
 }
 
 /// The path operations started on this thread take: the one of [`with_kernel_path`] if inside it,
@@ -201,24 +203,7 @@ pub fn kernel_path() -> Result<KernelPath> {
 /// If this machine cannot run the path.
 pub fn with_kernel_path<R>(path: KernelPath, work: impl FnOnce() -> R) -> Result<R> {
     let path = path.checked()?;
-    Ok(with_forced(Some(path), work))
-}
-
-/// The path that [`with_kernel_path`] has put in force on this thread.
-pub(crate) fn forced() -> Option<KernelPath> {
-    FORCED.get()
-}
-
-/// Runs `work` with what [`forced`] said on another thread.
-pub(crate) fn with_forced<R>(path: Option<KernelPath>, work: impl FnOnce() -> R) -> R {
-    struct Restore(Option<KernelPath>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            FORCED.set(self.0);
-        }
-    }
-    let _restore = Restore(FORCED.replace(path));
-    work()
+    Ok(forcing(&FORCED, Some(path), work))
 }
 
 /// Vector instructions for the passes that are written once and compiled several times.

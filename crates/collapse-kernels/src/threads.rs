@@ -1,7 +1,25 @@
-//! Where work with many parallel parts runs.
+//! Where work with many parallel parts runs, and what is in force there.
 
 use crate::conv::algorithm;
 use crate::path;
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+/// Runs `work` with `value` in `cell`, which then holds again what it held.
+pub(crate) fn forcing<T: Copy + 'static, R>(
+    cell: &'static LocalKey<Cell<Option<T>>>,
+    value: Option<T>,
+    work: impl FnOnce() -> R,
+) -> R {
+    struct Restore<T: Copy + 'static>(&'static LocalKey<Cell<Option<T>>>, Option<T>);
+    impl<T: Copy> Drop for Restore<T> {
+        fn drop(&mut self) {
+            self.0.set(self.1);
+        }
+    }
+    let _restore = Restore(cell, cell.replace(value));
+    work()
+}
 
 /// Runs `work` on a thread of rayon's pool, with the kernel path and the algorithm in force for the caller.
 ///
@@ -11,9 +29,13 @@ pub fn within_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if rayon::current_thread_index().is_some() {
         return work();
     }
-    let (path, algorithm) = (path::forced(), algorithm::forced());
+    let (path, algorithm) = (path::FORCED.get(), algorithm::FORCED.get());
     // A thread that waits for other work in the pool may be the one to take this: what is in force there is not ours.
-    rayon::scope(|_| path::with_forced(path, || algorithm::with_forced(algorithm, work)))
+    rayon::scope(|_| {
+        forcing(&path::FORCED, path, || {
+            forcing(&algorithm::FORCED, algorithm, work)
+        })
+    })
 }
 
 #[cfg(test)]

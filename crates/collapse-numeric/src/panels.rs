@@ -44,18 +44,20 @@ impl SymmetricPanels {
     /// The zero matrix of `dimension` rows.
     #[must_use]
     pub fn zeros(dimension: usize) -> Self {
-        let panels: Vec<_> = extents(dimension).collect();
-        let panels = panels.into_par_iter().map(|(start, rows)| {
+        let zeros = |(start, rows): (usize, usize)| {
             // Written here rather than taken as pages of zeros: a page that is first read and then written to is mapped twice,
             // and the second time interrupts every other core.
             let mut panel = Vec::new();
             panel.resize(rows * (start + rows), 0.0);
             panel
-        });
-        Self {
-            dimension,
-            panels: panels.collect(),
-        }
+        };
+        let extents: Vec<_> = extents(dimension).collect();
+        let panels = match extents.as_slice() {
+            // No work to be handed over to other threads.
+            [one] => vec![zeros(*one)],
+            _ => extents.into_par_iter().map(zeros).collect(),
+        };
+        Self { dimension, panels }
     }
 
     /// The symmetric matrix whose lower triangle is that of the square `a` `[D, D]`.

@@ -4,6 +4,7 @@ use super::Conv;
 use super::winograd::Tile;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use crate::threads::forcing;
 use std::cell::Cell;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -154,7 +155,8 @@ impl FromStr for ConvolutionAlgorithm {
 }
 
 thread_local! {
-    static FORCED: Cell<Option<ConvolutionAlgorithm>> = const { Cell::new(None) };
+    /// The algorithm of [`with_convolution`].
+    pub(crate) static FORCED: Cell<Option<ConvolutionAlgorithm>> = const { Cell::new(None) };
 }
 
 /// The algorithm in force for weights packed and gradients computed on this thread: the one of [`with_convolution`] if inside it, else the
@@ -178,27 +180,7 @@ pub fn convolution_algorithm() -> Result<ConvolutionAlgorithm> {
 /// Runs `work` with `algorithm` in force for what it packs and computes on this thread. Weights keep the algorithm they were packed
 /// for.
 pub fn with_convolution<R>(algorithm: ConvolutionAlgorithm, work: impl FnOnce() -> R) -> R {
-    with_forced(Some(algorithm), work)
-}
-
-/// The algorithm that [`with_convolution`] has put in force on this thread.
-pub(crate) fn forced() -> Option<ConvolutionAlgorithm> {
-    FORCED.get()
-}
-
-/// Runs `work` with what [`forced`] said on another thread.
-pub(crate) fn with_forced<R>(
-    algorithm: Option<ConvolutionAlgorithm>,
-    work: impl FnOnce() -> R,
-) -> R {
-    struct Restore(Option<ConvolutionAlgorithm>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            FORCED.set(self.0);
-        }
-    }
-    let _restore = Restore(FORCED.replace(algorithm));
-    work()
+    forcing(&FORCED, Some(algorithm), work)
 }
 
 #[cfg(test)]

@@ -88,6 +88,42 @@ mod x86 {
 
     use super::{Products, QUERIES, QueryPairs, ROWS, RowPairs, Simd};
 
+    /// Vectors of 512 bits.
+    trait Wide: Copy {
+        fn avx512(self) -> V4;
+        /// `sum + Σ rows · query` over each pair.
+        fn add_products(self, sum: __m512i, rows: __m512i, query: __m512i) -> __m512i;
+    }
+
+    #[inline(always)]
+    fn wide_products(simd: impl Wide, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
+        let V4 { avx512f, .. } = simd.avx512();
+        let mut sums = [[avx512f._mm512_setzero_si512(); 2]; QUERIES];
+        for (rows, queries) in rows.iter().zip(queries) {
+            let rows: [__m512i; 2] = pulp::cast(*rows);
+            for (sums, query) in sums.iter_mut().zip(queries) {
+                let query = avx512f._mm512_set1_epi32(*query);
+                for (sum, rows) in sums.iter_mut().zip(rows) {
+                    *sum = simd.add_products(*sum, rows, query);
+                }
+            }
+        }
+        sums.map(pulp::cast)
+    }
+
+    impl Wide for V4 {
+        #[inline(always)]
+        fn avx512(self) -> V4 {
+            self
+        }
+
+        #[inline(always)]
+        fn add_products(self, sum: __m512i, rows: __m512i, query: __m512i) -> __m512i {
+            let products = self.avx512bw._mm512_madd_epi16(rows, query);
+            self.avx512f._mm512_add_epi32(sum, products)
+        }
+    }
+
     impl Simd for V4 {
         fn run<W: NullaryFnOnce>(self, work: W) -> W::Output {
             self.vectorize(work)
@@ -95,21 +131,7 @@ mod x86 {
 
         #[inline(always)]
         fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
-            let V4 {
-                avx512f, avx512bw, ..
-            } = self;
-            let mut sums = [[avx512f._mm512_setzero_si512(); 2]; QUERIES];
-            for (rows, queries) in rows.iter().zip(queries) {
-                let rows: [__m512i; 2] = pulp::cast(*rows);
-                for (sums, query) in sums.iter_mut().zip(queries) {
-                    let query = avx512f._mm512_set1_epi32(*query);
-                    for (sum, rows) in sums.iter_mut().zip(rows) {
-                        let products = avx512bw._mm512_madd_epi16(rows, query);
-                        *sum = avx512f._mm512_add_epi32(*sum, products);
-                    }
-                }
-            }
-            sums.map(pulp::cast)
+            wide_products(self, rows, queries)
         }
     }
 
@@ -121,6 +143,20 @@ mod x86 {
         pub(super) fn try_new() -> Option<Self> {
             let simd = V4::try_new()?;
             std::arch::is_x86_feature_detected!("avx512vnni").then_some(Self(simd))
+        }
+    }
+
+    #[allow(unsafe_code)]
+    impl Wide for Vnni {
+        #[inline(always)]
+        fn avx512(self) -> V4 {
+            self.0
+        }
+
+        #[inline(always)]
+        fn add_products(self, sum: __m512i, rows: __m512i, query: __m512i) -> __m512i {
+            // SAFETY: `self` proves that the instruction exists.
+            unsafe { _mm512_dpwssd_epi32(sum, rows, query) }
         }
     }
 
@@ -137,19 +173,7 @@ mod x86 {
 
         #[inline(always)]
         fn products(self, rows: &[RowPairs], queries: &[QueryPairs]) -> Products {
-            let V4 { avx512f, .. } = self.0;
-            let mut sums = [[avx512f._mm512_setzero_si512(); 2]; QUERIES];
-            for (rows, queries) in rows.iter().zip(queries) {
-                let rows: [__m512i; 2] = pulp::cast(*rows);
-                for (sums, query) in sums.iter_mut().zip(queries) {
-                    let query = avx512f._mm512_set1_epi32(*query);
-                    for (sum, rows) in sums.iter_mut().zip(rows) {
-                        // SAFETY: `self` proves that the instruction exists.
-                        *sum = unsafe { _mm512_dpwssd_epi32(*sum, rows, query) };
-                    }
-                }
-            }
-            sums.map(pulp::cast)
+            wide_products(self, rows, queries)
         }
     }
 

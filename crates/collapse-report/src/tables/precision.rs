@@ -50,29 +50,30 @@ fn question(group: &Group) -> Group {
     }
 }
 
-/// Groups in f32, each with its twin in bf16.
-fn twins<'l, 'a>(lineup: &'l Lineup<'a>) -> Twins<'l, 'a> {
+/// A group and its twin in another arithmetic.
+type Twins<'l, 'a> = Vec<(&'l Member<'a>, &'l Member<'a>)>;
+
+/// Groups in f32, each with its twin among `others` of that precision.
+fn twins<'l, 'a>(lineup: &'l Lineup<'a>, others: &'l Lineup<'a>, of_twin: &str) -> Twins<'l, 'a> {
     lineup
         .all()
         .filter(|single| precision(lineup, single.group) == "f32")
         .filter_map(|single| {
-            let mixed = lineup.all().find(|other| {
-                precision(lineup, other.group) == "bf16"
+            let twin = others.all().find(|other| {
+                precision(others, other.group) == of_twin
                     && question(other.group) == question(single.group)
             })?;
-            Some((single, mixed))
+            Some((single, twin))
         })
         .collect()
 }
-
-/// A group and its twin in another arithmetic.
-type Twins<'l, 'a> = Vec<(&'l Member<'a>, &'l Member<'a>)>;
 
 pub(super) fn compared(lineup: &Lineup<'_>) -> Draft {
     let title = "bf16 against f32 from the same seeds";
     let mut draft = Draft::new(lineup, "precision", title, &note("bf16", "f32"));
     let columns = [("f32", "f32 (%)"), ("bf16", "bf16 (%)")];
-    fill(&mut draft, columns, &twins(lineup), &figures(lineup));
+    let twins = twins(lineup, lineup, "bf16");
+    fill(&mut draft, columns, &twins, &figures(lineup));
     draft
 }
 
@@ -88,15 +89,7 @@ pub fn algorithm_table(winograd: &Results, direct: &Results) -> Option<Table> {
         other.made_from
     );
     let mut draft = Draft::new(&ours, "algorithm", title, &note);
-    let twin = |fast| {
-        other.all().find(|slow| {
-            precision(&other, slow.group) == "f32" && question(slow.group) == question(fast)
-        })
-    };
-    let singles = ours.all().filter(|m| precision(&ours, m.group) == "f32");
-    let twins: Twins<'_, '_> = singles
-        .filter_map(|fast| Some((twin(fast.group)?, fast)))
-        .collect();
+    let twins = twins(&other, &ours, "f32");
     let columns = [("direct", "direct (%)"), ("winograd", "Winograd (%)")];
     fill(&mut draft, columns, &twins, &figures(&ours));
     draft.finish(&References::default())
