@@ -177,6 +177,32 @@ fn shards_join_to_the_whole_and_a_report_needs_no_images() {
 }
 
 #[test]
+fn results_of_two_stores_join_and_those_of_another_experiment_are_refused() {
+    let (here, there) = (Store::new(), Store::new());
+    here.call("reproduce", &["--shard", "1/2"]);
+    there.call("reproduce", &["--shard", "2/2"]);
+    let (mine, theirs) = (here.results(), there.results());
+    let file = there.out().join("results.json");
+    let with = ["--with", file.to_str().unwrap()];
+    here.call("report", &with);
+    let joined = here.results();
+    let wanted = [&mine.runs[0], &theirs.runs[0], &mine.runs[1]];
+    assert_eq!(joined.runs.iter().collect::<Vec<_>>(), wanted);
+    assert_eq!(joined.ensembles, mine.ensembles, "no member lies elsewhere");
+    // What is known stays as it is, so that joining twice changes nothing.
+    here.call("report", &with);
+    assert_eq!(here.results(), joined);
+
+    there.call("report", &["--seed", "2"]);
+    let refused = here.start("report", &with).wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("another experiment"), "{error}");
+    assert!(error.contains("results.json"), "{error}");
+    assert_eq!(here.results(), joined);
+}
+
+#[test]
 fn a_store_may_be_filled_on_several_kernel_paths_and_says_so() {
     let store = Store::new();
     let with_path = |path: &str, flags: &[&str]| {

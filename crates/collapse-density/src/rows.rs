@@ -1,6 +1,6 @@
 //! Rows of features: their checks, class means and gathering into centred blocks.
 
-use collapse_numeric::RowSource;
+use collapse_numeric::{ReadRow, RowSource};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,37 @@ pub(crate) fn center_about<R: RowSource>(rows: &R, i: usize, center: &Center, ou
     let values = out.iter_mut().zip(&center.origin).zip(&center.offset);
     for ((value, origin), offset) in values {
         *value = (*value - origin) - offset;
+    }
+}
+
+/// Rows, each less the centre of its class.
+pub(crate) struct AboutMeans<'a, R> {
+    pub(crate) rows: &'a R,
+    pub(crate) labels: &'a [usize],
+    /// By class, of every class that has rows.
+    pub(crate) centers: &'a [Option<Center>],
+}
+
+impl<R: RowSource> ReadRow for AboutMeans<'_, R> {
+    #[inline(always)]
+    fn read_row(&self, row: usize, out: &mut [f64]) {
+        if let Some(center) = &self.centers[self.labels[row]] {
+            center_about(self.rows, row, center, out);
+        }
+    }
+}
+
+/// Some of the rows, less one centre.
+pub(crate) struct AboutMean<'a, R> {
+    pub(crate) rows: &'a R,
+    pub(crate) indices: &'a [usize],
+    pub(crate) center: &'a Center,
+}
+
+impl<R: RowSource> ReadRow for AboutMean<'_, R> {
+    #[inline(always)]
+    fn read_row(&self, row: usize, out: &mut [f64]) {
+        center_about(self.rows, self.indices[row], self.center, out);
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::params::{Covariance, Shrinkage, ValidParams};
-use crate::rows::{Block, Center, center_about, centers, check_shape, spread};
+use crate::rows::{AboutMean, AboutMeans, Block, Center, centers, check_shape, spread};
 
 /// Second moments of one class about its mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,11 +128,12 @@ impl PartialStatistics {
         let origins: Vec<Option<&[f64]>> = self.classes.iter().map(ClassMoments::origin).collect();
         let centers = centers(&features, &members, &origins)?;
         if let Some(pooled) = &mut self.pooled {
-            pooled.add_gram_of(features.nrows(), |row, out| {
-                if let Some(center) = &centers[labels[row]] {
-                    center_about(&features, row, center, out);
-                }
-            });
+            let centered = AboutMeans {
+                rows: &features,
+                labels,
+                centers: &centers,
+            };
+            pooled.add_gram_of(features.nrows(), centered);
             let mut shifts = Block::new(self.n_features, members.len());
             for ((class, indices), center) in self.classes.iter_mut().zip(&members).zip(&centers) {
                 let Some(center) = center else { continue };
@@ -233,9 +234,12 @@ impl ClassMoments {
             return;
         }
         if let (Scatter::Full(panels), None) = (&mut self.scatter, &self.fourth) {
-            panels.add_gram_of(indices.len(), |i, out| {
-                center_about(rows, indices[i], center, out);
-            });
+            let centered = AboutMean {
+                rows,
+                indices,
+                center,
+            };
+            panels.add_gram_of(indices.len(), centered);
             self.absorb_mean(indices.len(), center);
             return;
         }

@@ -135,6 +135,16 @@ pub enum Error {
         /// This machine's.
         here: String,
     },
+    /// Results that cannot be joined.
+    #[error(
+        "{origin} is of another experiment: {difference}; join only results of one manifest and the same images"
+    )]
+    OtherExperiment {
+        /// The file.
+        origin: String,
+        /// In what it differs.
+        difference: String,
+    },
     /// The run is being made by another process.
     #[error(
         "{run} is held by another process ({}); run the same command again when it is done", folder.display()

@@ -26,14 +26,19 @@ pub(crate) fn gather(
         .iter()
         .map(|group| describe_group(manifest, group, auto))
         .collect();
-    let spans = runs.iter().flat_map(|run| &run.made_by);
-    let paths: BTreeSet<&str> = spans.map(|span| span.maker.kernel_path.as_str()).collect();
-    results.provenance.kernel_path = paths.into_iter().collect::<Vec<_>>().join(" and ");
+    results.provenance.kernel_path = kernel_paths(&runs);
     results.provenance.precision = precisions(manifest, auto);
     results.provenance.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     results.provenance.manifest_sha256 = manifest.sha256();
     results.runs = runs;
     results
+}
+
+/// Every kernel path that had a part in `runs`.
+pub(crate) fn kernel_paths(runs: &[Run]) -> String {
+    let spans = runs.iter().flat_map(|run| &run.made_by);
+    let paths: BTreeSet<&str> = spans.map(|span| span.maker.kernel_path.as_str()).collect();
+    paths.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
 /// What a store holds of a manifest's runs.

@@ -16,7 +16,8 @@
 //!   [`collapse_results::Results`]; [`make_run`]: one run.
 //! * [`estimate()`]: what all that will take, timed on the spot.
 //! * [`launch`]: the same runs as jobs of a cluster.
-//! * [`status()`], [`gather_store`], [`verify_store`]: what a store holds, without the image sets.
+//! * [`status()`], [`gather_store`], [`verify_store`]: what a store holds, without the image sets; [`merge()`]: with the results of
+//!   another store.
 //!
 //! Test and OoD images never reach training, fitting or selection: densities, geometry and
 //! detectors are fitted on the training split, the temperature on the validation split, and the
@@ -33,6 +34,7 @@ pub mod launch;
 mod machine;
 mod make;
 mod manifest;
+mod merge;
 mod observer;
 mod plan;
 mod reproduce;
@@ -51,6 +53,7 @@ pub use image_form::ImageForm;
 pub use machine::{maker, peak_memory};
 pub use make::make_run;
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision, Resources};
+pub use merge::merge;
 pub use observer::{EpochProgress, Observer, RunId, Silent};
 pub use plan::{RunPlan, auto_precision, plan, resolve_precision};
 pub use reproduce::{Setting, reproduce};

@@ -1,15 +1,15 @@
 //! Products of columns by columns, a tile by a tile at a time: half of a Gram matrix.
 //!
-//! The rows are packed twice, by the columns of left and of right tiles, so that the inner loop reads memory in its order: per row two
-//! vectors of the one and a number of the other for each column give two products of vectors a column. AVX-512 or AVX2 by [`pulp`]'s
-//! safe face of them.
+//! The rows are packed by the columns of left tiles and, where these do not consist of right ones, of right tiles too, so that the inner
+//! loop reads memory in its order.
 
-use std::arch::x86_64::_MM_HINT_T0;
 use std::ops::Range;
 
 use pulp::NullaryFnOnce;
-use pulp::x86::{V3, V4};
 use rayon::prelude::*;
+
+use crate::source::ReadRow;
+use crate::tiles::{Simd, Tiles};
 
 /// Rows that are packed together: tiles of both sides stay in the first-level cache.
 pub(crate) const DEPTH: usize = 256;
@@ -19,32 +19,6 @@ const BLOCK: usize = 64;
 const LINE: usize = 8;
 /// Rows that it reads before it packs them: they stay in the first-level cache.
 const READ: usize = 8;
-
-/// The processor's vectors, that multiply tiles of `L` columns with tiles of `R`.
-pub(crate) trait Simd<const L: usize, const R: usize>: Copy + Sync {
-    /// `work` with these instructions.
-    fn run<F: NullaryFnOnce>(self, work: F) -> F::Output;
-
-    /// Has the cache line of a number ready for when it is read.
-    fn prefetch(self, number: &f64);
-
-    /// The products of the columns of two tiles, by columns of the right one.
-    fn multiply(self, tiles: &Tiles<'_, Self, L, R>, left: usize, right: usize) -> [[f64; L]; R];
-}
-
-/// Tiles of the columns of two matrices of equally many rows: block after block of rows, in each of them tile after tile, in each row
-/// after row.
-pub(crate) struct Tiles<'a, S, const L: usize, const R: usize> {
-    pub(crate) simd: S,
-    /// Rows in all.
-    pub(crate) depth: usize,
-    /// Rows of a block.
-    pub(crate) block: usize,
-    pub(crate) left: &'a [[f64; L]],
-    pub(crate) right: &'a [[f64; R]],
-    /// Tiles side by side, of the left matrix and of the right one.
-    pub(crate) side_by_side: (usize, usize),
-}
 
 /// `DEPTH` rows or fewer of a matrix, packed: block after block of rows, in each of them tile after tile, in each row after row.
 pub(crate) struct Packed<S, const L: usize, const R: usize> {
@@ -56,6 +30,9 @@ pub(crate) struct Packed<S, const L: usize, const R: usize> {
 }
 
 impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
+    /// Whether right tiles are parts of left ones.
+    const IN_ONE: bool = L.is_multiple_of(R);
+
     pub(crate) fn new(simd: S) -> Self {
         Self {
             simd,
@@ -67,20 +44,21 @@ impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
     }
 
     /// Packs rows of `d` columns, at most [`DEPTH`], which `read` writes by their numbers.
-    pub(crate) fn fill(
-        &mut self,
-        rows: Range<usize>,
-        d: usize,
-        read: &(impl Fn(usize, &mut [f64]) + Sync),
-    ) {
+    pub(crate) fn fill(&mut self, rows: Range<usize>, d: usize, read: &impl ReadRow) {
         (self.depth, self.d) = (rows.len(), d);
         let n_blocks = rows.len().div_ceil(BLOCK);
         let (n_left, n_right) = (d.div_ceil(L) * BLOCK, d.div_ceil(R) * BLOCK);
         self.left.resize(n_blocks * n_left, [0.0; L]);
-        self.right.resize(n_blocks * n_right, [0.0; R]);
+        let mut right: Vec<&mut [[f64; R]]> = Vec::new();
+        match Self::IN_ONE {
+            true => right.resize_with(n_blocks, Default::default),
+            false => {
+                self.right.resize(n_blocks * n_right, [0.0; R]);
+                right.extend(self.right.chunks_exact_mut(n_right));
+            }
+        }
         let simd = self.simd;
-        let left = self.left.par_chunks_exact_mut(n_left);
-        let blocks = left.zip(self.right.par_chunks_exact_mut(n_right));
+        let blocks = self.left.par_chunks_exact_mut(n_left).zip(right);
         blocks.enumerate().for_each(|(block, (left, right))| {
             let start = rows.start + block * BLOCK;
             simd.run(Pack {
@@ -102,7 +80,7 @@ impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
             depth: self.depth,
             block: BLOCK,
             left: &self.left,
-            right: &self.right,
+            right: (!Self::IN_ONE).then_some(&self.right),
             side_by_side: (self.d.div_ceil(L), self.d.div_ceil(R)),
         };
         for top in (0..height).step_by(L) {
@@ -173,7 +151,7 @@ struct Pack<'a, F, const L: usize, const R: usize> {
     right: &'a mut [[f64; R]],
 }
 
-impl<F: Fn(usize, &mut [f64]), const L: usize, const R: usize> NullaryFnOnce for Pack<'_, F, L, R> {
+impl<F: ReadRow, const L: usize, const R: usize> NullaryFnOnce for Pack<'_, F, L, R> {
     type Output = ();
 
     #[inline(always)]
@@ -184,106 +162,10 @@ impl<F: Fn(usize, &mut [f64]), const L: usize, const R: usize> NullaryFnOnce for
             let count = READ.min(rows.len() - first);
             let some = &mut some[..count * d];
             for (row, out) in some.chunks_exact_mut(d).enumerate() {
-                read(rows.start + first + row, out);
+                read.read_row(rows.start + first + row, out);
             }
             pack(self.left, first, some, d);
             pack(self.right, first, some, d);
         }
-    }
-}
-
-/// One tile by one tile.
-struct Tile<'a, S, const L: usize, const R: usize> {
-    tiles: &'a Tiles<'a, S, L, R>,
-    left: usize,
-    right: usize,
-}
-
-impl<S, const L: usize, const R: usize> Tile<'_, S, L, R> {
-    /// Calls `take` with the packed rows of both tiles, block by block.
-    #[inline(always)]
-    fn each(&self, mut take: impl FnMut(&[f64; L], &[f64; R])) {
-        let tiles = self.tiles;
-        let (n_left, n_right) = tiles.side_by_side;
-        let left = tiles.left.chunks_exact(n_left * tiles.block);
-        let right = tiles.right.chunks_exact(n_right * tiles.block);
-        for (block, (left, right)) in left.zip(right).enumerate() {
-            let count = tiles.block.min(tiles.depth - block * tiles.block);
-            let left = &left[self.left * tiles.block..][..count];
-            let right = &right[self.right * tiles.block..][..count];
-            left.iter()
-                .zip(right)
-                .for_each(|(left, right)| take(left, right));
-        }
-    }
-}
-
-impl Simd<8, 6> for V3 {
-    fn run<F: NullaryFnOnce>(self, work: F) -> F::Output {
-        self.vectorize(work)
-    }
-
-    fn prefetch(self, number: &f64) {
-        let number: *const f64 = number;
-        self.sse._mm_prefetch::<_MM_HINT_T0>(number.cast());
-    }
-
-    fn multiply(self, tiles: &Tiles<'_, Self, 8, 6>, left: usize, right: usize) -> [[f64; 8]; 6] {
-        self.vectorize(Tile { tiles, left, right })
-    }
-}
-
-impl NullaryFnOnce for Tile<'_, V3, 8, 6> {
-    type Output = [[f64; 8]; 6];
-
-    #[inline(always)]
-    fn call(self) -> Self::Output {
-        let V3 { avx, fma, .. } = self.tiles.simd;
-        let mut sums = [[avx._mm256_setzero_pd(); 2]; 6];
-        self.each(|left, right| {
-            let left: [core::arch::x86_64::__m256d; 2] = pulp::cast(*left);
-            for (sums, right) in sums.iter_mut().zip(right) {
-                let right = avx._mm256_set1_pd(*right);
-                for (sum, left) in sums.iter_mut().zip(left) {
-                    *sum = fma._mm256_fmadd_pd(left, right, *sum);
-                }
-            }
-        });
-        sums.map(pulp::cast)
-    }
-}
-
-impl Simd<16, 8> for V4 {
-    fn run<F: NullaryFnOnce>(self, work: F) -> F::Output {
-        self.vectorize(work)
-    }
-
-    fn prefetch(self, number: &f64) {
-        let number: *const f64 = number;
-        self.sse._mm_prefetch::<_MM_HINT_T0>(number.cast());
-    }
-
-    fn multiply(self, tiles: &Tiles<'_, Self, 16, 8>, left: usize, right: usize) -> [[f64; 16]; 8] {
-        self.vectorize(Tile { tiles, left, right })
-    }
-}
-
-impl NullaryFnOnce for Tile<'_, V4, 16, 8> {
-    type Output = [[f64; 16]; 8];
-
-    #[inline(always)]
-    fn call(self) -> Self::Output {
-        let V4 { avx512f, .. } = self.tiles.simd;
-        let mut sums = [[avx512f._mm512_setzero_pd(); 2]; 8];
-        self.each(|left, right| {
-            let left: [core::arch::x86_64::__m512d; 2] = pulp::cast(*left);
-            for (sums, right) in sums.iter_mut().zip(right) {
-                let right = avx512f._mm512_set1_pd(*right);
-                for (sum, left) in sums.iter_mut().zip(left) {
-                    *sum = avx512f._mm512_fmadd_pd(left, right, *sum);
-                }
-            }
-        });
-        sums.map(pulp::cast)
     }
 }

@@ -38,6 +38,8 @@ mod products;
 mod projection;
 mod rows;
 mod source;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub use cholesky::{Cholesky, overflow_to_infinity};
 pub use classes::{check_labels, rows_by_class};
@@ -51,4 +53,4 @@ pub use products::{
 };
 pub use projection::Projection;
 pub use rows::{NORM_FLOOR, check_finite, distance, norm, normalize_rows, power_of_two_below};
-pub use source::{Matrix, PANEL_ROWS, RowSource, RowsView, largest_magnitude};
+pub use source::{About, Matrix, PANEL_ROWS, ReadRow, RowSource, RowsView, largest_magnitude};

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 #[cfg(target_arch = "x86_64")]
-use crate::gram::{DEPTH, Packed, Simd};
+use crate::gram::{DEPTH, Packed};
+use crate::source::ReadRow;
+#[cfg(target_arch = "x86_64")]
+use crate::tiles::Simd;
 
 /// Rows of a panel. 128 keeps a diagonal block in the first-level cache's neighbourhood and
 /// is where the kernels reach their full speed.
@@ -85,21 +88,18 @@ impl SymmetricPanels {
         let d = self.dimension;
         let n = rows.len().checked_div(d).unwrap_or(0);
         #[cfg(target_arch = "x86_64")]
+        if let Ok(rows) = ArrayView2::from_shape((n, d), &rows[..n * d])
+            && self.add_packed(n, &rows)
         {
-            let read = |row: usize, out: &mut [f64]| {
-                out.copy_from_slice(&rows[row * d..(row + 1) * d]);
-            };
-            if self.add_packed(n, &read) {
-                return;
-            }
+            return;
         }
         if n > 0 {
             self.add_gram_portable(&rows[..n * d]);
         }
     }
 
-    /// Adds `rowsᵀ · rows` of `n` rows, each of which `read` writes by its number, in any order and from any thread.
-    pub fn add_gram_of(&mut self, n: usize, read: impl Fn(usize, &mut [f64]) + Sync) {
+    /// Adds `rowsᵀ · rows` of `n` rows, which `read` is asked for in any order.
+    pub fn add_gram_of(&mut self, n: usize, read: impl ReadRow) {
         let d = self.dimension;
         #[cfg(target_arch = "x86_64")]
         if self.add_packed(n, &read) {
@@ -109,14 +109,14 @@ impl SymmetricPanels {
         for start in (0..n).step_by(READ_ROWS) {
             let rows = &mut rows[..READ_ROWS.min(n - start) * d];
             let parts = rows.par_chunks_exact_mut(d.max(1)).enumerate();
-            parts.for_each(|(row, out)| read(start + row, out));
+            parts.for_each(|(row, out)| read.read_row(start + row, out));
             self.add_gram(rows);
         }
     }
 
     /// Adds rows by the kernels for this processor; `false` where there are none for it.
     #[cfg(target_arch = "x86_64")]
-    fn add_packed(&mut self, n: usize, read: &(impl Fn(usize, &mut [f64]) + Sync)) -> bool {
+    fn add_packed(&mut self, n: usize, read: &impl ReadRow) -> bool {
         use pulp::x86::{V3, V4};
         if self.dimension == 0 {
             return true;
@@ -155,7 +155,7 @@ impl SymmetricPanels {
         &mut self,
         simd: S,
         rows: Range<usize>,
-        read: &(impl Fn(usize, &mut [f64]) + Sync),
+        read: &impl ReadRow,
     ) {
         let d = self.dimension;
         let mut packed = Packed::new(simd);
@@ -352,9 +352,7 @@ mod tests {
         let (mut found, zero) = (Vec::new(), SymmetricPanels::zeros(x.ncols()));
         #[cfg(target_arch = "x86_64")]
         {
-            let read = |row: usize, out: &mut [f64]| {
-                out.copy_from_slice(x.row(row).as_slice().unwrap());
-            };
+            let read = x.view();
             if let Some(simd) = pulp::x86::V3::try_new() {
                 found.push(zero.clone());
                 found[0].add_span(simd, 0..x.nrows(), &read);
@@ -395,9 +393,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             let mut sum = SymmetricPanels::zeros(d);
             pool.build().unwrap().install(|| {
-                sum.add_gram_of(n, |row, out| {
-                    out.copy_from_slice(x.row(row).as_slice().unwrap())
-                });
+                sum.add_gram_of(n, x.view());
             });
             sum
         };

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::panels::SymmetricPanels;
-use crate::source::RowSource;
+use crate::source::{About, RowSource};
 
 /// Rows of one parallel task.
 const BLOCK_ROWS: usize = 128;
@@ -70,7 +70,7 @@ pub fn matmul(a: ArrayView2<f64>, b: ArrayView2<f64>) -> Result<Array2<f64>> {
 #[must_use]
 pub fn gram(a: ArrayView2<f64>) -> Array2<f64> {
     let mut sum = SymmetricPanels::zeros(a.ncols());
-    sum.add_gram_of(a.nrows(), |row, out| a.read(row, out));
+    sum.add_gram_of(a.nrows(), a);
     sum.to_dense(1.0)
 }
 
@@ -122,11 +122,13 @@ pub fn covariance<R: RowSource>(
     }
     let mut sum = SymmetricPanels::zeros(d);
     let about = center.to_vec();
-    sum.add_gram_of(n, |row, out| {
-        features.read(row, out);
-        let pairs = out.iter_mut().zip(&about);
-        pairs.for_each(|(value, center)| *value -= center);
-    });
+    sum.add_gram_of(
+        n,
+        About {
+            rows: &features,
+            center: &about,
+        },
+    );
     let trace: f64 = sum.diagonal().iter().sum();
     let spread = || {
         let mut row = vec![0.0; d];

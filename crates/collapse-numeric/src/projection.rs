@@ -8,26 +8,20 @@ use pulp::{
 };
 use rayon::prelude::*;
 
-#[cfg(target_arch = "x86_64")]
-use crate::gram::{Simd, Tiles};
 use crate::products::inner_products;
 use crate::rows::norm;
+use crate::source::ReadRow;
+#[cfg(target_arch = "x86_64")]
+use crate::tiles::Simd;
 
 /// Rows of one parallel task.
 const GROUP: usize = 64;
-
-/// Vectors `V` `[M, D]` in the order in which the processor multiplies many rows by them.
+/// Running sums of a row's squares.
+#[cfg(target_arch = "x86_64")]
+const LANES: usize = 8;
+/// Vectors `V` `[M, D]` by which many rows are multiplied.
 pub struct Projection<'a> {
     vectors: CowArray<'a, f64, Ix2>,
-    #[cfg(target_arch = "x86_64")]
-    packed: Packed,
-}
-
-#[cfg(target_arch = "x86_64")]
-enum Packed {
-    Avx512(V4, Vec<[f64; 16]>),
-    Avx2(V3, Vec<[f64; 8]>),
-    Not,
 }
 
 impl<'a> Projection<'a> {
@@ -35,14 +29,6 @@ impl<'a> Projection<'a> {
     #[must_use]
     pub fn new(vectors: ArrayView2<'a, f64>) -> Self {
         Self {
-            #[cfg(target_arch = "x86_64")]
-            packed: if let Some(simd) = V4::try_new() {
-                Packed::Avx512(simd, pack(vectors))
-            } else if let Some(simd) = V3::try_new() {
-                Packed::Avx2(simd, pack(vectors))
-            } else {
-                Packed::Not
-            },
             vectors: match vectors.is_standard_layout() {
                 true => vectors.into(),
                 false => vectors.as_standard_layout().into_owned().into(),
@@ -50,18 +36,19 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// `‖V r‖` `[N]` of `n` rows `r` `[D]`, each of which `read` writes by its number, from any thread; also where squares leave the
-    /// range of f64.
+    /// `‖V r‖` `[N]` of `n` rows `r` `[D]`, which `read` writes; also where squares leave the range of f64.
     ///
     /// No product is kept: what is multiplied is squared and added at once.
     #[must_use]
-    pub fn lengths(&self, n: usize, read: impl Fn(usize, &mut [f64]) + Sync) -> Vec<f64> {
+    pub fn lengths(&self, n: usize, read: impl ReadRow) -> Vec<f64> {
         let mut squares = vec![0.0; n];
         #[cfg(target_arch = "x86_64")]
-        match &self.packed {
-            Packed::Avx512(simd, left) => self.add_squares(*simd, left, &read, &mut squares),
-            Packed::Avx2(simd, left) => self.add_squares(*simd, left, &read, &mut squares),
-            Packed::Not => self.add_squares_portable(&read, &mut squares),
+        if let Some(simd) = V4::try_new() {
+            self.add_squares::<_, 16, 8>(simd, &read, &mut squares);
+        } else if let Some(simd) = V3::try_new() {
+            self.add_squares::<_, 8, 6>(simd, &read, &mut squares);
+        } else {
+            self.add_squares_portable(&read, &mut squares);
         }
         #[cfg(not(target_arch = "x86_64"))]
         self.add_squares_portable(&read, &mut squares);
@@ -70,7 +57,7 @@ impl<'a> Projection<'a> {
             for (row, square) in squares.iter_mut().enumerate() {
                 *square = match square.is_finite() && *square > f64::MIN_POSITIVE {
                     true => square.sqrt(),
-                    false => self.length(|out| read(group * GROUP + row, out)),
+                    false => self.length(|out| read.read_row(group * GROUP + row, out)),
                 };
             }
         });
@@ -90,11 +77,7 @@ impl<'a> Projection<'a> {
         self.vectors.as_slice().unwrap_or_default()
     }
 
-    fn add_squares_portable(
-        &self,
-        read: &(impl Fn(usize, &mut [f64]) + Sync),
-        squares: &mut [f64],
-    ) {
+    fn add_squares_portable(&self, read: &impl ReadRow, squares: &mut [f64]) {
         let (m, d) = self.vectors.dim();
         let groups = squares.par_chunks_mut(GROUP).enumerate();
         groups.for_each_init(
@@ -105,7 +88,7 @@ impl<'a> Projection<'a> {
                     &mut inside[..squares.len() * m],
                 );
                 for (row, out) in rows.chunks_exact_mut(d.max(1)).enumerate() {
-                    read(group * GROUP + row, out);
+                    read.read_row(group * GROUP + row, out);
                 }
                 inner_products(rows, self.values(), d, inside);
                 for (square, inside) in squares.iter_mut().zip(inside.chunks_exact(m.max(1))) {
@@ -119,26 +102,25 @@ impl<'a> Projection<'a> {
     fn add_squares<S: Simd<L, R>, const L: usize, const R: usize>(
         &self,
         simd: S,
-        left: &[[f64; L]],
-        read: &(impl Fn(usize, &mut [f64]) + Sync),
+        read: &impl ReadRow,
         squares: &mut [f64],
     ) {
-        let d = self.vectors.ncols();
-        if left.is_empty() {
+        let (m, d) = self.vectors.dim();
+        if m == 0 || d == 0 {
             return;
         }
+        let tiles = pack(self.vectors.view());
         let groups = squares.par_chunks_mut(GROUP).enumerate();
         groups.for_each_init(
-            || (vec![0.0; R * d], Vec::new()),
-            |(some, right), (group, squares)| {
-                right.resize(GROUP.div_ceil(R) * d, [0.0; R]);
+            || vec![0.0; GROUP.next_multiple_of(R) * d],
+            |rows, (group, squares)| {
                 simd.run(Group {
                     simd,
                     d,
-                    left,
-                    right,
-                    some,
-                    read: |row: usize, out: &mut [f64]| read(group * GROUP + row, out),
+                    tiles: &tiles,
+                    rows,
+                    first: group * GROUP,
+                    read,
                     squares,
                 });
             },
@@ -160,40 +142,18 @@ fn pack<const W: usize>(vectors: ArrayView2<f64>) -> Vec<[f64; W]> {
     packed
 }
 
-/// Writes `W` rows of `d` columns as the columns of a tile, eight numbers of each at a time: so much the registers hold.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn transpose<const W: usize>(rows: &[f64], tile: &mut [[f64; W]], d: usize) {
-    const AT_ONCE: usize = 8;
-    for (part, out) in tile.chunks_mut(AT_ONCE).enumerate() {
-        let first = part * AT_ONCE;
-        let Some(out) = out.first_chunk_mut::<AT_ONCE>() else {
-            for (k, out) in out.iter_mut().enumerate() {
-                *out = std::array::from_fn(|row| rows[row * d + first + k]);
-            }
-            return;
-        };
-        let mut values = [[0.0; AT_ONCE]; W];
-        for (values, row) in values.iter_mut().zip(rows.chunks_exact(d)) {
-            values.copy_from_slice(&row[first..first + AT_ONCE]);
-        }
-        for (k, out) in out.iter_mut().enumerate() {
-            *out = std::array::from_fn(|row| values[row][k]);
-        }
-    }
-}
-
 /// A group of rows with all vectors.
 #[cfg(target_arch = "x86_64")]
 struct Group<'a, S, F, const L: usize, const R: usize> {
     simd: S,
     d: usize,
-    left: &'a [[f64; L]],
-    /// Room for the packed rows.
-    right: &'a mut [[f64; R]],
-    /// Room for the rows of a tile.
-    some: &'a mut [f64],
-    read: F,
+    /// The vectors.
+    tiles: &'a [[f64; L]],
+    /// Room for the rows.
+    rows: &'a mut [f64],
+    /// Number of the first row.
+    first: usize,
+    read: &'a F,
     squares: &'a mut [f64],
 }
 
@@ -201,39 +161,42 @@ struct Group<'a, S, F, const L: usize, const R: usize> {
 impl<S, F, const L: usize, const R: usize> NullaryFnOnce for Group<'_, S, F, L, R>
 where
     S: Simd<L, R>,
-    F: Fn(usize, &mut [f64]),
+    F: ReadRow,
 {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { d, squares, .. } = self;
-        let n = squares.len();
-        for (tile, packed) in self.right.chunks_exact_mut(d).enumerate() {
-            let rows = tile * R..n.min((tile + 1) * R);
-            if rows.len() < R {
-                self.some.fill(0.0);
-            }
-            for (row, out) in rows.zip(self.some.chunks_exact_mut(d)) {
-                (self.read)(row, out);
-            }
-            transpose(self.some, packed, d);
+        let Self { d, rows, .. } = self;
+        for (row, out) in rows
+            .chunks_exact_mut(d)
+            .take(self.squares.len())
+            .enumerate()
+        {
+            self.read.read_row(self.first + row, out);
         }
-        let tiles = Tiles {
-            simd: self.simd,
-            depth: d,
-            block: d,
-            left: self.left,
-            right: self.right,
-            side_by_side: (self.left.len() / d, self.right.len() / d),
-        };
-        for left in 0..self.left.len() / d {
-            for (right, squares) in squares.chunks_mut(R).enumerate() {
-                let products = self.simd.multiply(&tiles, left, right);
-                for (square, products) in squares.iter_mut().zip(&products) {
-                    *square += products.iter().map(|v| v * v).sum::<f64>();
+        // Rows after the last, of which there is room for whole tiles, are multiplied in vain.
+        let mut lanes = [[0.0; LANES]; GROUP];
+        for tile in self.tiles.chunks_exact(d) {
+            let lanes = lanes[..self.squares.len()].chunks_mut(R);
+            for (lanes, rows) in lanes.zip(rows.chunks_exact(R * d)) {
+                let mut vectors: [&[f64]; R] = [&[]; R];
+                for (vector, row) in vectors.iter_mut().zip(rows.chunks_exact(d)) {
+                    *vector = row;
+                }
+                let products = self.simd.multiply_vectors(tile, vectors);
+                for (lanes, products) in lanes.iter_mut().zip(&products) {
+                    for products in products.as_chunks::<LANES>().0 {
+                        lanes
+                            .iter_mut()
+                            .zip(products)
+                            .for_each(|(lane, v)| *lane += v * v);
+                    }
                 }
             }
+        }
+        for (square, lanes) in self.squares.iter_mut().zip(&lanes) {
+            *square = lanes.iter().sum();
         }
     }
 }
@@ -250,11 +213,7 @@ mod tests {
     }
 
     fn lengths(projection: &Projection<'_>, rows: &Array2<f64>) -> Vec<f64> {
-        projection.lengths(rows.nrows(), |row, out| {
-            out.iter_mut()
-                .zip(rows.row(row))
-                .for_each(|(out, v)| *out = *v);
-        })
+        projection.lengths(rows.nrows(), rows.view())
     }
 
     #[test]
@@ -269,12 +228,10 @@ mod tests {
             let (rows, vectors) = (values(n, d), values(m, d) * 0.5);
             let projection = Projection::new(vectors.view());
             let products = rows.dot(&vectors.t());
-            let portable = Projection {
-                vectors: vectors.view().into(),
-                #[cfg(target_arch = "x86_64")]
-                packed: Packed::Not,
-            };
-            for found in [lengths(&projection, &rows), lengths(&portable, &rows)] {
+            let mut portable = vec![0.0; n];
+            projection.add_squares_portable(&rows.view(), &mut portable);
+            let portable = portable.iter().map(|square: &f64| square.sqrt()).collect();
+            for found in [lengths(&projection, &rows), portable] {
                 for (found, products) in found.iter().zip(products.rows()) {
                     let expected = norm(products);
                     let error = (found - expected).abs() / expected.max(1e-300);

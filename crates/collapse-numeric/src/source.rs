@@ -63,6 +63,38 @@ pub trait RowSource: Sync {
     }
 }
 
+/// What writes rows in f64 by their numbers, from any thread. A method that is `#[inline(always)]` is compiled for the vectors of the loop
+/// that calls it.
+pub trait ReadRow: Sync {
+    /// Writes a row to `out`.
+    fn read_row(&self, row: usize, out: &mut [f64]);
+}
+
+impl<R: RowSource> ReadRow for R {
+    #[inline(always)]
+    fn read_row(&self, row: usize, out: &mut [f64]) {
+        self.read(row, out);
+    }
+}
+
+/// Rows `[N, D]` less a centre `[D]`.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a, R> {
+    /// The rows.
+    pub rows: R,
+    /// What is taken from each.
+    pub center: &'a [f64],
+}
+
+impl<R: RowSource> ReadRow for About<'_, R> {
+    #[inline(always)]
+    fn read_row(&self, row: usize, out: &mut [f64]) {
+        self.rows.read(row, out);
+        let pairs = out.iter_mut().zip(self.center);
+        pairs.for_each(|(value, center)| *value -= center);
+    }
+}
+
 fn gathered<R: RowSource + ?Sized>(
     source: &R,
     rows: impl ExactSizeIterator<Item = usize>,
@@ -333,6 +365,27 @@ impl<'a> RowsView<'a> {
         }
     }
 
+    #[inline(always)]
+    fn read_as_kept(&self, row: usize, out: &mut [f64]) {
+        match &self.values {
+            Values::Single(values) => values.read(row, out),
+            Values::Double(values) => values.read(row, out),
+        }
+    }
+
+    fn read_normalized(&self, row: usize, out: &mut [f64]) {
+        let d = self.dim().1;
+        if out.len() < d {
+            let mut whole = vec![0.0; d];
+            self.read_normalized(row, &mut whole);
+            out.copy_from_slice(&whole[..out.len()]);
+            return;
+        }
+        self.read_as_kept(row, out);
+        let length = norm(ndarray::ArrayView1::from(&*out)).max(NORM_FLOOR);
+        out.iter_mut().for_each(|value| *value /= length);
+    }
+
     /// All that is read, as a copy.
     #[must_use]
     pub fn to_f64(&self) -> Array2<f64> {
@@ -363,20 +416,9 @@ impl RowSource for RowsView<'_> {
 
     #[inline(always)]
     fn read(&self, row: usize, out: &mut [f64]) {
-        let d = self.dim().1;
-        if self.unit && out.len() < d {
-            let mut whole = vec![0.0; d];
-            self.read(row, &mut whole);
-            out.copy_from_slice(&whole[..out.len()]);
-            return;
-        }
-        match &self.values {
-            Values::Single(values) => values.read(row, out),
-            Values::Double(values) => values.read(row, out),
-        }
-        if self.unit {
-            let length = norm(ndarray::ArrayView1::from(&*out)).max(NORM_FLOOR);
-            out.iter_mut().for_each(|value| *value /= length);
+        match self.unit {
+            false => self.read_as_kept(row, out),
+            true => self.read_normalized(row, out),
         }
     }
 

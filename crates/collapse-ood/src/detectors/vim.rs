@@ -1,7 +1,7 @@
 //! The residual outside the principal subspace, and energy with it as a virtual logit.
 
 use collapse_numeric::{
-    Projection, RowSource, argmax, covariance, log_sum_exp, matmul_nt, symmetric_eigen,
+    About, Projection, RowSource, argmax, covariance, log_sum_exp, matmul_nt, symmetric_eigen,
 };
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, Axis, s};
@@ -60,13 +60,13 @@ impl Residual {
         let d = self.origin.len();
         check_columns(&features, d)?;
         let complement = Projection::new(self.complement.view());
-        let lengths = complement.lengths(features.nrows(), |row, out| {
-            features.read(row, out);
-            out.iter_mut()
-                .zip(&self.origin)
-                .for_each(|(value, origin)| *value -= origin);
-        });
-        Ok(lengths.into())
+        let n = features.nrows();
+        let origin = self.origin.to_vec();
+        let moved = About {
+            rows: &features,
+            center: &origin,
+        };
+        Ok(complement.lengths(n, moved).into())
     }
 }
 
