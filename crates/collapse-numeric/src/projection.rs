@@ -228,10 +228,17 @@ mod tests {
             let (rows, vectors) = (values(n, d), values(m, d) * 0.5);
             let projection = Projection::new(vectors.view());
             let products = rows.dot(&vectors.t());
-            let mut portable = vec![0.0; n];
-            projection.add_squares_portable(&rows.view(), &mut portable);
-            let portable = portable.iter().map(|square: &f64| square.sqrt()).collect();
-            for found in [lengths(&projection, &rows), portable] {
+            let mut others = vec![vec![0.0; n]];
+            projection.add_squares_portable(&rows.view(), &mut others[0]);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = V3::try_new() {
+                others.push(vec![0.0; n]);
+                projection.add_squares::<_, 8, 6>(simd, &rows.view(), &mut others[1]);
+            }
+            let root = |squares: &Vec<f64>| squares.iter().map(|square| square.sqrt()).collect();
+            let mut all: Vec<Vec<f64>> = others.iter().map(root).collect();
+            all.push(lengths(&projection, &rows));
+            for found in all {
                 for (found, products) in found.iter().zip(products.rows()) {
                     let expected = norm(products);
                     let error = (found - expected).abs() / expected.max(1e-300);
