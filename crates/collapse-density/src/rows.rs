@@ -1,6 +1,6 @@
 //! Rows of features: their checks, class means and gathering into centred blocks.
 
-use collapse_numeric::{ReadRow, RowSource};
+use collapse_numeric::{About, ReadRow, RowSource};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,7 @@ const BLOCK_ELEMENTS: usize = 1 << 19;
 
 /// Writes the first columns of row `i` minus `mean` to `out`, as many as `out` holds.
 pub(crate) fn center<R: RowSource>(rows: &R, i: usize, mean: &[f64], out: &mut [f64]) {
-    rows.read(i, out);
-    out.iter_mut()
-        .zip(mean)
-        .for_each(|(out, mean)| *out -= mean);
+    About { rows, center: mean }.read_row(i, out);
 }
 
 /// Writes row `i` minus `center` to `out`.

@@ -1,6 +1,6 @@
 //! Results of one experiment from several stores.
 
-use collapse_results::{DataSet, Ensemble, Results};
+use collapse_results::{DataSet, Ensemble, Results, Role, Run};
 
 use crate::error::Error;
 use crate::gather::kernel_paths;
@@ -24,8 +24,7 @@ pub fn merge(results: &mut Results, other: Results, origin: &str) -> Result<(), 
         results.data = other.data;
     }
     for run in other.runs {
-        let known =
-            |mine: &collapse_results::Run| (&mine.group, mine.seed) == (&run.group, run.seed);
+        let known = |mine: &Run| (&mine.group, mine.seed) == (&run.group, run.seed);
         if !results.runs.iter().any(known) {
             results.runs.push(run);
         }
@@ -61,7 +60,7 @@ fn difference(results: &Results, other: &Results) -> Option<String> {
     if results.data.is_empty() || other.data.is_empty() {
         return None;
     }
-    fn pixels(set: &DataSet) -> (&str, collapse_results::Role, &str) {
+    fn pixels(set: &DataSet) -> (&str, Role, &str) {
         (set.name.as_str(), set.role, &set.sha256)
     }
     let lacking =
