@@ -19,7 +19,7 @@ use crate::{CODE_VERSION, stop};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum PrecisionArg {
-    /// bf16 where the machine multiplies it in hardware, f32 elsewhere.
+    /// bf16 where the machine multiplies it faster than f32, f32 elsewhere.
     Auto,
     F32,
     Bf16,
@@ -207,7 +207,7 @@ fn train_config(args: &Args) -> Result<TrainConfig> {
     let begun = RunManifest::read(&args.out).ok().flatten();
     let auto = match begun.and_then(|run| run.precision()) {
         Some(precision) => precision,
-        None => auto_precision(args.device, collapse_kernels::kernel_path()?),
+        None => auto_precision(args.device, collapse_kernels::kernel_path()?)?,
     };
     let train = TrainConfig {
         seed: args.seed,

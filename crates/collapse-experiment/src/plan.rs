@@ -88,16 +88,20 @@ impl RunPlan {
     }
 }
 
-/// What `auto` means on a device, which is a kernel path where it is the CPU: bf16 where it is multiplied in hardware
-/// and training knows it.
-#[must_use]
-pub fn auto_precision(device: Device, path: KernelPath) -> collapse_train::Precision {
-    match (device, path) {
-        (Device::Cpu, KernelPath::AmxBf16 | KernelPath::Avx512Bf16) => {
-            collapse_train::Precision::Bf16
-        }
-        _ => collapse_train::Precision::F32,
-    }
+/// What `auto` means on a device, which is a kernel path where it is the CPU: bf16 where [its products are the faster
+/// ones](collapse_kernels::bf16_products_pay) and training knows it.
+///
+/// # Errors
+/// If this machine cannot run the path.
+pub fn auto_precision(
+    device: Device,
+    path: KernelPath,
+) -> Result<collapse_train::Precision, Error> {
+    let pays = device == Device::Cpu && collapse_kernels::bf16_products_pay(path)?;
+    Ok(match pays {
+        true => collapse_train::Precision::Bf16,
+        false => collapse_train::Precision::F32,
+    })
 }
 
 /// The precision a manifest means where `auto` is what is given.

@@ -124,7 +124,7 @@ fn settle_precision(
     store: &RunStore,
     device: Device,
 ) -> Result<Precision, Error> {
-    let here = auto_precision(device, collapse_kernels::kernel_path()?);
+    let here = auto_precision(device, collapse_kernels::kernel_path()?)?;
     if !manifest.has_auto_precision() {
         return Ok(here);
     }

@@ -40,7 +40,7 @@
 //! - [`Element`], [`NetworkElement`], [`Float`]: the types of activations and parameters, f32, f64 and bf16.
 //! - [`candle_ops`]: the same as operations on candle tensors.
 //! - `cuda`, with the feature of that name: convolutions, batch norm and SGD on NVIDIA GPUs, for candle tensors there.
-//! - [`peak_gflops_register_loop`], [`register_loop`]: the yardsticks of benchmarks.
+//! - [`peak_gflops_register_loop`], [`register_loop`]: the yardsticks of benchmarks; [`bf16_products_pay`]: whether bf16 is the faster.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.
 //! - [`within_pool`]: for callers that start many operations.
 //! - [`ConvolutionAlgorithm`], [`convolution_algorithm`], [`with_convolution`]: direct convolutions or Winograd's.
@@ -85,7 +85,7 @@ pub use norm::{
     bn_act_forward, channel_statistics,
 };
 pub use path::{KernelPath, PATH_VARIABLE, kernel_path, with_kernel_path};
-pub use peak::{Precision, peak_gflops_register_loop, register_loop};
+pub use peak::{Precision, bf16_products_pay, peak_gflops_register_loop, register_loop};
 pub use pool::{PoolStatistics, pool_statistics, release_idle_memory};
 pub use pooling::{
     add, global_avg_pool, global_avg_pool_backward, max_pool2, max_pool2_backward,

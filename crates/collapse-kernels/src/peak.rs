@@ -47,6 +47,31 @@ fn usual_rounds(path: KernelPath, precision: Precision) -> usize {
     }
 }
 
+/// Whether products of bf16 are faster than those of f32 on a path: by AMX they are, by `vdpbf16ps` where registers say so (an Intel Xeon
+/// does half as many of them, see the project's docs/performance.md). Takes a few milliseconds.
+///
+/// # Errors
+/// If this machine cannot run the path.
+pub fn bf16_products_pay(path: KernelPath) -> Result<bool> {
+    const TRIES: usize = 40;
+    const ROUNDS: usize = 1 << 10;
+    with_kernel_path(path, || match path {
+        KernelPath::AmxBf16 => true,
+        KernelPath::Avx512Bf16 => {
+            let rate = |precision| {
+                let start = Instant::now();
+                rounds(path, precision, ROUNDS) / start.elapsed().as_secs_f64()
+            };
+            let rates = (0..TRIES).map(|_| (rate(Precision::Bf16), rate(Precision::F32)));
+            let (bf16, f32) = rates.fold((0.0f64, 0.0f64), |best, rates| {
+                (best.0.max(rates.0), best.1.max(rates.1))
+            });
+            bf16 > f32
+        }
+        _ => false,
+    })
+}
+
 /// Does at least so many floating-point operations on registers alone, on this thread, and returns how many: a yardstick for the
 /// time of other work.
 ///
@@ -156,5 +181,21 @@ mod x86 {
         // SAFETY: the session configured this thread's tiles.
         unsafe { tile_products(&session, rounds) };
         (rounds * 4 * 2 * 16 * 16 * 32) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_pays_where_its_peak_is_the_higher() {
+        for path in KernelPath::available() {
+            let peak = |precision| peak_gflops_register_loop(path, precision).unwrap();
+            // Elsewhere both are one loop.
+            let pays =
+                path >= KernelPath::Avx512Bf16 && peak(Precision::Bf16) > peak(Precision::F32);
+            assert_eq!(bf16_products_pay(path).unwrap(), pays, "{path}");
+        }
     }
 }

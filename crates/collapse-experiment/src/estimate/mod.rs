@@ -92,7 +92,7 @@ struct Left {
 /// # Errors
 /// Those of reading the store, and of networks and images that do not fit each other; [`Error::Interrupted`].
 pub fn estimate(manifest: &Manifest, setting: &Setting<'_>) -> Result<Estimate, Error> {
-    let here = crate::plan::auto_precision(setting.work.device, collapse_kernels::kernel_path()?);
+    let here = crate::plan::auto_precision(setting.work.device, collapse_kernels::kernel_path()?)?;
     let auto = begun_precision(manifest, setting.store).unwrap_or(here);
     let wanted = wanted(manifest, auto, setting)?;
     let (jobs, threads) = jobs_and_threads(manifest.parallel(), wanted.len(), setting);

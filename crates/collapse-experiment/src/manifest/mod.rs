@@ -25,7 +25,7 @@ const BUILT_IN: [(&str, &str); 5] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the machine multiplies it in hardware, f32 elsewhere.
+    /// bf16 where the machine multiplies it faster than f32, f32 elsewhere.
     #[default]
     Auto,
     /// Single precision throughout, the reference.
