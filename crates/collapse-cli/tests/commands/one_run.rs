@@ -1,0 +1,99 @@
+//! One run from flags, killed and resumed, and the use of its weights.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{refuse, succeed};
+
+#[test]
+fn one_run_from_flags() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("run");
+    let arguments = [
+        "train",
+        "--l2",
+        "--width",
+        "4",
+        "--epochs",
+        "1",
+        "--spectral-norm",
+        "0",
+        "--precision",
+        "bf16",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let text = succeed(&arguments);
+    assert!(
+        text.contains("AUROC") && text.contains("feature_norm"),
+        "{text}"
+    );
+    for file in [
+        "manifest.json",
+        "events.jsonl",
+        "checkpoint.safetensors",
+        "result.json",
+        "features/ood-mnist.safetensors",
+    ] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    use_the_weights(&out, folder.path());
+}
+
+/// A checkpoint converts to weights that give the run's features again; it knows the precision, the weights do not.
+fn use_the_weights(run: &Path, folder: &Path) {
+    let text = |path: PathBuf| path.display().to_string();
+    let checkpoint = text(run.join("checkpoint.safetensors"));
+    let weights = text(folder.join("weights.safetensors"));
+    let found = text(folder.join("extracted"));
+    succeed(&["convert", &checkpoint, &weights]);
+    let network = ["--l2", "--width", "4", "--spectral-norm", "0"];
+    let flags = [&network[..], &["--precision", "bf16"]].concat();
+    let from_flags = ["extract", &weights, "--out", &found];
+    for arguments in [
+        ["extract", &checkpoint, "--out", &found].to_vec(),
+        [&from_flags[..], &flags[..]].concat(),
+    ] {
+        succeed(&arguments);
+        for name in ["train", "test", "ood-mnist"] {
+            let file = format!("{name}.safetensors");
+            let ours = collapse_features::read(Path::new(&found).join(&file)).unwrap();
+            let theirs = collapse_features::read(run.join("features").join(&file)).unwrap();
+            assert_eq!(ours.features, theirs.features, "{name}");
+            assert_eq!((ours.head, ours.labels), (theirs.head, theirs.labels));
+        }
+    }
+    refuse(
+        &[
+            "convert",
+            &weights,
+            &found,
+            "--width",
+            "8",
+            "--classes",
+            "8",
+        ],
+        &["weights.safetensors", "conv1.weight_orig", "missing"],
+    );
+}
+
+#[test]
+fn networks_are_described_and_devices_named() {
+    let text = succeed(&["summary", "--net", "wide-resnet28"]);
+    assert!(text.contains("36220634 parameters"), "{text}");
+    assert!(text.contains("dropout 0.3"), "{text}");
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("run");
+    let train = |flags: &[&'static str], parts: &[&str]| {
+        let start = ["train", "--out", out.to_str().unwrap()];
+        refuse(&[&start[..], flags].concat(), parts);
+    };
+    train(&["--device", "gpu"], &["gpu", "cuda:N"]);
+    if cfg!(not(feature = "cuda")) {
+        train(&["--device", "cuda"], &["cuda:0", "--features cuda"]);
+    }
+    train(&["--net", "resnet19"], &["resnet19", "wide-resnet28"]);
+    train(&["--dropout", "0.3"], &["dropout", "wide-resnet28"]);
+    train(&["--schedule", "multi-step"], &["--milestones"]);
+}

@@ -1,0 +1,156 @@
+//! The table on the terminal and the page.
+
+use collapse_features::FeatureSet;
+use ndarray::{Array1, Array2};
+use tempfile::TempDir;
+
+use super::{D, Folder, N_CLASSES, head, json, labels, rows, score};
+
+#[test]
+fn the_table_is_read_at_a_glance() {
+    let folder = Folder(TempDir::new().unwrap());
+    let weight = Array2::eye(D)
+        .slice(ndarray::s![..N_CLASSES, ..])
+        .to_owned();
+    let set = |n, seed, shift| {
+        FeatureSet::new(rows(n, seed, shift))
+            .with_labels(labels(n))
+            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+    };
+    let train = folder.write("train.safetensors", set(60, 1, 0.0));
+    let test = folder.write("test.safetensors", set(30, 2, 0.0));
+    let near = format!("near={}", folder.write("near.safetensors", set(30, 3, 0.7)));
+    let far = format!("far={}", folder.write("far.safetensors", set(30, 4, 9.0)));
+    let base = [
+        "--train", &train, "--test", &test, "--ood", &near, "--ood", &far,
+    ];
+    let names = ["--detector", "gmm_features", "--detector", "knn"];
+    let (output, table, error) = score(&[&base[..], &names, &["--all"]].concat());
+    assert!(output.status.success(), "{error}");
+    expect_test::expect![[r#"
+        Detectors by mean AUROC over the OoD sets
+        | Score        | mean AUROC % | mean FPR95 % | worst AUROC % | on   |
+        |--------------|--------------|--------------|---------------|------|
+        | gmm_features |       100.00 |         0.00 |        100.00 | near |
+        | knn          |         9.17 |       100.00 |          0.00 | far  |
+        Test accuracy 100.00 %, ECE 3.97 %, NLL 0.0406. NC1 0.0139, NC3 0.7311, NC4 0.0000 on the training split.
+
+        Detection by every score
+        | Score        | OoD set | AUROC % |      interval | AUPR in % | AUPR out % | FPR95 (ID positive) % | FPR95 (OoD positive) % | Error % |
+        |--------------|---------|---------|---------------|-----------|------------|-----------------------|------------------------|---------|
+        | gmm_features | near    |  100.00 | 100.00–100.00 |    100.00 |     100.00 |                  0.00 |                   0.00 |    0.00 |
+        | gmm_features | far     |  100.00 | 100.00–100.00 |    100.00 |     100.00 |                  0.00 |                   0.00 |    0.00 |
+        | knn          | near    |   18.33 |    7.67–29.00 |     35.18 |      35.07 |                100.00 |                 100.00 |   50.00 |
+        | knn          | far     |    0.00 |     0.00–0.00 |     31.51 |      31.51 |                100.00 |                 100.00 |   50.00 |
+        The AUPR of a detector that guesses is the share of its positive class. NNGuide's bank holds every training feature (its authors take 1 %). The temperature is that of least NLL on the validation split (DDU's other choice is least ECE).
+
+    "#]].assert_eq(&table);
+}
+
+#[test]
+fn near_and_far_sets_have_means_and_the_page_has_all() {
+    let folder = Folder(TempDir::new().unwrap());
+    let (weight, bias) = head();
+    let set = |n, seed, shift| {
+        let set = FeatureSet::new(rows(n, seed, shift)).with_labels(labels(n));
+        set.with_head(weight.clone(), bias.clone())
+    };
+    let train = folder.write("train.safetensors", set(60, 1, 0.0));
+    let validation = folder.write("validation.safetensors", set(60, 5, 0.3));
+    let test = folder.write("test.safetensors", set(30, 2, 0.0));
+    let near = format!(
+        "near <set>={}",
+        folder.write("near.safetensors", set(30, 3, 0.7))
+    );
+    let far = format!("far={}", folder.write("far.safetensors", set(30, 4, 9.0)));
+    // Another network: the same samples, other logits.
+    std::fs::create_dir(folder.path("second")).unwrap();
+    for (name, seed, shift) in [("test", 2, 0.0), ("near", 3, 0.7), ("far", 4, 9.0)] {
+        let logits = rows(30, seed, shift)
+            .slice(ndarray::s![.., 1..4])
+            .to_owned();
+        let member = FeatureSet::new(rows(30, seed, shift)).with_logits(logits);
+        folder.write(&format!("second/{name}.safetensors"), member);
+    }
+    let (out, second) = (folder.path("out"), folder.path("second"));
+    let (output, table, notes) = score(&[
+        "--train",
+        &train,
+        "--validation",
+        &validation,
+        "--test",
+        &test,
+        "--near",
+        &near,
+        "--far",
+        &far,
+        "--ensemble",
+        &second,
+        "--out",
+        &out,
+    ]);
+    assert!(output.status.success(), "{notes}");
+    for part in [
+        "near %",
+        "far %",
+        "ensemble_mutual_information",
+        "openmax",
+        "report.html",
+    ] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(
+        !table.contains("AUPR"),
+        "the long table is on demand: {table}"
+    );
+    let scores = json(&format!("{out}/scores.json"));
+    let standings = scores["standings"].as_array().unwrap();
+    let means: Vec<f64> = standings
+        .iter()
+        .map(|one| one["auroc"].as_f64().unwrap())
+        .collect();
+    assert!(means.is_sorted_by(|a, b| a >= b), "{means:?}");
+    for one in standings {
+        let number = |key: &str| one[key].as_f64().unwrap();
+        assert!((number("auroc") - 0.5 * (number("near") + number("far"))).abs() < 1e-12);
+        assert_eq!(number("worst_auroc"), number("near").min(number("far")));
+    }
+    let page = std::fs::read_to_string(format!("{out}/report.html")).unwrap();
+    for part in [
+        "figure-roc",
+        "figure-precision-recall",
+        "figure-histograms",
+        "figure-reliability",
+        "figure-risk-coverage",
+        "table-neural-collapse",
+        "table-scores",
+        "near &lt;set&gt;",
+        "prefers-color-scheme",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(
+        !page.contains("near <set>") && !page.contains("http"),
+        "self-contained and escaped"
+    );
+
+    // A member of other samples is told.
+    folder.write(
+        "second/far.safetensors",
+        FeatureSet::new(rows(29, 4, 9.0)).with_logits(Array2::ones((29, 3))),
+    );
+    let (output, _, error) = score(&[
+        "--train",
+        &train,
+        "--test",
+        &test,
+        "--far",
+        &far,
+        "--ensemble",
+        &second,
+    ]);
+    assert!(
+        !output.status.success() && error.contains("[29, 3]"),
+        "{error}"
+    );
+}
