@@ -50,7 +50,7 @@ fn gain_row(draft: &mut Draft, pair: &Pair<'_, '_>, figure: &str, values: &[(f64
     let differences: Vec<f64> = values.iter().map(|(a, b)| a - b).collect();
     let by_seed: Vec<String> = differences
         .iter()
-        .map(|d| crate::numbers::signed(*d, 1))
+        .map(|d| crate::numbers::signed(*d, 2))
         .collect();
     let key = format!("{}:{}:{figure}", pair.first.key, pair.second.key);
     draft.row(
