@@ -2,11 +2,13 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use collapse_results::Results;
+use common::{collapse, wait_for};
 
 const MANIFEST: &str = r#"
 scale = "shared"
@@ -45,8 +47,7 @@ impl Store {
     }
 
     fn start(&self, command: &str, flags: &[&str]) -> Child {
-        let nowhere = std::env::temp_dir().join("collapse-tests-without-cache");
-        Command::new(env!("CARGO_BIN_EXE_collapse"))
+        collapse()
             .arg(command)
             .arg("--scale")
             .arg(self.folder.path().join("shared.toml"))
@@ -54,9 +55,6 @@ impl Store {
             .arg(self.out())
             .args(flags)
             .env("RAYON_NUM_THREADS", "1")
-            .env("HF_HUB_CACHE", nowhere.join("hub"))
-            .env("COLLAPSE_CACHE", nowhere.join("decoded"))
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -82,18 +80,6 @@ impl Store {
 fn runs_made(output: &Output) -> usize {
     let text = String::from_utf8_lossy(&output.stderr);
     text.matches(": done, test accuracy").count()
-}
-
-fn wait_for(path: &Path) {
-    let began = Instant::now();
-    while !path.exists() {
-        assert!(
-            began.elapsed() < Duration::from_secs(300),
-            "{}",
-            path.display()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

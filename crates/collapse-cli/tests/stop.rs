@@ -2,6 +2,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
+mod common;
+
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -11,15 +13,11 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(4);
 
 fn collapse(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_collapse"));
-    let nowhere = std::env::temp_dir().join("collapse-tests-without-cache");
+    let mut command = common::collapse();
     command
         .args(arguments)
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .env("HF_HUB_CACHE", nowhere.join("hub"))
-        .env("COLLAPSE_CACHE", nowhere.join("decoded"));
+        .stderr(Stdio::piped());
     command
 }
 

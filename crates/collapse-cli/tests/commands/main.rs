@@ -2,26 +2,23 @@
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use collapse_results::Results;
 use tempfile::TempDir;
 
+use common::collapse;
+
+#[path = "../common/mod.rs"]
+mod common;
 mod one_run;
 mod pictures;
 mod refusals;
 mod whole_way;
 
 fn xtask(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_collapse"));
-    // The user's own caches are out of bounds for tests.
-    let nowhere = std::env::temp_dir().join("collapse-tests-without-cache");
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .env("HF_HUB_CACHE", nowhere.join("hub"))
-        .env("COLLAPSE_CACHE", nowhere.join("decoded"));
+    let mut command = collapse();
+    command.args(arguments);
     command
 }
 
@@ -99,16 +96,4 @@ fn shells_and_man_read_the_commands() {
     assert!(page("collapse.1").contains("reproduce"));
     assert!(page("collapse-score.1").contains("per\\-class"));
     assert!(page("collapse-data-list.1").contains(".TH"));
-}
-
-fn wait_for(path: &Path) {
-    let began = Instant::now();
-    while !path.exists() {
-        assert!(
-            began.elapsed() < Duration::from_secs(300),
-            "{} does not appear",
-            path.display()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

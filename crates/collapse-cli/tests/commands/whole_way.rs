@@ -12,7 +12,8 @@ use collapse_results::{Results, Role, ScoreId};
 use expect_test::expect;
 use tempfile::TempDir;
 
-use super::{reproduce, succeed, tiny, wait_for, xtask};
+use super::common::wait_for;
+use super::{reproduce, succeed, tiny, xtask};
 
 fn features(out: &Path, name: &str) -> String {
     let folder = out.join("runs/tiny/l2/seed-01/features");

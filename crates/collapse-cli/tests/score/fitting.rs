@@ -4,7 +4,7 @@ use collapse_features::FeatureSet;
 use ndarray::{Array1, Array2};
 use tempfile::TempDir;
 
-use super::{D, Folder, N_CLASSES, json, labelled, labels, rows, score};
+use super::{D, Folder, N_CLASSES, head, json, labelled, labels, rows, score};
 
 #[test]
 fn features_alone_score_what_they_can() {
@@ -215,13 +215,11 @@ fn labels_that_do_not_count_from_0_are_the_classes_present() {
 #[test]
 fn labels_that_are_not_classes_of_the_head_are_said_plainly() {
     let folder = Folder(TempDir::new().unwrap());
-    let weight = Array2::eye(D)
-        .slice(ndarray::s![..N_CLASSES, ..])
-        .to_owned();
+    let (weight, bias) = head();
     let set = |seed, label: fn(usize) -> usize| {
         FeatureSet::new(rows(30, seed, 0.0))
             .with_labels((0..30).map(label).collect())
-            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+            .with_head(weight.clone(), bias.clone())
     };
     let run = |label: fn(usize) -> usize| {
         let train = folder.write("train.safetensors", set(1, label));

@@ -1,21 +1,19 @@
 //! The table on the terminal and the page.
 
 use collapse_features::FeatureSet;
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 use tempfile::TempDir;
 
-use super::{D, Folder, N_CLASSES, head, json, labels, rows, score};
+use super::{Folder, head, json, labels, rows, score};
 
 #[test]
 fn the_table_is_read_at_a_glance() {
     let folder = Folder(TempDir::new().unwrap());
-    let weight = Array2::eye(D)
-        .slice(ndarray::s![..N_CLASSES, ..])
-        .to_owned();
+    let (weight, bias) = head();
     let set = |n, seed, shift| {
         FeatureSet::new(rows(n, seed, shift))
             .with_labels(labels(n))
-            .with_head(weight.clone(), Array1::zeros(N_CLASSES))
+            .with_head(weight.clone(), bias.clone())
     };
     let train = folder.write("train.safetensors", set(60, 1, 0.0));
     let test = folder.write("test.safetensors", set(30, 2, 0.0));
