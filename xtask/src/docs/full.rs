@@ -56,27 +56,50 @@ struct End {
     auroc: Vec<(ScoreId, SetId, f64)>,
 }
 
+impl End {
+    fn auroc_by(&self, score: &str, set: &SetId) -> Option<f64> {
+        let mut all = self.auroc.iter();
+        let (.., auroc) = all.find(|(found, of, _)| found.as_str() == score && of == set)?;
+        Some(*auroc)
+    }
+
+    /// The OoD sets, in order.
+    fn sets(&self) -> Vec<&SetId> {
+        let mut sets = Vec::new();
+        for (_, set, _) in &self.auroc {
+            if !sets.contains(&set) {
+                sets.push(set);
+            }
+        }
+        sets
+    }
+}
+
 /// The tables, by name of their part, and the file that they are made of.
 pub(super) struct Full {
-    pub(super) tables: [(&'static str, String); 2],
+    pub(super) tables: [(&'static str, String); 3],
     pub(super) kept: (PathBuf, String),
 }
 
 impl Full {
-    /// Of the folder that `reproduce --out` was given, or of the committed numbers.
+    /// Of the committed numbers, and of the folder that `reproduce --out` was given: its runs join the committed ones, and
+    /// take the place of those of the same group and seed that got no further.
     pub(super) fn read(root: &Path, out: Option<&PathBuf>) -> Result<Self> {
         let kept = root.join(KEPT);
-        let runs: Vec<Begun> = match out {
-            Some(out) => begun(&out.join("runs").join(SCALE))?,
-            None => serde_json::from_str(&read(&kept)?)
-                .with_context(|| format!("reading {}", kept.display()))?,
-        };
+        let mut runs: Vec<Begun> = serde_json::from_str(&read(&kept)?)
+            .with_context(|| format!("reading {}", kept.display()))?;
+        if let Some(out) = out {
+            let manifest = Manifest::scale_named(SCALE)?;
+            let found = begun(&manifest, &out.join("runs").join(SCALE))?;
+            runs = joined(&manifest, runs, found);
+        }
         let mut text = serde_json::to_string_pretty(&runs)?;
         text.push('\n');
         Ok(Self {
             tables: [
                 ("full", on_the_way(&runs)),
                 ("full scores", at_the_end(&runs)),
+                ("full gain", gain(&runs)),
             ],
             kept: (kept, text),
         })
@@ -84,10 +107,9 @@ impl Full {
 }
 
 /// All runs of a store that have measured something.
-fn begun(store: &Path) -> Result<Vec<Begun>> {
-    let manifest = Manifest::scale_named(SCALE)?;
+fn begun(manifest: &Manifest, store: &Path) -> Result<Vec<Begun>> {
     let store = RunStore::at(store);
-    let finished = gather_store(&manifest, &store)?.results;
+    let finished = gather_store(manifest, &store)?.results;
     let mut runs = Vec::new();
     for group in manifest.groups() {
         for &seed in manifest.seeds() {
@@ -101,6 +123,27 @@ fn begun(store: &Path) -> Result<Vec<Begun>> {
         }
     }
     Ok(runs)
+}
+
+/// Both, each run once and as far as either has it, in the order of the manifest's groups and then of seeds.
+fn joined(manifest: &Manifest, committed: Vec<Begun>, found: Vec<Begun>) -> Vec<Begun> {
+    let mut runs = committed;
+    for run in found {
+        let same = |kept: &Begun| (&kept.group, kept.seed) == (&run.group, run.seed);
+        match runs.iter_mut().find(|kept| same(kept)) {
+            Some(kept) if kept.trained <= run.trained => *kept = run,
+            Some(_) => {}
+            None => runs.push(run),
+        }
+    }
+    let place = |run: &Begun| {
+        manifest
+            .groups()
+            .iter()
+            .position(|group| group.id == run.group)
+    };
+    runs.sort_by_key(|run| (place(run), run.seed));
+    runs
 }
 
 fn progress(
@@ -221,12 +264,7 @@ fn at_the_end(runs: &[Begun]) -> String {
     let Some((_, first)) = ended.first() else {
         return "*No finished run has it yet.*\n".to_owned();
     };
-    let mut sets: Vec<&SetId> = Vec::new();
-    for (_, set, _) in &first.auroc {
-        if !sets.contains(&set) {
-            sets.push(set);
-        }
-    }
+    let sets = first.sets();
     let mut table = String::from("| Run | Test accuracy (%) | Score |");
     for set in &sets {
         table.push_str(&format!(" AUROC {set} (%) |"));
@@ -260,4 +298,113 @@ fn at_the_end(runs: &[Begun]) -> String {
         }
     }
     table
+}
+
+/// Differences of a network with L2 and one without: the score of either, by id, and what they are called together.
+const PAIRS: [(&str, &str, &str); 5] = [
+    (
+        "gmm_features",
+        "gmm_features",
+        "Gaussians, features as the head sees them",
+    ),
+    (
+        "gmm_features",
+        "gmm_unit",
+        "Gaussians, both on normalised features",
+    ),
+    ("knn", "knn", "50th neighbour"),
+    ("max_softmax", "max_softmax", "maximum softmax"),
+    ("energy", "energy", "energy"),
+];
+/// Groups of the same schedule with L2 and without it.
+const WITH_L2: &str = "r18-l2";
+const WITHOUT: &str = "r18-base-short";
+
+fn gain(runs: &[Begun]) -> String {
+    let end_of = |group: &str, seed: u64| {
+        let found = runs
+            .iter()
+            .find(|run| run.group == group && run.seed == seed);
+        found.and_then(|run| run.end.as_ref())
+    };
+    let with_l2 = runs.iter().filter(|run| run.group == WITH_L2);
+    let pairs: Vec<(u64, &End, &End)> = with_l2
+        .filter_map(|run| Some((run.seed, run.end.as_ref()?, end_of(WITHOUT, run.seed)?)))
+        .collect();
+    let Some((_, first, _)) = pairs.first() else {
+        return "*No finished pair of runs has it yet.*\n".to_owned();
+    };
+    let sets = first.sets();
+    let cell = |values: &[f64]| -> String {
+        let shown = values.iter().map(|value| format!("{:+.2}", 100.0 * value));
+        shown.collect::<Vec<_>>().join(", ").replace('-', "−")
+    };
+    let accuracy: Vec<f64> = pairs
+        .iter()
+        .map(|(_, a, b)| a.accuracy - b.accuracy)
+        .collect();
+    let mut table = String::from("| With L2 minus without | Accuracy |");
+    for set in &sets {
+        table.push_str(&format!(" AUROC {set} |"));
+    }
+    table.push_str("\n| :--- | :--- |");
+    table.push_str(&" :--- |".repeat(sets.len()));
+    table.push('\n');
+    for (row, (with, without, name)) in PAIRS.into_iter().enumerate() {
+        let of_set = |set: &SetId| {
+            let differences = pairs
+                .iter()
+                .filter_map(|(_, a, b)| Some(a.auroc_by(with, set)? - b.auroc_by(without, set)?));
+            cell(&differences.collect::<Vec<_>>())
+        };
+        let cells: Vec<String> = sets.iter().map(|set| of_set(set)).collect();
+        let accuracy = if row == 0 {
+            cell(&accuracy)
+        } else {
+            String::new()
+        };
+        table.push_str(&format!(
+            "| {name} | {accuracy} | {} |\n",
+            cells.join(" | ")
+        ));
+    }
+    let seeds: Vec<String> = pairs.iter().map(|(seed, ..)| seed.to_string()).collect();
+    table.push_str(&format!(
+        "\nPercentage points at the end of equal training, one difference a seed; seeds {}.\n",
+        seeds.join(", ")
+    ));
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(group: &str, seed: u64, trained: usize) -> Begun {
+        Begun {
+            group: group.to_owned(),
+            seed,
+            epochs: 60,
+            trained,
+            made_by: Vec::new(),
+            measured: Vec::new(),
+            end: None,
+        }
+    }
+
+    #[test]
+    fn runs_join_the_committed_ones_in_order_and_the_furthest_of_each_stays() {
+        let manifest = Manifest::scale_named(SCALE).unwrap();
+        let committed = vec![run(WITH_L2, 1, 60), run(WITHOUT, 1, 20)];
+        let found = vec![run(WITHOUT, 1, 60), run(WITH_L2, 2, 60), run(WITH_L2, 1, 5)];
+        let runs = joined(&manifest, committed, found);
+        let found: Vec<_> = runs
+            .iter()
+            .map(|run| (run.group.as_str(), run.seed, run.trained))
+            .collect();
+        assert_eq!(
+            found,
+            [(WITH_L2, 1, 60), (WITH_L2, 2, 60), (WITHOUT, 1, 60)]
+        );
+    }
 }

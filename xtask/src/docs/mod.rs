@@ -58,7 +58,8 @@ pub struct Args {
     /// Results of `cargo xtask reproduce --scale small` to take, and keep, for docs/results.
     #[arg(long, value_name = "RESULTS.JSON")]
     small: Option<PathBuf>,
-    /// Folder of `cargo xtask reproduce --scale full --out`, whose runs, finished or not, to take, and keep, for docs/results.
+    /// Folder of `cargo xtask reproduce --scale full --out`, whose runs, finished or not, to join to the committed
+    /// ones, and keep, for docs/results.
     #[arg(long, value_name = "OUT")]
     full: Option<PathBuf>,
     /// What `cargo xtask reproduce --scale small --plan --json` said, to take, and keep, for docs/results.
