@@ -4,7 +4,7 @@
 mod common;
 
 use collapse_density::{
-    Covariance, Divisor, EmMixture, Jitter, LabelledGaussianMixture, Shrinkage, TiedGaussian,
+    Covariance, Divisor, Jitter, LabelledGaussianMixture, Shrinkage, TiedGaussian,
 };
 use common::{clusters, normals, relative};
 use linfa::prelude::*;
@@ -276,23 +276,6 @@ fn low_rank_with_all_directions_is_the_ridged_covariance() {
     let test = normals(8, 10, 20);
     let (a, b) = (low.log_density(test.view()), full.log_density(test.view()));
     assert!(relative(&a.unwrap(), &b.unwrap()) < 1e-11);
-}
-
-#[test]
-fn em_finds_the_labelled_densities_of_separate_clusters_and_not_of_mixed_ones() {
-    let em_agrees = |separation: f64| {
-        let (x, labels) = clusters(11, 600, 8, 3, separation);
-        let labelled = fit(&x, &labels, 3, Covariance::Full);
-        let priors = labelled.log_priors().to_vec();
-        let em = EmMixture::params(3).fit(x.view()).unwrap();
-        let (a, b) = (
-            em.score(x.view()).unwrap(),
-            labelled.score_with_priors(x.view(), &priors).unwrap(),
-        );
-        (&a - &b).mapv(f64::abs).mean().unwrap() / b.mapv(f64::abs).mean().unwrap()
-    };
-    assert!(em_agrees(10.0) < 0.01);
-    assert!(em_agrees(0.0) > 0.01);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use collapse_density::{
-    Covariance, Divisor, EmMixture, Error, Jitter, LabelledGaussianMixture, Shrinkage, TiedGaussian,
+    Covariance, Divisor, Error, Jitter, LabelledGaussianMixture, Shrinkage, TiedGaussian,
 };
 use collapse_numeric as numeric;
 use common::{clusters, normals};
@@ -167,35 +167,6 @@ fn one_class_and_one_feature_are_densities_too() {
     let (mean, variance) = (7.0f64 / 3.0, 7.0f64 / 3.0);
     let expected = -0.5 * ((std::f64::consts::TAU * variance).ln() + mean * mean / variance);
     assert!((score - expected).abs() < 1e-14);
-}
-
-#[test]
-fn em_failures_are_typed() {
-    let x = normals(5, 30, 4);
-    assert!(matches!(
-        EmMixture::params(0).fit(x.view()),
-        Err(Error::Parameter { .. })
-    ));
-    assert!(matches!(
-        EmMixture::params(50).fit(x.view()),
-        Err(Error::Em { .. })
-    ));
-    let same = Array2::<f64>::ones((10, 3));
-    assert!(matches!(
-        EmMixture::params(2).fit(same.view()),
-        Err(Error::Range { .. })
-    ));
-    let mut bad = x.clone();
-    bad[[3, 1]] = f64::NAN;
-    assert!(matches!(
-        EmMixture::params(2).fit(bad.view()),
-        Err(Error::Numeric(numeric::Error::NotFinite { .. }))
-    ));
-    let em = EmMixture::params(2).fit(x.view()).unwrap();
-    assert!((em.weights().sum() - 1.0).abs() < 1e-9);
-    // Far from the data is unlikely.
-    let far = Array2::from_elem((1, 4), 50.0);
-    assert!(em.score(far.view()).unwrap()[0] < em.score(x.view()).unwrap().mean().unwrap());
 }
 
 #[test]
