@@ -29,6 +29,38 @@ pub fn convolution(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor>
     x.contiguous()?.apply_op2(&weight.contiguous()?, op)
 }
 
+/// The gradients of [`convolution`]'s input, where it is wanted, and weight, given that of its output. No gradient goes
+/// through them.
+///
+/// # Errors
+/// As [`convolution`].
+pub fn convolution_gradients(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    gradient: &Tensor,
+    of_input: bool,
+) -> Result<(Option<Tensor>, Tensor)> {
+    let geometry = Geometry::of(x.dims4()?, weight.dims4()?, stride)?;
+    let (x, weight) = (x.detach().contiguous()?, weight.detach().contiguous()?);
+    gradients(geometry, &x, &weight, gradient, of_input)
+}
+
+fn gradients(
+    geometry: Geometry,
+    x: &Tensor,
+    weight: &Tensor,
+    gradient: &Tensor,
+    of_input: bool,
+) -> Result<(Option<Tensor>, Tensor)> {
+    let gradient = gradient.detach().contiguous()?;
+    let of_input = of_input
+        .then(|| gradient.apply_op2_no_bwd(weight, &InputGradient(geometry)))
+        .transpose()?;
+    let of_weight = x.apply_op2_no_bwd(&gradient, &WeightGradient(geometry))?;
+    Ok((of_input, of_weight))
+}
+
 /// The gradient of [`convolution`]'s input, of shape `input`, given that of its output: the transposed convolution. No
 /// gradient goes through it.
 ///
@@ -307,13 +339,7 @@ impl CustomOp2 for Convolution {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let of_input = if self.of_input {
-            Some(gradient.apply_op2_no_bwd(weight, &InputGradient(self.geometry))?)
-        } else {
-            None
-        };
-        let of_weight = x.apply_op2_no_bwd(&gradient, &WeightGradient(self.geometry))?;
+        let (of_input, of_weight) = gradients(self.geometry, x, weight, gradient, self.of_input)?;
         Ok((of_input, Some(of_weight)))
     }
 }

@@ -23,10 +23,13 @@ use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, sys};
 use candle_core::{CudaDevice, Device, Result};
 
-pub use convolution::{convolution, convolution_input_gradient};
-pub use normalisation::{Moments, add_activated, batch_norm, batch_norm_moments};
+pub use convolution::{convolution, convolution_gradients, convolution_input_gradient};
+pub use normalisation::{
+    Moments, add_activated, add_activated_gradient, batch_norm, batch_norm_gradients,
+    batch_norm_moments,
+};
 pub use optimizer::sgd_step;
-pub use spectral::{divided_by_norm, unit_length};
+pub use spectral::{divided_by_norm, divided_by_norm_gradients, unit_length};
 
 /// CUDA device number `index`, for the thread that opens it: its work goes to a stream of that thread, so the threads of
 /// a process keep a device busy side by side. Memory that was freed is kept for the next tensors instead of going back

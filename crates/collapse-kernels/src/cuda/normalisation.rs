@@ -74,6 +74,41 @@ pub fn batch_norm(
         .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
 
+/// The gradients of [`batch_norm`]'s `x`, weight and bias, given that of its output. No gradient goes through them.
+///
+/// # Errors
+/// As [`batch_norm`].
+pub fn batch_norm_gradients(
+    x: &Tensor,
+    (mean, variance): (&Tensor, &Tensor),
+    (weight, bias): (&Tensor, &Tensor),
+    epsilon: f64,
+    slope: f64,
+    gradient: &Tensor,
+) -> Result<[Tensor; 3]> {
+    let op = BatchNormOp {
+        mean: mean.detach().contiguous()?,
+        variance: variance.detach().contiguous()?,
+        epsilon: epsilon as f32,
+        slope: slope as f32,
+    };
+    let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
+    op.gradients(&x.detach().contiguous()?, &weight, &bias, gradient)
+}
+
+/// The gradient of either operand of [`add_activated`], given its output and that output's gradient. No gradient goes
+/// through it.
+///
+/// # Errors
+/// As [`add_activated`].
+pub fn add_activated_gradient(out: &Tensor, gradient: &Tensor, slope: f64) -> Result<Tensor> {
+    let op = ActivationGradient {
+        slope: slope as f32,
+    };
+    let (out, gradient) = (out.detach().contiguous()?, gradient.detach().contiguous()?);
+    out.apply_op2_no_bwd(&gradient, &op)
+}
+
 /// activation(a + b), a leaky ReLU with `slope`, of tensors of one shape.
 ///
 /// # Errors
@@ -184,7 +219,21 @@ impl CustomOp3 for BatchNormOp {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
+        let [of_x, of_weight, of_bias] = self.gradients(x, weight, bias, gradient)?;
+        Ok((Some(of_x), Some(of_weight), Some(of_bias)))
+    }
+}
+
+impl BatchNormOp {
+    /// Of `x`, weight and bias.
+    fn gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<[Tensor; 3]> {
+        let gradient = gradient.detach().contiguous()?;
         let op = BatchNormGradient {
             forward: self.clone(),
             weight: weight.detach(),
@@ -193,7 +242,7 @@ impl CustomOp3 for BatchNormOp {
         let sums = x.apply_op2_no_bwd(&gradient, &op)?;
         let of_x = x.apply_op3_no_bwd(&gradient, &sums, &op)?;
         let row = |i| sums.narrow(0, i, 1)?.reshape(weight.dims());
-        Ok((Some(of_x), Some(row(1)?), Some(row(0)?)))
+        Ok([of_x, row(1)?, row(0)?])
     }
 }
 
@@ -340,8 +389,7 @@ impl CustomOp2 for AddActivated {
         out: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let op = ActivationGradient { slope: self.slope };
-        let before = out.apply_op2_no_bwd(&gradient.contiguous()?, &op)?;
+        let before = add_activated_gradient(out, gradient, f64::from(self.slope))?;
         Ok((Some(before.clone()), Some(before)))
     }
 }

@@ -42,6 +42,27 @@ pub fn divided_by_norm(
     Ok((weight.contiguous()?.apply_op2(&y, op)?, sigma))
 }
 
+/// The gradients of [`divided_by_norm`]'s weight and of its y, given `sigma` as it returned it and the divided weight's
+/// gradient. No gradient goes through them.
+///
+/// # Errors
+/// As [`divided_by_norm`].
+pub fn divided_by_norm_gradients(
+    weight: &Tensor,
+    (u, sigma): (&Tensor, &Tensor),
+    coefficient: f64,
+    epsilon: f64,
+    gradient: &Tensor,
+) -> Result<[Tensor; 2]> {
+    let op = Divided {
+        sigma: sigma.clone(),
+        u: u.detach().contiguous()?,
+        coefficient: coefficient as f32,
+        epsilon: epsilon as f32,
+    };
+    op.gradients(&weight.detach().contiguous()?, gradient)
+}
+
 struct UnitLength;
 
 impl CustomOp1 for UnitLength {
@@ -127,10 +148,7 @@ impl CustomOp2 for Divided {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let of_weight = gradient.apply_op1_no_bwd(self)?;
-        let op = NormGradient(self.clone());
-        let of_y = gradient.apply_op2_no_bwd(weight, &op)?;
+        let [of_weight, of_y] = self.gradients(weight, gradient)?;
         Ok((Some(of_weight), Some(of_y.reshape(y.shape())?)))
     }
 }
@@ -145,6 +163,14 @@ impl CustomOp1 for Divided {
 }
 
 impl Divided {
+    /// Of the weight and of y, the latter in one row.
+    fn gradients(&self, weight: &Tensor, gradient: &Tensor) -> Result<[Tensor; 2]> {
+        let gradient = gradient.detach().contiguous()?;
+        let of_weight = gradient.apply_op1_no_bwd(self)?;
+        let of_y = gradient.apply_op2_no_bwd(weight, &NormGradient(self.clone()))?;
+        Ok([of_weight, of_y])
+    }
+
     fn divide(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let device = device_of(x);
         let total = layout.shape().elem_count();

@@ -7,6 +7,9 @@
 
 mod operations;
 mod step;
+mod tape;
+#[cfg(test)]
+mod tests;
 
 use candle_core::{DType, Device, Module, Tensor, Var, WithDType};
 use candle_nn::{Linear, VarBuilder};
@@ -16,6 +19,7 @@ use operations::{
     NORM_EPSILON, add_activated, batch_norm, batch_norm_moments, convolution,
     convolution_transposed, divided_by_norm, max_pool, pool_pad, unit_length,
 };
+use tape::{Tape, through_candle};
 
 use crate::dropout::Dropout;
 use crate::mirror::{Mirror, host};
@@ -64,12 +68,16 @@ pub struct CandleNet<P> {
     tensors: Mirror<P>,
     device: Device,
     dropout_seed: u64,
+    /// Whether a pass of training records its own gradients.
+    taped: bool,
 }
 
 /// The tensors during one pass, and what the pass changes.
 struct Pass {
     tensors: Vec<Tensor>,
     training: bool,
+    /// Of a training pass on CUDA; elsewhere the tensors carry candle's graph.
+    tape: Option<Tape>,
     /// Buffers to be stored when the pass is over: index and new value.
     updates: Vec<(TensorId, Tensor)>,
 }
@@ -86,6 +94,8 @@ impl<P: Float + WithDType> CandleNet<P> {
         Ok(Self {
             plan,
             tensors: Mirror::new(parameters),
+            // Of f64 the operations on CUDA are candle's.
+            taped: device.is_cuda() && P::DTYPE == DType::F32,
             device,
             dropout_seed: 0,
         })
@@ -161,10 +171,19 @@ impl<P: Float + WithDType> CandleNet<P> {
         loss: &mut LossFn<'_, P>,
     ) -> Result<Vec<(TensorId, Tensor)>> {
         let mut pass = self.begin(true)?;
-        let (features, normalized, logits) = self.pass(&mut pass, self.images(images)?)?;
+        let maps = self.maps(&mut pass, self.images(images)?)?;
+        // What the head does is on candle's graph, with a tape too.
+        let seen = match pass.tape {
+            Some(_) => Var::from_tensor(&maps)?.into_inner(),
+            None => maps.clone(),
+        };
+        let (features, normalized, logits) = self.head(&pass, &seen)?;
         let result = output(images.shape.n, &features, normalized.as_ref(), &logits)?;
         let Pass {
-            tensors, updates, ..
+            tensors,
+            updates,
+            tape,
+            ..
         } = pass;
         self.tensors.replace(updates, &self.device)?;
         let head_weight = host::<P>(&tensors[self.plan.head_weight])?;
@@ -187,11 +206,16 @@ impl<P: Float + WithDType> CandleNet<P> {
             }
         }
         let mut store = scalar.backward()?;
+        let mut sums = match (tape, store.remove(&seen)) {
+            (Some(tape), Some(gradient)) => Some(tape.backward(&maps, gradient.detach())?),
+            _ => None,
+        };
         let trainable = self.plan.tensor_ids();
         let trainable = trainable.filter(|(_, spec)| spec.role.is_trainable());
         trainable
             .map(|(id, _)| {
-                let gradient = store.remove(&tensors[id]);
+                let taped = sums.as_mut().and_then(|sums| sums.remove(&tensors[id]));
+                let gradient = taped.or_else(|| store.remove(&tensors[id]));
                 let gradient = gradient.map_or_else(|| tensors[id].zeros_like(), Ok)?;
                 Ok((id, gradient.detach()))
             })
@@ -200,29 +224,45 @@ impl<P: Float + WithDType> CandleNet<P> {
 
     fn begin(&self, training: bool) -> Result<Pass> {
         let there = self.tensors.device(&self.device)?;
-        let ids = self.plan.tensor_ids();
-        let tensors = ids
-            .map(|(id, spec)| {
-                let tensor = &there[id];
-                Ok(if training && spec.role.is_trainable() {
-                    Var::from_tensor(tensor)?.into_inner()
-                } else {
+        let mut tape = (training && self.taped).then(Tape::default);
+        let (head_weight, head_bias) = self.plan.head_tensors();
+        let mut tensors = Vec::with_capacity(there.len());
+        for (id, spec) in self.plan.tensor_ids() {
+            let tensor = &there[id];
+            let is_trained = training && spec.role.is_trainable();
+            tensors.push(match &mut tape {
+                Some(tape) if is_trained && id != head_weight && id != head_bias => {
+                    tape.want(tensor);
                     tensor.clone()
-                })
-            })
-            .collect::<Result<_>>()?;
+                }
+                _ if is_trained => Var::from_tensor(tensor)?.into_inner(),
+                _ => tensor.clone(),
+            });
+        }
         Ok(Pass {
             tensors,
             training,
+            tape,
             updates: Vec::new(),
         })
     }
 
-    fn pass(&self, pass: &mut Pass, mut x: Tensor) -> Result<(Tensor, Option<Tensor>, Tensor)> {
+    fn pass(&self, pass: &mut Pass, x: Tensor) -> Result<(Tensor, Option<Tensor>, Tensor)> {
+        let maps = self.maps(pass, x)?;
+        self.head(pass, &maps)
+    }
+
+    /// What the blocks make of images.
+    fn maps(&self, pass: &mut Pass, mut x: Tensor) -> Result<Tensor> {
         for block in &self.plan.blocks {
             x = self.block(pass, block, x)?;
         }
-        let features = x.mean((2, 3))?;
+        Ok(x)
+    }
+
+    /// Features, their directions where the head sees those, and logits.
+    fn head(&self, pass: &Pass, maps: &Tensor) -> Result<(Tensor, Option<Tensor>, Tensor)> {
+        let features = maps.mean((2, 3))?;
         let config = &self.plan.config;
         let normalized = if config.l2.applies(pass.training) {
             let norm = features.sqr()?.sum_keepdim(1)?.sqrt()?;
@@ -280,9 +320,12 @@ impl<P: Float + WithDType> CandleNet<P> {
                     out = self.batch_norm(pass, unit.norm, &out, activation)?;
                 }
                 if let Some(around) = self.shortcut(pass, *shortcut, &x, out.dim(1)?)? {
-                    out = add_activated(&out, &around, activation)?;
+                    out = add_activated(pass.tape.as_mut(), &out, &around, activation)?;
                 }
-                if *pool { max_pool(&out) } else { Ok(out) }
+                match pool {
+                    true => max_pool(pass.tape.as_mut(), &out),
+                    false => Ok(out),
+                }
             }
             Block::PreActivation { units, shortcut } => {
                 let mut out = x.clone();
@@ -294,7 +337,9 @@ impl<P: Float + WithDType> CandleNet<P> {
                     out = self.convolution(pass, unit.conv, &out)?;
                 }
                 match self.shortcut(pass, *shortcut, &x, out.dim(1)?)? {
-                    Some(around) => Ok((out + around)?),
+                    Some(around) => {
+                        add_activated(pass.tape.as_mut(), &out, &around, Activation::Identity)
+                    }
                     None => Ok(out),
                 }
             }
@@ -314,7 +359,9 @@ impl<P: Float + WithDType> CandleNet<P> {
         Ok(match shortcut {
             Shortcut::None => None,
             Shortcut::Identity => Some(x.clone()),
-            Shortcut::PoolPad { stride } => Some(pool_pad(x, stride, channels)?),
+            Shortcut::PoolPad { stride } => {
+                Some(pool_pad(pass.tape.as_mut(), x, stride, channels)?)
+            }
             Shortcut::Projection(Unit { conv, norm }) => {
                 let around = self.convolution(pass, conv, x)?;
                 Some(self.batch_norm(pass, norm, &around, Activation::Identity)?)
@@ -323,7 +370,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         })
     }
 
-    fn dropout(&self, pass: &Pass, norm: NormId, x: &Tensor) -> Result<Tensor> {
+    fn dropout(&self, pass: &mut Pass, norm: NormId, x: &Tensor) -> Result<Tensor> {
         let rate = self.plan.config.dropout;
         if rate == 0.0 {
             return Ok(x.clone());
@@ -334,7 +381,8 @@ impl<P: Float + WithDType> CandleNet<P> {
         let tracked = Float::to_f64(tracked[0]) as u64 + 1;
         let dropout = Dropout::new(self.dropout_seed, norm, tracked, rate);
         let mask = dropout.nchw::<P>(Shape { h, w, n, c });
-        Ok((x * Tensor::from_vec(mask, (n, c, h, w), &self.device)?)?)
+        let mask = Tensor::from_vec(mask, (n, c, h, w), &self.device)?;
+        through_candle(pass.tape.as_mut(), &[x], |inputs| Ok((&inputs[0] * mask)?))
     }
 
     fn convolution(&self, pass: &mut Pass, conv: ConvId, x: &Tensor) -> Result<Tensor> {
@@ -343,7 +391,7 @@ impl<P: Float + WithDType> CandleNet<P> {
             Some(spectral) => self.normalized_weight(pass, conv, &spectral)?,
             None => pass.tensors[spec.weight].clone(),
         };
-        convolution(x, &weight, spec.conv.stride())
+        convolution(pass.tape.as_mut(), x, &weight, spec.conv.stride())
     }
 
     fn batch_norm(
@@ -370,7 +418,7 @@ impl<P: Float + WithDType> CandleNet<P> {
             (running_mean.clone(), running_variance.clone())
         };
         let scale = (&pass.tensors[norm.weight], &pass.tensors[norm.bias]);
-        batch_norm(y, (&mean, &variance), scale, activation)
+        batch_norm(pass.tape.as_mut(), y, (&mean, &variance), scale, activation)
     }
 
     /// W scaled by its spectral norm; σ is part of the graph, u and v are not.
@@ -387,15 +435,15 @@ impl<P: Float + WithDType> CandleNet<P> {
         let (out, side) = (spec.output, spec.input);
         let matrix = kernel == 1;
         let fixed = weight.detach();
-        let apply = |weight: &Tensor, v: &Tensor| -> Result<Tensor> {
-            Ok(if matrix {
-                weight
-                    .reshape((rows, columns))?
-                    .matmul(&v.reshape((columns, 1))?)?
-                    .flatten_all()?
-            } else {
-                convolution(&v.reshape((1, columns, side, side))?, weight, stride)?.flatten_all()?
-            })
+        let apply = |tape: Option<&mut Tape>, v: &Tensor| -> Result<Tensor> {
+            if matrix {
+                return through_candle(tape, &[&weight], |inputs| {
+                    let matrix = inputs[0].reshape((rows, columns))?;
+                    Ok(matrix.matmul(&v.reshape((columns, 1))?)?)
+                });
+            }
+            let v = v.reshape((1, columns, side, side))?;
+            convolution(tape, &v, &weight, stride)
         };
         let u = &pass.tensors[spectral.u];
         let (u, y) = if pass.training {
@@ -409,16 +457,18 @@ impl<P: Float + WithDType> CandleNet<P> {
                 convolution_transposed(&u, &fixed, side, stride)?
             };
             let v = unit_length(&back.flatten_all()?)?;
-            let y = apply(&weight, &v)?;
-            let u = unit_length(&y.detach())?;
+            let y = apply(pass.tape.as_mut(), &v)?;
+            let u = unit_length(&y.detach().flatten_all()?)?;
             pass.updates.push((spectral.u, u.clone()));
             pass.updates.push((spectral.v, v));
             (u, y)
         } else {
-            (u.clone(), apply(&weight, &pass.tensors[spectral.v])?)
+            (u.clone(), apply(None, &pass.tensors[spectral.v])?)
         };
         let epsilon = if matrix { 0.0 } else { CONV_EPSILON };
-        let (weight, sigma) = divided_by_norm(&weight, &y, &u, spectral.coefficient, epsilon)?;
+        let coefficient = spectral.coefficient;
+        let (weight, sigma) =
+            divided_by_norm(pass.tape.as_mut(), &weight, &y, &u, coefficient, epsilon)?;
         pass.updates.push((spectral.sigma, sigma));
         Ok(weight)
     }

@@ -1,5 +1,5 @@
 //! Operations that candle lacks or does otherwise. On CUDA devices those that take most of a step are this project's
-//! own, of one pass over memory each.
+//! own, of one pass over memory each. Those that are given a tape record on it what their gradients are.
 
 use candle_core::{Tensor, WithDType};
 use candle_nn::ops;
@@ -7,6 +7,7 @@ use candle_nn::ops;
 use collapse_kernels::cuda;
 use collapse_kernels::{Activation, Float, Sgd};
 
+use super::tape::{Tape, through_candle};
 use crate::{BATCH_NORM_EPSILON, Result};
 
 pub(super) const NORM_EPSILON: f64 = 1e-12;
@@ -23,6 +24,7 @@ pub(super) fn unit_length(x: &Tensor) -> Result<Tensor> {
 
 /// `weight` divided by max(σ / coefficient, 1) + epsilon, and σ \[1\]; σ = ⟨u, y⟩ is part of the graph through y.
 pub(super) fn divided_by_norm(
+    tape: Option<&mut Tape>,
     weight: &Tensor,
     y: &Tensor,
     u: &Tensor,
@@ -31,22 +33,58 @@ pub(super) fn divided_by_norm(
 ) -> Result<(Tensor, Tensor)> {
     #[cfg(feature = "cuda")]
     if cuda::takes(weight) {
-        return Ok(cuda::divided_by_norm(weight, y, u, coefficient, epsilon)?);
+        let (divided, sigma) = cuda::divided_by_norm(weight, y, u, coefficient, epsilon)?;
+        if let Some(tape) = tape {
+            let (from, shape) = (weight.clone(), y.shape().clone());
+            let vectors = (u.clone(), sigma.clone());
+            tape.record(&[weight, y], &divided, move |gradient| {
+                let vectors = (&vectors.0, &vectors.1);
+                let [of_weight, of_y] = cuda::divided_by_norm_gradients(
+                    &from,
+                    vectors,
+                    coefficient,
+                    epsilon,
+                    gradient,
+                )?;
+                Ok(vec![Some(of_weight), Some(of_y.reshape(&shape)?)])
+            });
+        }
+        return Ok((divided, sigma));
     }
-    let sigma = (u * y)?.sum_all()?;
-    let found = sigma.detach().reshape(1)?;
-    let ratio = (sigma / coefficient)?;
-    let factor = ratio.maximum(&ratio.ones_like()?)?;
-    Ok((weight.broadcast_div(&(factor + epsilon)?)?, found))
+    let sigma = |y: &Tensor| (u * y.flatten_all()?)?.sum_all();
+    let divided = through_candle(tape, &[weight, y], |inputs| {
+        let ratio = (sigma(&inputs[1])? / coefficient)?;
+        let factor = ratio.maximum(&ratio.ones_like()?)?;
+        Ok(inputs[0].broadcast_div(&(factor + epsilon)?)?)
+    })?;
+    Ok((divided, sigma(&y.detach())?.reshape(1)?))
 }
 
 /// `x` [N, C, H, W] with `weight` [O, C, K, K] and zeros around it.
-pub(super) fn convolution(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+pub(super) fn convolution(
+    tape: Option<&mut Tape>,
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if cuda::takes(x) {
-        return Ok(cuda::convolution(x, weight, stride)?);
+        let y = cuda::convolution(x, weight, stride)?;
+        if let Some(tape) = tape {
+            let of_input = tape.wants(x);
+            let (from, by) = (x.clone(), weight.clone());
+            tape.record(&[x, weight], &y, move |gradient| {
+                let (of_input, of_weight) =
+                    cuda::convolution_gradients(&from, &by, stride, gradient, of_input)?;
+                Ok(vec![of_input, Some(of_weight)])
+            });
+        }
+        return Ok(y);
     }
-    Ok(x.conv2d(weight, weight.dim(2)? / 2, stride, 1, 1)?)
+    through_candle(tape, &[x, weight], |inputs| {
+        let [x, weight] = inputs else { unreachable!() };
+        Ok(x.conv2d(weight, weight.dim(2)? / 2, stride, 1, 1)?)
+    })
 }
 
 /// The transposed convolution of `y` to maps of `side` × `side`; no gradient is wanted of it.
@@ -95,9 +133,7 @@ pub(super) fn batch_norm_moments(
             running_variance,
         });
     }
-    let mean = x.mean_keepdim((0, 2, 3))?;
-    let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
-    let (mean, variance) = (mean.flatten_all()?, variance.flatten_all()?);
+    let (mean, variance) = moments(x)?;
     let count = (x.elem_count() / mean.elem_count()) as f64;
     let unbiased = count / (count - 1.0).max(1.0);
     let moved = |running: &Tensor, batch: &Tensor, factor: f64| -> Result<Tensor> {
@@ -111,8 +147,16 @@ pub(super) fn batch_norm_moments(
     })
 }
 
+/// Mean and biased variance by channel.
+fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let mean = x.mean_keepdim((0, 2, 3))?;
+    let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
+    Ok((mean.flatten_all()?, variance.flatten_all()?))
+}
+
 /// Batch norm of `x` [N, C, H, W] with its activation; `mean` and `variance` are of [`batch_norm_moments`] in training.
 pub(super) fn batch_norm(
+    tape: Option<&mut Tape>,
     x: &Tensor,
     (mean, variance): (&Tensor, &Tensor),
     (weight, bias): (&Tensor, &Tensor),
@@ -120,33 +164,71 @@ pub(super) fn batch_norm(
 ) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if cuda::takes(x) {
-        let (moments, scale) = ((mean, variance), (weight, bias));
         let slope = slope(activation);
-        return Ok(cuda::batch_norm(
-            x,
-            moments,
-            scale,
-            BATCH_NORM_EPSILON,
-            slope,
-        )?);
+        let moments = (mean, variance);
+        let y = cuda::batch_norm(x, moments, (weight, bias), BATCH_NORM_EPSILON, slope)?;
+        if let Some(tape) = tape {
+            let kept = [x, mean, variance, weight, bias].map(Tensor::clone);
+            tape.record(&[x, weight, bias], &y, move |gradient| {
+                let [x, mean, variance, weight, bias] = &kept;
+                let (moments, scale) = ((mean, variance), (weight, bias));
+                let gradients = cuda::batch_norm_gradients(
+                    x,
+                    moments,
+                    scale,
+                    BATCH_NORM_EPSILON,
+                    slope,
+                    gradient,
+                )?;
+                Ok(gradients.map(Some).into())
+            });
+        }
+        return Ok(y);
     }
-    let of_channel = |tensor: &Tensor| tensor.reshape((1, tensor.elem_count(), 1, 1));
-    let deviation = (variance + BATCH_NORM_EPSILON)?.sqrt()?;
-    let y = x
-        .broadcast_sub(&of_channel(mean)?)?
-        .broadcast_div(&of_channel(&deviation)?)?
-        .broadcast_mul(&of_channel(weight)?)?
-        .broadcast_add(&of_channel(bias)?)?;
-    activate(&y, activation)
+    let taped = tape.is_some();
+    through_candle(tape, &[x, weight, bias], |inputs| {
+        let [x, weight, bias] = inputs else {
+            unreachable!()
+        };
+        // Those given came off the tape; what x does to them is part of its gradient.
+        let (mean, variance) = match taped {
+            true => moments(x)?,
+            false => (mean.clone(), variance.clone()),
+        };
+        let of_channel = |tensor: &Tensor| tensor.reshape((1, tensor.elem_count(), 1, 1));
+        let deviation = (variance + BATCH_NORM_EPSILON)?.sqrt()?;
+        let y = x
+            .broadcast_sub(&of_channel(&mean)?)?
+            .broadcast_div(&of_channel(&deviation)?)?
+            .broadcast_mul(&of_channel(weight)?)?
+            .broadcast_add(&of_channel(bias)?)?;
+        activate(&y, activation)
+    })
 }
 
 /// activation(a + b).
-pub(super) fn add_activated(a: &Tensor, b: &Tensor, activation: Activation) -> Result<Tensor> {
+pub(super) fn add_activated(
+    tape: Option<&mut Tape>,
+    a: &Tensor,
+    b: &Tensor,
+    activation: Activation,
+) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if cuda::takes(a) {
-        return Ok(cuda::add_activated(a, b, slope(activation))?);
+        let slope = slope(activation);
+        let y = cuda::add_activated(a, b, slope)?;
+        if let Some(tape) = tape {
+            let out = y.clone();
+            tape.record(&[a, b], &y, move |gradient| {
+                let before = cuda::add_activated_gradient(&out, gradient, slope)?;
+                Ok(vec![Some(before.clone()), Some(before)])
+            });
+        }
+        return Ok(y);
     }
-    activate(&(a + b)?, activation)
+    through_candle(tape, &[a, b], |inputs| {
+        activate(&(&inputs[0] + &inputs[1])?, activation)
+    })
 }
 
 /// Weights and momentum after a step.
@@ -194,34 +276,54 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 }
 
 /// Average pool (subsampling where the side is odd), then zero channels.
-pub(super) fn pool_pad(x: &Tensor, stride: usize, channels: usize) -> Result<Tensor> {
-    let side = x.dim(2)?;
-    let pooled = if stride == 1 {
-        x.clone()
-    } else if side % stride == 0 {
-        x.avg_pool2d(stride)?
-    } else {
-        let kept: Vec<u32> = (0..side as u32).step_by(stride).collect();
-        let kept = Tensor::from_vec(kept.clone(), kept.len(), x.device())?;
-        x.index_select(&kept, 2)?.index_select(&kept, 3)?
+pub(super) fn pool_pad(
+    tape: Option<&mut Tape>,
+    x: &Tensor,
+    stride: usize,
+    channels: usize,
+) -> Result<Tensor> {
+    let (_, own, side, _) = x.dims4()?;
+    let padded = |x: Tensor| -> Result<Tensor> {
+        Ok(match channels - own {
+            0 => x,
+            missing => x.pad_with_zeros(1, 0, missing)?,
+        })
     };
-    let missing = channels - x.dim(1)?;
-    Ok(if missing == 0 {
-        pooled
-    } else {
-        pooled.pad_with_zeros(1, 0, missing)?
-    })
+    if side % stride != 0 {
+        return through_candle(tape, &[x], |inputs| {
+            let kept: Vec<u32> = (0..side as u32).step_by(stride).collect();
+            let kept = Tensor::from_vec(kept.clone(), kept.len(), x.device())?;
+            padded(inputs[0].index_select(&kept, 2)?.index_select(&kept, 3)?)
+        });
+    }
+    let y = padded(match stride {
+        1 => x.clone(),
+        _ => x.avg_pool2d(stride)?,
+    })?;
+    if let Some(tape) = tape {
+        tape.record(&[x], &y, move |gradient| {
+            let pooled = gradient.narrow(1, 0, own)?.contiguous()?;
+            let share = 1.0 / (stride * stride) as f64;
+            Ok(vec![Some(
+                (pooled.upsample_nearest2d(side, side)? * share)?,
+            )])
+        });
+    }
+    Ok(y)
 }
 
 /// 2×2 maxima. candle's own `max_pool2d` divides its gradient by the window's size.
-pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let (h, w) = (h / 2, w / 2);
-    Ok(x.narrow(2, 0, 2 * h)?
-        .narrow(3, 0, 2 * w)?
-        .contiguous()?
-        .reshape((n * c, h, 2, w, 2))?
-        .max(4)?
-        .max(2)?
-        .reshape((n, c, h, w))?)
+pub(super) fn max_pool(tape: Option<&mut Tape>, x: &Tensor) -> Result<Tensor> {
+    through_candle(tape, &[x], |inputs| {
+        let x = &inputs[0];
+        let (n, c, h, w) = x.dims4()?;
+        let (h, w) = (h / 2, w / 2);
+        Ok(x.narrow(2, 0, 2 * h)?
+            .narrow(3, 0, 2 * w)?
+            .contiguous()?
+            .reshape((n * c, h, 2, w, 2))?
+            .max(4)?
+            .max(2)?
+            .reshape((n, c, h, w))?)
+    })
 }
