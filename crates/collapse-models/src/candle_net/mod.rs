@@ -382,7 +382,7 @@ impl<P: Float + WithDType> CandleNet<P> {
         let dropout = Dropout::new(self.dropout_seed, norm, tracked, rate);
         let mask = dropout.nchw::<P>(Shape { h, w, n, c });
         let mask = Tensor::from_vec(mask, (n, c, h, w), &self.device)?;
-        through_candle(pass.tape.as_mut(), &[x], |inputs| Ok((&inputs[0] * mask)?))
+        through_candle(pass.tape.as_mut(), [x], |[x]| Ok((x * mask)?))
     }
 
     fn convolution(&self, pass: &mut Pass, conv: ConvId, x: &Tensor) -> Result<Tensor> {
@@ -437,8 +437,8 @@ impl<P: Float + WithDType> CandleNet<P> {
         let fixed = weight.detach();
         let apply = |tape: Option<&mut Tape>, v: &Tensor| -> Result<Tensor> {
             if matrix {
-                return through_candle(tape, &[&weight], |inputs| {
-                    let matrix = inputs[0].reshape((rows, columns))?;
+                return through_candle(tape, [&weight], |[weight]| {
+                    let matrix = weight.reshape((rows, columns))?;
                     Ok(matrix.matmul(&v.reshape((columns, 1))?)?)
                 });
             }

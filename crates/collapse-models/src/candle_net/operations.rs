@@ -37,7 +37,7 @@ pub(super) fn divided_by_norm(
         if let Some(tape) = tape {
             let (from, shape) = (weight.clone(), y.shape().clone());
             let vectors = (u.clone(), sigma.clone());
-            tape.record(&[weight, y], &divided, move |gradient| {
+            tape.record([weight, y], &divided, move |gradient| {
                 let vectors = (&vectors.0, &vectors.1);
                 let [of_weight, of_y] = cuda::divided_by_norm_gradients(
                     &from,
@@ -46,16 +46,16 @@ pub(super) fn divided_by_norm(
                     epsilon,
                     gradient,
                 )?;
-                Ok(vec![Some(of_weight), Some(of_y.reshape(&shape)?)])
+                Ok([Some(of_weight), Some(of_y.reshape(&shape)?)])
             });
         }
         return Ok((divided, sigma));
     }
     let sigma = |y: &Tensor| (u * y.flatten_all()?)?.sum_all();
-    let divided = through_candle(tape, &[weight, y], |inputs| {
-        let ratio = (sigma(&inputs[1])? / coefficient)?;
+    let divided = through_candle(tape, [weight, y], |[weight, y]| {
+        let ratio = (sigma(y)? / coefficient)?;
         let factor = ratio.maximum(&ratio.ones_like()?)?;
-        Ok(inputs[0].broadcast_div(&(factor + epsilon)?)?)
+        Ok(weight.broadcast_div(&(factor + epsilon)?)?)
     })?;
     Ok((divided, sigma(&y.detach())?.reshape(1)?))
 }
@@ -73,16 +73,15 @@ pub(super) fn convolution(
         if let Some(tape) = tape {
             let of_input = tape.wants(x);
             let (from, by) = (x.clone(), weight.clone());
-            tape.record(&[x, weight], &y, move |gradient| {
+            tape.record([x, weight], &y, move |gradient| {
                 let (of_input, of_weight) =
                     cuda::convolution_gradients(&from, &by, stride, gradient, of_input)?;
-                Ok(vec![of_input, Some(of_weight)])
+                Ok([of_input, Some(of_weight)])
             });
         }
         return Ok(y);
     }
-    through_candle(tape, &[x, weight], |inputs| {
-        let [x, weight] = inputs else { unreachable!() };
+    through_candle(tape, [x, weight], |[x, weight]| {
         Ok(x.conv2d(weight, weight.dim(2)? / 2, stride, 1, 1)?)
     })
 }
@@ -169,7 +168,7 @@ pub(super) fn batch_norm(
         let y = cuda::batch_norm(x, moments, (weight, bias), BATCH_NORM_EPSILON, slope)?;
         if let Some(tape) = tape {
             let kept = [x, mean, variance, weight, bias].map(Tensor::clone);
-            tape.record(&[x, weight, bias], &y, move |gradient| {
+            tape.record([x, weight, bias], &y, move |gradient| {
                 let [x, mean, variance, weight, bias] = &kept;
                 let (moments, scale) = ((mean, variance), (weight, bias));
                 let gradients = cuda::batch_norm_gradients(
@@ -180,16 +179,13 @@ pub(super) fn batch_norm(
                     slope,
                     gradient,
                 )?;
-                Ok(gradients.map(Some).into())
+                Ok(gradients.map(Some))
             });
         }
         return Ok(y);
     }
     let taped = tape.is_some();
-    through_candle(tape, &[x, weight, bias], |inputs| {
-        let [x, weight, bias] = inputs else {
-            unreachable!()
-        };
+    through_candle(tape, [x, weight, bias], |[x, weight, bias]| {
         // Those given came off the tape; what x does to them is part of its gradient.
         let (mean, variance) = match taped {
             true => moments(x)?,
@@ -219,16 +215,14 @@ pub(super) fn add_activated(
         let y = cuda::add_activated(a, b, slope)?;
         if let Some(tape) = tape {
             let out = y.clone();
-            tape.record(&[a, b], &y, move |gradient| {
+            tape.record([a, b], &y, move |gradient| {
                 let before = cuda::add_activated_gradient(&out, gradient, slope)?;
-                Ok(vec![Some(before.clone()), Some(before)])
+                Ok([Some(before.clone()), Some(before)])
             });
         }
         return Ok(y);
     }
-    through_candle(tape, &[a, b], |inputs| {
-        activate(&(&inputs[0] + &inputs[1])?, activation)
-    })
+    through_candle(tape, [a, b], |[a, b]| activate(&(a + b)?, activation))
 }
 
 /// Weights and momentum after a step.
@@ -290,10 +284,10 @@ pub(super) fn pool_pad(
         })
     };
     if side % stride != 0 {
-        return through_candle(tape, &[x], |inputs| {
+        return through_candle(tape, [x], |[x]| {
             let kept: Vec<u32> = (0..side as u32).step_by(stride).collect();
             let kept = Tensor::from_vec(kept.clone(), kept.len(), x.device())?;
-            padded(inputs[0].index_select(&kept, 2)?.index_select(&kept, 3)?)
+            padded(x.index_select(&kept, 2)?.index_select(&kept, 3)?)
         });
     }
     let y = padded(match stride {
@@ -301,12 +295,10 @@ pub(super) fn pool_pad(
         _ => x.avg_pool2d(stride)?,
     })?;
     if let Some(tape) = tape {
-        tape.record(&[x], &y, move |gradient| {
+        tape.record([x], &y, move |gradient| {
             let pooled = gradient.narrow(1, 0, own)?.contiguous()?;
             let share = 1.0 / (stride * stride) as f64;
-            Ok(vec![Some(
-                (pooled.upsample_nearest2d(side, side)? * share)?,
-            )])
+            Ok([Some((pooled.upsample_nearest2d(side, side)? * share)?)])
         });
     }
     Ok(y)
@@ -314,8 +306,7 @@ pub(super) fn pool_pad(
 
 /// 2×2 maxima. candle's own `max_pool2d` divides its gradient by the window's size.
 pub(super) fn max_pool(tape: Option<&mut Tape>, x: &Tensor) -> Result<Tensor> {
-    through_candle(tape, &[x], |inputs| {
-        let x = &inputs[0];
+    through_candle(tape, [x], |[x]| {
         let (n, c, h, w) = x.dims4()?;
         let (h, w) = (h / 2, w / 2);
         Ok(x.narrow(2, 0, 2 * h)?

@@ -34,21 +34,21 @@ impl Tape {
         self.wanted.contains(&tensor.id())
     }
 
-    /// `output` was made of `inputs`.
-    pub(super) fn record(
+    /// `output` was made of `inputs`, whose gradients `back` makes of its own.
+    pub(super) fn record<const N: usize>(
         &mut self,
-        inputs: &[&Tensor],
+        inputs: [&Tensor; N],
         output: &Tensor,
-        back: impl FnOnce(&Tensor) -> Result<Vec<Option<Tensor>>> + 'static,
+        back: impl FnOnce(&Tensor) -> Result<[Option<Tensor>; N]> + 'static,
     ) {
         if !inputs.iter().any(|input| self.wants(input)) {
             return;
         }
         self.want(output);
         self.nodes.push(Node {
-            inputs: inputs.iter().map(|input| input.id()).collect(),
+            inputs: inputs.map(Tensor::id).into(),
             output: output.id(),
-            back: Box::new(back),
+            back: Box::new(|gradient| Ok(back(gradient)?.into())),
         });
     }
 
@@ -94,30 +94,23 @@ impl Sums {
 }
 
 /// `f` of the inputs; with a tape its gradient is candle's.
-pub(super) fn through_candle(
+pub(super) fn through_candle<const N: usize>(
     tape: Option<&mut Tape>,
-    inputs: &[&Tensor],
-    f: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+    inputs: [&Tensor; N],
+    f: impl FnOnce(&[Tensor; N]) -> Result<Tensor>,
 ) -> Result<Tensor> {
+    let mut seen = inputs.map(Tensor::clone);
     let Some(tape) = tape else {
-        let inputs: Vec<Tensor> = inputs.iter().map(|&input| input.clone()).collect();
-        return f(&inputs);
+        return f(&seen);
     };
-    let variable = |input: &&Tensor| -> Result<Tensor> {
-        Ok(match tape.wants(input) {
-            true => Var::from_tensor(input)?.into_inner(),
-            false => (*input).clone(),
-        })
-    };
-    let variables = inputs.iter().map(variable).collect::<Result<Vec<_>>>()?;
-    let tracked = f(&variables)?;
+    for input in seen.iter_mut().filter(|input| tape.wants(input)) {
+        *input = Var::from_tensor(input)?.into_inner();
+    }
+    let tracked = f(&seen)?;
     let output = tracked.detach();
     tape.record(inputs, &output, move |gradient| {
         let store = (tracked * gradient)?.sum_all()?.backward()?;
-        let gradients = variables
-            .iter()
-            .map(|input| store.get(input).map(Tensor::detach));
-        Ok(gradients.collect())
+        Ok(seen.map(|input| store.get(&input).map(Tensor::detach)))
     });
     Ok(output)
 }
