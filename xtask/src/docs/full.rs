@@ -36,6 +36,9 @@ struct Begun {
     /// Epochs trained.
     trained: usize,
     made_by: Vec<Span>,
+    /// Seconds of training and of measuring, by the clock; runs kept before they were noted have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seconds: Option<[f64; 2]>,
     measured: Vec<Point>,
     end: Option<End>,
 }
@@ -155,10 +158,20 @@ fn progress(
 ) -> Result<Begun> {
     let mut measured = Vec::new();
     let mut trained = 0;
+    let mut seconds = [0.0; 2];
     for event in events {
         match event {
-            Event::Epoch(record) => trained = record.epoch,
-            Event::Evaluation { epoch, values, .. } => {
+            Event::Epoch(record) => {
+                trained = record.epoch;
+                seconds[0] += record.time;
+            }
+            Event::Evaluation {
+                epoch,
+                values,
+                time,
+                ..
+            } => {
+                seconds[1] += time;
                 if let Some(found) = values.get("measurement") {
                     let found: Measurement = serde_json::from_value(found.clone())?;
                     measured.push(Point {
@@ -191,6 +204,10 @@ fn progress(
         epochs: group.epochs,
         trained,
         made_by: spans_in(folder, trained)?,
+        seconds: Some(match run {
+            Some(run) => [run.times.train_seconds, run.times.evaluate_seconds],
+            None => seconds,
+        }),
         measured,
         end,
     })
@@ -243,8 +260,11 @@ fn on_the_way(runs: &[Begun]) -> String {
                 span.first_epoch, span.last_epoch
             )
         });
+        let took = run.seconds.map_or(String::new(), |[training, measuring]| {
+            format!(" in {training:.0} s and {measuring:.0} s of measuring")
+        });
         table.push_str(&format!(
-            "`{}`, seed {}: {} of {} epochs; {}. ",
+            "`{}`, seed {}: {} of {} epochs{took}; {}. ",
             run.group,
             run.seed,
             run.trained,
@@ -387,6 +407,7 @@ mod tests {
             epochs: 60,
             trained,
             made_by: Vec::new(),
+            seconds: None,
             measured: Vec::new(),
             end: None,
         }
