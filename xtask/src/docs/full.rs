@@ -294,20 +294,12 @@ fn at_the_end(runs: &[Begun]) -> String {
     table.push('\n');
     for (run, end) in ended {
         for (score, name) in SCORES {
-            let found = end
-                .auroc
-                .iter()
-                .filter(|(found, ..)| found.as_str() == score);
-            let found: Vec<_> = found.collect();
+            let found: Vec<Option<f64>> = sets.iter().map(|set| end.auroc_by(score, set)).collect();
             // Of raw and normalised features a network has the one that its head does not see.
-            if found.is_empty() {
+            if found.iter().all(Option::is_none) {
                 continue;
             }
-            let auroc = |set: &SetId| {
-                let of_set = found.iter().find(|(_, of, _)| of == set);
-                percent(of_set.map(|(.., auroc)| *auroc))
-            };
-            let cells: Vec<String> = sets.iter().map(|set| auroc(set)).collect();
+            let cells: Vec<String> = found.into_iter().map(percent).collect();
             table.push_str(&format!(
                 "| `{}`, seed {} | {:.2} | {name} | {} |\n",
                 run.group,

@@ -64,12 +64,7 @@ pub fn batch_norm(
     epsilon: f64,
     slope: f64,
 ) -> Result<Tensor> {
-    let op = BatchNormOp {
-        mean: mean.detach().contiguous()?,
-        variance: variance.detach().contiguous()?,
-        epsilon: epsilon as f32,
-        slope: slope as f32,
-    };
+    let op = BatchNormOp::new(mean, variance, epsilon, slope)?;
     x.contiguous()?
         .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
@@ -86,12 +81,7 @@ pub fn batch_norm_gradients(
     slope: f64,
     gradient: &Tensor,
 ) -> Result<[Tensor; 3]> {
-    let op = BatchNormOp {
-        mean: mean.detach().contiguous()?,
-        variance: variance.detach().contiguous()?,
-        epsilon: epsilon as f32,
-        slope: slope as f32,
-    };
+    let op = BatchNormOp::new(mean, variance, epsilon, slope)?;
     let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
     op.gradients(&x.detach().contiguous()?, &weight, &bias, gradient)
 }
@@ -225,6 +215,15 @@ impl CustomOp3 for BatchNormOp {
 }
 
 impl BatchNormOp {
+    fn new(mean: &Tensor, variance: &Tensor, epsilon: f64, slope: f64) -> Result<Self> {
+        Ok(Self {
+            mean: mean.detach().contiguous()?,
+            variance: variance.detach().contiguous()?,
+            epsilon: epsilon as f32,
+            slope: slope as f32,
+        })
+    }
+
     /// Of `x`, weight and bias.
     fn gradients(
         &self,

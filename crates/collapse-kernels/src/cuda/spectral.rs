@@ -33,12 +33,7 @@ pub fn divided_by_norm(
     let u = u.detach().contiguous()?;
     let y = y.contiguous()?;
     let sigma = y.detach().apply_op2_no_bwd(&u, &InnerProduct)?;
-    let op = Divided {
-        sigma: sigma.clone(),
-        u,
-        coefficient: coefficient as f32,
-        epsilon: epsilon as f32,
-    };
+    let op = Divided::new(&u, &sigma, coefficient, epsilon)?;
     Ok((weight.contiguous()?.apply_op2(&y, op)?, sigma))
 }
 
@@ -54,12 +49,7 @@ pub fn divided_by_norm_gradients(
     epsilon: f64,
     gradient: &Tensor,
 ) -> Result<[Tensor; 2]> {
-    let op = Divided {
-        sigma: sigma.clone(),
-        u: u.detach().contiguous()?,
-        coefficient: coefficient as f32,
-        epsilon: epsilon as f32,
-    };
+    let op = Divided::new(u, sigma, coefficient, epsilon)?;
     op.gradients(&weight.detach().contiguous()?, gradient)
 }
 
@@ -163,6 +153,15 @@ impl CustomOp1 for Divided {
 }
 
 impl Divided {
+    fn new(u: &Tensor, sigma: &Tensor, coefficient: f64, epsilon: f64) -> Result<Self> {
+        Ok(Self {
+            sigma: sigma.clone(),
+            u: u.detach().contiguous()?,
+            coefficient: coefficient as f32,
+            epsilon: epsilon as f32,
+        })
+    }
+
     /// Of the weight and of y, the latter in one row.
     fn gradients(&self, weight: &Tensor, gradient: &Tensor) -> Result<[Tensor; 2]> {
         let gradient = gradient.detach().contiguous()?;
