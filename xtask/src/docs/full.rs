@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use collapse_evaluate::Measurement;
 use collapse_experiment::{GroupSpec, Manifest, RunStore, gather_store, spans_in};
+use collapse_report::statistics::t_interval;
 use collapse_results::{Maker, Run, ScoreId, SetId, Span};
 use collapse_train::{Event, read_events};
 use serde::{Deserialize, Serialize};
@@ -348,8 +349,12 @@ fn gain(runs: &[Begun]) -> String {
     };
     let sets = first.sets();
     let cell = |values: &[f64]| -> String {
-        let shown = values.iter().map(|value| format!("{:+.2}", 100.0 * value));
-        shown.collect::<Vec<_>>().join(", ").replace('-', "−")
+        let points = |value: f64| format!("{:+.2}", 100.0 * value);
+        let by_seed: Vec<String> = values.iter().copied().map(points).collect();
+        let interval = t_interval(values, 0.95).map_or(String::new(), |(low, high)| {
+            format!("<br><sub>{} to {}</sub>", points(low), points(high))
+        });
+        format!("{}{interval}", by_seed.join(", ")).replace('-', "−")
     };
     let accuracy: Vec<f64> = pairs
         .iter()
@@ -382,7 +387,7 @@ fn gain(runs: &[Begun]) -> String {
     }
     let seeds: Vec<String> = pairs.iter().map(|(seed, ..)| seed.to_string()).collect();
     table.push_str(&format!(
-        "\nPercentage points at the end of equal training, one difference a seed; seeds {}.\n",
+        "\nPercentage points at the end of equal training, one difference a seed, seeds {}; below Student's 95 % interval of their mean.\n",
         seeds.join(", ")
     ));
     table

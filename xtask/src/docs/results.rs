@@ -1,5 +1,7 @@
 //! docs/results: the paper's experiment on CIFAR-10.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -52,42 +54,100 @@ pub(super) fn pages(
 
 const NOTHING: &str = "*No finished run has it yet.*\n";
 
-/// What was run and what it took, beside what was planned.
+/// What was run, on what, and what it took, beside what was planned.
 fn runs_table(results: &Results, plan: &Value) -> String {
     let mut table = String::from(
-        "| Group | Id | Epochs | Seeds done | of | Hours training | Hours measuring | Hours planned for these |\n\
-         | :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        "| Group | Id | Epochs | Seeds done | On | Hours training | Hours measuring | Hours planned for these |\n\
+         | :--- | :--- | ---: | :--- | :--- | ---: | ---: | ---: |\n",
     );
-    let mut total = [0.0; 3];
+    let mut totals: BTreeMap<String, Hours> = BTreeMap::new();
     for group in &results.groups {
-        let runs: Vec<&Run> = results.runs_of(&group.id).collect();
-        let hours = |seconds: fn(&Run) -> f64| runs.iter().map(|run| seconds(run) / 3600.0).sum();
-        let planned = planned_hours(plan, group).map(|one| one * runs.len() as f64);
-        let spent = [
-            Some(hours(|run| run.times.train_seconds)),
-            Some(hours(|run| run.times.evaluate_seconds)),
-            planned,
-        ];
-        let shown = spent.map(|hours| match hours {
-            Some(hours) if !runs.is_empty() => format!("{hours:.1}"),
-            _ => "–".to_owned(),
-        });
-        for (sum, hours) in total.iter_mut().zip(spent) {
-            *sum += hours.unwrap_or(0.0);
-        }
-        table.push_str(&format!(
-            "| {} | `{}` | {} | {} | {} | {} |\n",
+        let named = format!(
+            "| {} | `{}` | {} |",
             group_label(group),
             group.id,
-            group.epochs,
-            runs.len(),
-            group.seeds.len(),
-            shown.join(" | "),
-        ));
+            group.epochs
+        );
+        let mut runs_by_processor: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
+        for run in results.runs_of(&group.id) {
+            let processors = processors(run);
+            runs_by_processor.entry(processors).or_default().push(run);
+        }
+        if runs_by_processor.is_empty() {
+            let wanted = group.seeds.len();
+            table.push_str(&format!("{named} 0 of {wanted} | – | – | – | – |\n"));
+        }
+        for (processors, runs) in runs_by_processor {
+            let seeds: Vec<String> = runs.iter().map(|run| run.seed.to_string()).collect();
+            let hours = Hours::of(&runs, planned_hours(plan, group));
+            let seeds = seeds.join(", ");
+            table.push_str(&format!("{named} {seeds} | {processors} | {hours} |\n"));
+            totals.entry(processors).or_default().add(&hours);
+        }
     }
-    let total = total.map(|hours| format!("{hours:.1}"));
-    table.push_str(&format!("| all | | | | | {} |\n", total.join(" | ")));
+    for (processors, hours) in totals {
+        table.push_str(&format!("| all | | | | {processors} | {hours} |\n"));
+    }
     table
+}
+
+/// What the run was made on, as the processors name themselves.
+fn processors(run: &Run) -> String {
+    let names = run.made_by.iter().map(|span| span.maker.processor.as_str());
+    let names: BTreeSet<&str> = names.collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Default)]
+struct Hours {
+    training: f64,
+    measuring: f64,
+    /// None on a GPU: the plan is one for processor cores.
+    planned: Option<f64>,
+}
+
+impl Hours {
+    fn of(runs: &[&Run], planned_each: Option<f64>) -> Self {
+        let hours = |seconds: fn(&Run) -> f64| runs.iter().map(|run| seconds(run) / 3600.0).sum();
+        let on_gpu = |run: &&Run| {
+            let mut spans = run.made_by.iter();
+            spans.any(|span| span.maker.kernel_path.starts_with("cuda"))
+        };
+        let planned_each = planned_each.filter(|_| !runs.iter().any(on_gpu));
+        Self {
+            training: hours(|run| run.times.train_seconds),
+            measuring: hours(|run| run.times.evaluate_seconds),
+            planned: planned_each.map(|one| one * runs.len() as f64),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.training += other.training;
+        self.measuring += other.measuring;
+        self.planned = match (self.planned, other.planned) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, None) | (None, one) => one,
+        };
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let planned = self.planned.map_or("–".to_owned(), shown);
+        write!(
+            f,
+            "{} | {} | {planned}",
+            shown(self.training),
+            shown(self.measuring)
+        )
+    }
+}
+
+fn shown(hours: f64) -> String {
+    match hours < 1.0 {
+        true => format!("{hours:.2}"),
+        false => format!("{hours:.1}"),
+    }
 }
 
 /// Hours of one run of the group, as planned.
