@@ -33,6 +33,8 @@ pub(crate) struct Reading {
     pub(crate) limits: Limits,
     /// Whether features, and with them the head, are left where they are.
     pub(crate) logits_alone: bool,
+    /// Whether labels, whatever they are, are left out.
+    pub(crate) unlabelled: bool,
 }
 
 impl Limits {

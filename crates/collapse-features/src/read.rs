@@ -29,13 +29,29 @@ pub fn read(path: impl AsRef<Path>) -> Result<FeatureSet> {
 /// # Errors
 /// As [`read`].
 pub fn read_within(path: impl AsRef<Path>, limits: Limits) -> Result<FeatureSet> {
-    let path = path.as_ref();
     let reading = Reading {
         limits,
-        logits_alone: false,
+        ..Reading::default()
     };
+    read_all(path.as_ref(), reading)
+}
+
+/// As [`read`], for sets whose labels have no meaning for the network, as out-of-distribution sets: they are left in the
+/// file, whatever their type and value.
+///
+/// # Errors
+/// As [`read`], but for labels.
+pub fn read_unlabelled(path: impl AsRef<Path>) -> Result<FeatureSet> {
+    let reading = Reading {
+        unlabelled: true,
+        ..Reading::default()
+    };
+    read_all(path.as_ref(), reading)
+}
+
+fn read_all(path: &Path, reading: Reading) -> Result<FeatureSet> {
     match is_text(path) {
-        true => rows::load(path, limits),
+        true => rows::load(path, reading),
         false => whole::load(path, reading),
     }
 }

@@ -10,11 +10,11 @@ use collapse_numeric::Matrix;
 use ndarray::{Array2, Axis, concatenate};
 
 use crate::error::{Error, Result};
-use crate::file::{Limits, Reading, ending, open};
+use crate::file::{Reading, ending, open};
 use crate::set::FeatureSet;
 use crate::{npy, whole};
 use npy_rows::Arrays;
-use text_rows::{Columns, Record, parse_csv, parse_json};
+use text_rows::{Columns, Record, UNKNOWN, parse_csv, parse_json};
 
 /// Rows of a part, where as many are at hand.
 const PART_ROWS: usize = 1024;
@@ -22,6 +22,8 @@ const PART_ROWS: usize = 1024;
 const PART_NUMBERS: usize = 1 << 18;
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
+/// UTF-8's mark of the byte order.
+const BYTE_ORDER: [u8; 3] = [0xef, 0xbb, 0xbf];
 /// Bytes of a line of text.
 const LONGEST_LINE: u64 = 1 << 28;
 
@@ -29,7 +31,7 @@ const LONGEST_LINE: u64 = 1 << 28;
 ///
 /// A part ends early where the next row is not at hand yet, so that rows from a pipe come through as they are written.
 /// Memory is that of one part, whatever the length of the stream; only `.safetensors`, `.npz`, folders and `.npy`
-/// arrays in Fortran order are read whole, as one part.
+/// arrays in Fortran order are read whole, as one part. What comes before a row that is wrong comes through.
 pub struct Rows(Source);
 
 enum Source {
@@ -49,29 +51,53 @@ impl Rows {
     /// # Errors
     /// As [`read`](crate::read()); for what is wrong further on, the iterator's items tell it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_as(path.as_ref(), Reading::default())
+    }
+
+    /// As [`open`](Self::open); labels are left out, whatever they are.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for labels.
+    pub fn open_unlabelled(path: impl AsRef<Path>) -> Result<Self> {
+        let reading = Reading {
+            unlabelled: true,
+            ..Reading::default()
+        };
+        Self::open_as(path.as_ref(), reading)
+    }
+
+    fn open_as(path: &Path, reading: Reading) -> Result<Self> {
         let form = match ending(path).as_deref() {
             Some("npy") if path.is_file() && !column_major(path)? => Form::Npy(Arrays::default()),
             Some("csv") if !path.is_dir() => Form::Csv(None),
             Some("jsonl" | "ndjson") if !path.is_dir() => Form::Json,
             _ => {
-                let whole = whole::load(path, Reading::default())?;
+                let whole = whole::load(path, reading)?;
                 return Ok(Self(Source::Whole(Some(Box::new(whole)))));
             }
         };
         let (file, _) = open(path)?;
-        let parts = Parts::new(path.display().to_string(), Box::new(file), Some(form));
+        let mut parts = Parts::new(path.display().to_string(), Box::new(file), Some(form));
+        parts.unlabelled = reading.unlabelled;
         Ok(Self(Source::Parts(Box::new(parts))))
     }
 
     /// The rows of a stream, which messages call `origin`: arrays of NumPy one after the other, each [N, D] or one row
-    /// \[D\]; JSON lines; or CSV. The first byte tells which.
+    /// \[D\]; JSON lines; or CSV. The first byte that is not blank tells which.
     ///
     /// A JSON line is a list of features, or `{"features": […], "logits": […], "label": 3}` of which only the features
     /// must be there. CSV without a header holds features alone; a header names the columns `feature…`, `logit…` and
-    /// `label`, others are ignored.
+    /// `label`, others are ignored. Columns whose names end in numbers are taken in the order of these, all others as they
+    /// stand. A first line 0,1,2,… of three columns or more, as pandas writes, is a header of features.
     pub fn from_reader(origin: &str, reader: impl Read + Send + 'static) -> Self {
         let parts = Parts::new(origin.to_owned(), Box::new(reader), None);
+        Self(Source::Parts(Box::new(parts)))
+    }
+
+    /// As [`from_reader`](Self::from_reader); labels are left out, whatever they are.
+    pub fn from_reader_unlabelled(origin: &str, reader: impl Read + Send + 'static) -> Self {
+        let mut parts = Parts::new(origin.to_owned(), Box::new(reader), None);
+        parts.unlabelled = true;
         Self(Source::Parts(Box::new(parts)))
     }
 }
@@ -88,19 +114,20 @@ impl Iterator for Rows {
 }
 
 /// The whole of a file of rows.
-pub(crate) fn load(path: &Path, limits: Limits) -> Result<FeatureSet> {
+pub(crate) fn load(path: &Path, reading: Reading) -> Result<FeatureSet> {
     let mut parts = Vec::new();
     let mut bytes = 0u64;
-    for part in Rows::open(path)? {
+    let limit = reading.limits.set_bytes;
+    for part in Rows::open_as(path, reading)? {
         let part = part?;
         let logits = part.logits.as_ref().map_or(0, Array2::len);
         bytes += 8 * (part.n_samples() * part.n_features() + logits) as u64;
-        if bytes > limits.set_bytes {
+        if bytes > limit {
             return Err(Error::TooLarge {
                 file: path.display().to_string(),
                 tensor: "features".to_owned(),
                 bytes,
-                limit: limits.set_bytes,
+                limit,
             });
         }
         parts.push(part);
@@ -110,7 +137,7 @@ pub(crate) fn load(path: &Path, limits: Limits) -> Result<FeatureSet> {
         row: 0,
         reason: "there are no rows".to_owned(),
     })?;
-    Ok(set.without_unknown_labels())
+    set.with_known_labels(path)
 }
 
 fn column_major(path: &Path) -> Result<bool> {
@@ -145,13 +172,22 @@ impl FeatureSet {
         })
     }
 
-    /// A set whose labels are all beyond any class, as −1 is read, has none.
-    fn without_unknown_labels(mut self) -> Self {
-        let unknown = |labels: &Vec<usize>| labels.iter().all(|label| *label == usize::MAX);
-        if self.labels.as_ref().is_some_and(unknown) {
-            self.labels = None;
+    /// A set whose labels are all −1 has none; among others −1 is no class.
+    fn with_known_labels(mut self, path: &Path) -> Result<Self> {
+        let unknown = |label: &usize| *label == UNKNOWN;
+        let labels = self.labels.as_deref().unwrap_or_default();
+        let Some(row) = labels.iter().position(unknown) else {
+            return Ok(self);
+        };
+        if !labels.iter().all(unknown) {
+            return Err(Error::NotAClass {
+                file: path.display().to_string(),
+                row,
+                label: -1,
+            });
         }
-        self
+        self.labels = None;
+        Ok(self)
     }
 }
 
@@ -170,6 +206,11 @@ struct Parts {
     row: usize,
     /// Numbers of features and logits of a row.
     widths: Option<(usize, usize)>,
+    /// Whether rows have a label.
+    labelled: Option<bool>,
+    unlabelled: bool,
+    /// What is wrong with the row behind the last part.
+    wrong: Option<Error>,
     ended: bool,
 }
 
@@ -181,6 +222,9 @@ impl Parts {
             form,
             row: 0,
             widths: None,
+            labelled: None,
+            unlabelled: false,
+            wrong: None,
             ended: false,
         }
     }
@@ -189,7 +233,10 @@ impl Parts {
         if self.ended {
             return Ok(None);
         }
-        let part = self.part();
+        let part = match self.wrong.take() {
+            Some(error) => Err(error),
+            None => self.part(),
+        };
         if !matches!(part, Ok(Some(_))) {
             self.ended = true;
         }
@@ -205,11 +252,9 @@ impl Parts {
 
     fn part(&mut self) -> Result<Option<FeatureSet>> {
         if self.form.is_none() {
-            let first = self
-                .reader
-                .fill_buf()
-                .map_err(|error| unread(&self.origin, self.row, &error))?;
-            self.form = Some(match first.first() {
+            let first = first_byte(&mut self.reader);
+            let first = first.map_err(|error| unread(&self.origin, self.row, &error))?;
+            self.form = Some(match first {
                 None => return Ok(None),
                 Some(0x93) => Form::Npy(Arrays::default()),
                 Some(b'[' | b'{') => Form::Json,
@@ -253,19 +298,40 @@ impl Parts {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let record = match &mut self.form {
-                Some(Form::Csv(columns)) => parse_csv(&line, columns),
-                _ => parse_json(&line).map(Some),
-            };
-            let record = record.map_err(|reason| wrong(&self.origin, row, reason))?;
-            let Some(record) = record else {
-                continue;
-            };
-            self.check_widths((record.features.len(), record.logits.len()), row)?;
-            part.push(record);
+            match self.record(&line, row) {
+                Ok(None) => {}
+                Ok(Some(record)) => part.push(record),
+                Err(error) if part.n == 0 => return Err(error),
+                Err(error) => {
+                    self.wrong = Some(error);
+                    break;
+                }
+            }
         }
         part.into_set()
             .map_err(|reason| wrong(&self.origin, self.row, reason))
+    }
+
+    /// The row of a line; none of a header.
+    fn record(&mut self, line: &[u8], row: usize) -> Result<Option<Record>> {
+        let labelled = !self.unlabelled;
+        let record = match &mut self.form {
+            Some(Form::Csv(columns)) => parse_csv(line, columns, labelled),
+            _ => parse_json(line, labelled).map(Some),
+        };
+        let record = record.map_err(|reason| wrong(&self.origin, row, reason))?;
+        if let Some(record) = &record {
+            self.check_widths((record.features.len(), record.logits.len()), row)?;
+            let labelled = record.label.is_some();
+            if labelled != *self.labelled.get_or_insert(labelled) {
+                let reason = match labelled {
+                    true => "it has a label, the rows before have none",
+                    false => "it has no label, the rows before have one",
+                };
+                return Err(wrong(&self.origin, row, reason.to_owned()));
+            }
+        }
+        Ok(record)
     }
 
     fn check_widths(&mut self, found: (usize, usize), row: usize) -> Result<()> {
@@ -302,9 +368,6 @@ impl TextPart {
         if n == 0 {
             return Ok(None);
         }
-        if ![0, n].contains(&self.labels.len()) {
-            return Err("some of the rows from here on have a label, others have none".to_owned());
-        }
         let matrix = |values: Vec<f64>| {
             let width = values.len() / n;
             Array2::from_shape_vec((n, width), values).map_err(|error| error.to_string())
@@ -317,6 +380,23 @@ impl TextPart {
             set = set.with_labels(self.labels);
         }
         Ok(Some(set))
+    }
+}
+
+/// The first byte that is not blank, behind a mark of the byte order; it is left in the reader.
+fn first_byte(reader: &mut impl BufRead) -> std::io::Result<Option<u8>> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        let blank = |byte: &&u8| byte.is_ascii_whitespace() || BYTE_ORDER.contains(byte);
+        let blanks = buffer.iter().take_while(blank).count();
+        match buffer.get(blanks).copied() {
+            None if buffer.is_empty() => return Ok(None),
+            None => reader.consume(blanks),
+            first => {
+                reader.consume(blanks);
+                return Ok(first);
+            }
+        }
     }
 }
 

@@ -139,6 +139,9 @@ impl Tensors {
         layout: Layout,
         reader: &mut dyn Read,
     ) -> Result<()> {
+        if role == Role::Labels && self.reading.unlabelled {
+            return Ok(());
+        }
         let file = || path.display().to_string();
         let (_, expected) = role.dimensions();
         let Some(shape) = role.squeeze(&layout.shape) else {

@@ -3,7 +3,7 @@
 
 use std::io::{Cursor, Read};
 
-use collapse_features::{FeatureSet, Rows, read};
+use collapse_features::{FeatureSet, Rows, read, read_unlabelled};
 use ndarray::{Array2, array};
 
 fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
@@ -143,6 +143,10 @@ fn what_is_wrong_names_its_row() {
         ),
         (b"1,2\n3,nan\n".to_vec(), ["row 1, column 1", "NaN"]),
         (
+            b"{\"features\": [1], \"label\": 0}\n[2]\n".to_vec(),
+            ["row 1", "no label, the rows before have one"],
+        ),
+        (
             npy("(3, 2)", &[1.0, 2.0, 3.0]),
             ["row 1", "ends 2 rows early"],
         ),
@@ -175,4 +179,84 @@ fn what_is_wrong_names_its_row() {
             .next()
             .is_none()
     );
+}
+
+#[test]
+fn rows_before_a_wrong_one_come_through_from_a_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.jsonl");
+    std::fs::write(&path, "[1]\n[2]\n[x]\n[4]\n").unwrap();
+    let mut rows = Rows::open(&path).unwrap();
+    let part = rows.next().unwrap().unwrap();
+    assert_eq!(part.features, array![[1.0], [2.0]]);
+    let error = rows.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("row 2") && rows.next().is_none(), "{error}");
+    assert!(read(&path).unwrap_err().to_string().contains("row 2"));
+}
+
+#[test]
+fn columns_follow_the_numbers_of_their_names() {
+    let named = "logit_1,feature_10,feature_2,note,logit_0,feature_0\n-1,10,2,x,-0.5,0\n";
+    let set = collect(named.as_bytes().to_vec()).unwrap();
+    assert_eq!(set.features, array![[0.0, 2.0, 10.0]]);
+    assert_eq!(set.logits, Some(array![[-0.5, -1.0]]));
+    // Names without numbers of their own stand as they are.
+    let set = collect(b"feature_b,feature_a,feature_1\n1,2,3\n".to_vec()).unwrap();
+    assert_eq!(set.features, array![[1.0, 2.0, 3.0]]);
+}
+
+#[test]
+fn what_pandas_calls_columns_without_names_is_a_header() {
+    let set = collect(b"0,1,2\n5,6,7\n".to_vec()).unwrap();
+    assert_eq!(set.features, array![[5.0, 6.0, 7.0]]);
+    for rows in ["0,1\n5,6\n", "0.0,1.0,2.0\n5,6,7\n", "1,2,3\n5,6,7\n"] {
+        assert_eq!(collect(rows.into()).unwrap().n_samples(), 2, "{rows}");
+    }
+}
+
+#[test]
+fn blanks_and_a_mark_of_the_byte_order_may_come_first() {
+    for begin in ["\n\n", "\u{feff}", "  \r\n\u{feff}"] {
+        for row in ["[1, 2]\n", "{\"features\": [1, 2]}\n", "1,2\n"] {
+            let set = collect(format!("{begin}{row}").into()).unwrap();
+            assert_eq!(set.features, array![[1.0, 2.0]], "{begin:?} {row}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.jsonl");
+    std::fs::write(&path, "\u{feff}{\"features\": [1, 2]}\n").unwrap();
+    assert_eq!(read(&path).unwrap().features, array![[1.0, 2.0]]);
+}
+
+#[test]
+fn labels_without_meaning_can_stay_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        (
+            "a.jsonl",
+            "{\"features\": [1, 2], \"label\": \"cat\"}\n[3, 4]\n",
+        ),
+        (
+            "b.jsonl",
+            "{\"features\": [1, 2], \"label\": 1.5}\n{\"features\": [3, 4], \"label\": -7}\n",
+        ),
+        ("c.csv", "feature_0,label,feature_1\n1,,2\n3,dog,4\n"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let set = read_unlabelled(&path).unwrap();
+        assert_eq!(set.features, array![[1.0, 2.0], [3.0, 4.0]], "{name}");
+        assert_eq!(set.labels, None, "{name}");
+        let parts = Rows::from_reader_unlabelled("x", Cursor::new(text));
+        assert_eq!(
+            parts.map(|part| part.unwrap().n_samples()).sum::<usize>(),
+            2
+        );
+        assert!(read(&path).is_err(), "{name}");
+    }
+    // Among classes −1 is none.
+    let path = folder.path().join("d.csv");
+    std::fs::write(&path, "feature,label\n1,0\n2,-1\n").unwrap();
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("label -1 at row 1"), "{error}");
 }
