@@ -1,6 +1,5 @@
 //! From scores to decisions: which samples to trust.
 
-use collapse_features::Head;
 use collapse_ood::metrics::Threshold;
 use collapse_ood::{Detector, Entry, Fitted, detectors};
 use ndarray::Array1;
@@ -61,7 +60,6 @@ impl Decisions {
 pub struct Decider {
     detectors: SavedDetectors,
     rules: Vec<Rule>,
-    head: Option<Head>,
     reads_logits: bool,
 }
 
@@ -106,18 +104,16 @@ impl SavedDetectors {
     }
 
     /// Chooses the thresholds of the detectors `scores` on the held-out samples, see [`Threshold::conformal`] and
-    /// [`Threshold::conformal_by_class`].
+    /// [`Threshold::conformal_by_class`]. A name that stands twice counts once.
     ///
     /// # Errors
     /// [`Error::NoThreshold`] for a detector without held-out confidences; [`Error::NoPredictions`] for thresholds by class
     /// of held-out samples without logits; [`Error::Ood`] for a share or a level outside their range.
     pub fn decider(mut self, scores: &[&str], policy: &Policy) -> Result<Decider> {
-        let rules = scores.iter().map(|score| self.rule(score, policy));
+        let first = |&at: &usize| !scores[..at].contains(&scores[at]);
+        let rules = (0..scores.len()).filter(first);
+        let rules = rules.map(|at| self.rule(scores[at], policy));
         let rules = rules.collect::<Result<Vec<Rule>>>()?;
-        let head = self.fitted.head().map(|head| Head {
-            weight: head.weight.clone(),
-            bias: head.bias.clone(),
-        });
         let asked = |name: &str| scores.contains(&name);
         self.fitted
             .detectors
@@ -132,7 +128,6 @@ impl SavedDetectors {
         Ok(Decider {
             detectors: self,
             rules,
-            head,
             reads_logits: policy.per_class || scores.iter().any(reads_logits),
         })
     }
@@ -184,18 +179,19 @@ impl Decider {
         &self.rules
     }
 
-    /// Decides of every sample of `set`, which needs neither labels nor an out-of-distribution set. Its first row has the
-    /// number `first_row` in messages: a stream's later part begins further on.
+    /// Decides of every sample of `set`, which needs neither labels, which are not looked at, nor an out-of-distribution set.
+    /// Its first row has the number `first_row` in messages: a stream's later part begins further on.
     ///
     /// Where the set does not say whether the head saw normalised features, the detectors' own word counts; where it has
-    /// neither logits nor a head, they follow from the head that a detector keeps.
+    /// neither logits nor a head, they follow from the head that the detectors were fitted with.
     ///
     /// # Errors
-    /// [`Error::OtherNetwork`]; [`Error::In`] where the set lacks what a detector reads, or for samples that it cannot
+    /// [`Error::OtherNetwork`], [`Error::Heads`]; [`Error::In`] where the set lacks what a detector reads, or for samples that it cannot
     /// score; [`Error::NoPredictions`] for thresholds by class of a set without logits.
     pub fn decide(&self, mut set: Split, first_row: usize) -> Result<Vec<Decisions>> {
+        set.features.labels = None;
         if self.reads_logits && set.features.logits.is_none() && set.features.head.is_none() {
-            set.features.head.clone_from(&self.head);
+            set.features.head = self.detectors.features_head();
         }
         let splits = self.complete(set)?;
         let test = splits.test();

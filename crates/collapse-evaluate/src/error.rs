@@ -26,6 +26,16 @@ pub enum Error {
         /// A set that says otherwise.
         second: String,
     },
+    /// Two sets come with different heads.
+    #[error(
+        "{first} and {second} disagree: their heads differ; both must come from the same network"
+    )]
+    Heads {
+        /// The first set or file of detectors with a head.
+        first: String,
+        /// A set with another.
+        second: String,
+    },
     /// There is nothing to fit on.
     #[error("no training features; give --train, or --load with detectors kept by --save")]
     NoTraining,

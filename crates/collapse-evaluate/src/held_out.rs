@@ -13,6 +13,7 @@ pub struct HeldOut {
     /// The detector.
     pub score: ScoreId,
     /// One confidence a sample, ascending.
+    #[serde(with = "crate::numbers")]
     pub confidences: Vec<f64>,
     /// The class that the network predicts for each of these samples, from which thresholds by class are chosen; absent
     /// where there were no logits.

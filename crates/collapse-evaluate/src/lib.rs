@@ -64,6 +64,7 @@ mod geometry;
 mod held_out;
 mod histogram;
 mod measurement;
+mod numbers;
 mod record;
 mod saved;
 mod splits;

@@ -4,16 +4,16 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use collapse_files::{Check, Seal, SealedReplacement, check};
-use collapse_ood::Fitted;
+use collapse_ood::{Fitted, Head};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::held_out::HeldOut;
-use crate::splits::Split;
+use crate::splits::{CompleteSplits, Split, same_head};
 
 /// Schema of the files.
-const SCHEMA: &str = "collapse.detectors/4";
+const SCHEMA: &str = "collapse.detectors/5";
 
 /// Detectors with what they were fitted on.
 ///
@@ -25,8 +25,12 @@ pub struct SavedDetectors {
     pub code_version: String,
     /// Dimension D of the features.
     pub n_features: usize,
+    /// Classes C of the network, where logits or a head told.
+    pub n_classes: Option<usize>,
     /// Whether the head saw normalised features.
     pub l2: bool,
+    /// The last linear layer, where there was one; logits of later sets follow from it.
+    pub head: Option<Head>,
     /// The detectors.
     pub fitted: Fitted,
     /// Their confidences on held-out in-distribution samples, from which thresholds are chosen; may be empty.
@@ -40,7 +44,9 @@ struct Content<F, H> {
     seal: String,
     code_version: String,
     n_features: usize,
+    n_classes: Option<usize>,
     l2: bool,
+    head: Option<Head>,
     held_out: H,
     fitted: F,
 }
@@ -59,6 +65,34 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, String> {
 }
 
 impl SavedDetectors {
+    /// Detectors that were fitted on the training split of `splits`, without held-out confidences.
+    #[must_use]
+    pub fn of(splits: &CompleteSplits, fitted: Fitted, code_version: &str) -> Self {
+        let features = &splits.test().features;
+        let head = splits.head().map(|head| Head {
+            weight: head.weight.clone(),
+            bias: head.bias.clone(),
+        });
+        Self {
+            code_version: code_version.to_owned(),
+            n_features: features.n_features(),
+            n_classes: splits.n_classes(),
+            l2: features.l2(),
+            head,
+            fitted,
+            held_out: Vec::new(),
+        }
+    }
+
+    /// The same with the confidences of the validation split, from which thresholds are chosen.
+    ///
+    /// # Errors
+    /// As [`CompleteSplits::held_out`].
+    pub fn with_held_out(mut self, splits: &CompleteSplits) -> Result<Self> {
+        self.held_out = splits.held_out(&self.fitted)?;
+        Ok(self)
+    }
+
     /// Writes the file: the old one or the whole new one stands at `path` afterwards.
     ///
     /// # Errors
@@ -69,7 +103,9 @@ impl SavedDetectors {
             seal: Seal::BLANK.to_owned(),
             code_version: self.code_version.clone(),
             n_features: self.n_features,
+            n_classes: self.n_classes,
             l2: self.l2,
+            head: self.head.clone(),
             held_out: &self.held_out,
             fitted: &self.fitted,
         };
@@ -129,16 +165,28 @@ impl SavedDetectors {
         Ok(Self {
             code_version: content.code_version,
             n_features: content.n_features,
+            n_classes: content.n_classes,
             l2: content.l2,
+            head: content.head,
             fitted: content.fitted,
             held_out: content.held_out,
+        })
+    }
+
+    /// The head as that of a feature set.
+    #[must_use]
+    pub fn features_head(&self) -> Option<collapse_features::Head> {
+        let head = self.head.as_ref()?;
+        Some(collapse_features::Head {
+            weight: head.weight.clone(),
+            bias: head.bias.clone(),
         })
     }
 
     /// Whether the detectors, called by their `origin`, can score this set.
     ///
     /// # Errors
-    /// [`Error::OtherNetwork`] when dimension or normalisation differ.
+    /// [`Error::OtherNetwork`] when dimension, normalisation or number of classes differ; [`Error::Heads`].
     pub fn check_fits(&self, origin: &str, set: &Split) -> Result<()> {
         let differ = |what, fitted: String, found: String| Error::OtherNetwork {
             detectors: origin.to_owned(),
@@ -154,6 +202,21 @@ impl SavedDetectors {
         }
         if self.l2 != l2 {
             return Err(differ("l2", self.l2.to_string(), l2.to_string()));
+        }
+        if let (Some(fitted), Some(found)) = (self.n_classes, set.features.n_classes())
+            && fitted != found
+        {
+            let (fitted, found) = (fitted.to_string(), found.to_string());
+            return Err(differ("the number of classes", fitted, found));
+        }
+        let heads = self.head.as_ref().zip(set.features.head.as_ref());
+        if heads.is_some_and(|(own, other)| {
+            !same_head((&own.weight, &own.bias), (&other.weight, &other.bias))
+        }) {
+            return Err(Error::Heads {
+                first: origin.to_owned(),
+                second: set.origin.clone(),
+            });
         }
         Ok(())
     }

@@ -2,12 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use collapse_features::{FeatureSet, check_agreement};
+use collapse_features::{FeatureSet, Head, check_agreement};
 use collapse_numeric::argmax;
 use collapse_ood::{Fitted, Inputs, Settings, Skipped, TrainInputs, detectors, fit_all, fit_named};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, s};
 
 use crate::error::{Error, Result};
+
+/// Rows whose logits are held against the head.
+const CHECKED_ROWS: usize = 64;
+/// How far two exports of one head may lie apart, as a share of its largest number: f16 and bf16 round.
+const SAME_HEAD: f64 = 0.01;
+
+/// Weight [C, D] and bias `[C]`.
+type HeadRef<'a> = (&'a Array2<f64>, &'a Array1<f64>);
+
+/// Whether two heads are one, but for rounding. Those of other shapes are told apart elsewhere.
+pub(crate) fn same_head(a: HeadRef<'_>, b: HeadRef<'_>) -> bool {
+    let near = |a: &[f64], b: &[f64]| {
+        let largest = a.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+        let mut pairs = a.iter().zip(b);
+        pairs.all(|(x, y)| (x - y).abs() <= SAME_HEAD * largest)
+    };
+    let all =
+        |(weight, bias): HeadRef<'_>| weight.iter().chain(bias).copied().collect::<Vec<f64>>();
+    near(&all(a), &all(b))
+}
 
 /// One feature set with its name in tables and what messages call it.
 #[derive(Clone, Debug)]
@@ -39,6 +59,21 @@ impl Split {
     pub fn from_origin(mut self, origin: impl ToString) -> Self {
         self.origin = origin.to_string();
         self
+    }
+
+    /// How far the logits are from those of head and features: the largest gap among the first rows, as a share of the
+    /// largest logit there; `None` where one is missing. Rounding leaves a thousandth; a head of another network, or features
+    /// that are not what the head saw, some tenths and more.
+    #[must_use]
+    pub fn logits_gap(&self) -> Option<f64> {
+        let (logits, head) = (self.features.logits.as_ref()?, self.features.head.as_ref()?);
+        let some = 0..self.features.n_samples().min(CHECKED_ROWS);
+        let own = head.logits(self.features.head_features().slice(some.clone()));
+        let logits = logits.slice(s![some, ..]);
+        let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+        let gap = largest(&mut own.iter().zip(&logits).map(|(a, b)| (a - b).abs()));
+        let scale = largest(&mut logits.iter().map(|logit| logit.abs()));
+        Some(gap / scale.max(f64::MIN_POSITIVE))
     }
 
     fn l2_stated(&self) -> Option<bool> {
@@ -123,12 +158,13 @@ pub struct FeatureSplits {
 }
 
 impl FeatureSplits {
-    fn iter(&self) -> impl Iterator<Item = &Split> {
+    /// All sets.
+    pub fn sets(&self) -> impl Iterator<Item = &Split> {
         let train = self.train.iter().chain(&self.validation);
         train.chain([&self.test]).chain(&self.ood)
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Split> {
+    fn sets_mut(&mut self) -> impl Iterator<Item = &mut Split> {
         let train = self.train.iter_mut().chain(&mut self.validation);
         train.chain([&mut self.test]).chain(&mut self.ood)
     }
@@ -140,7 +176,7 @@ impl FeatureSplits {
     /// in their order: labels that start at 1 or have gaps are counted from 0.
     ///
     /// # Errors
-    /// [`Error::SameName`]; [`Error::Features`] for feature dimensions or numbers of classes that differ, and for numbers that are
+    /// [`Error::SameName`]; [`Error::Heads`]; [`Error::Features`] for feature dimensions or numbers of classes that differ, and for numbers that are
     /// not finite; [`Error::L2`];
     /// [`Error::Labels`] for training, validation or test labels outside the network's classes.
     pub fn complete(mut self, l2: Option<bool>) -> Result<CompleteSplits> {
@@ -151,16 +187,17 @@ impl FeatureSplits {
             });
         }
         let named: Vec<(&str, &FeatureSet)> = self
-            .iter()
-            .map(|set| (set.name.as_str(), &set.features))
+            .sets()
+            .map(|set| (set.origin.as_str(), &set.features))
             .collect();
         check_agreement(&named)?;
+        self.check_heads()?;
         let l2 = match l2 {
             Some(l2) => l2,
             None => self.l2()?,
         };
-        let head = self.iter().find_map(|set| set.features.head.clone());
-        for Split { features, .. } in self.iter_mut() {
+        let head = self.sets().find_map(|set| set.features.head.clone());
+        for Split { features, .. } in self.sets_mut() {
             features.metadata.insert("l2".into(), l2.to_string());
             if features.head.is_none() {
                 features.head.clone_from(&head);
@@ -169,7 +206,7 @@ impl FeatureSplits {
                 features.logits = Some(features.logits()?.into_owned());
             }
         }
-        for set in self.iter() {
+        for set in self.sets() {
             set.features.check(&set.origin)?;
         }
         let judged = self.train.iter().chain(&self.validation);
@@ -183,8 +220,25 @@ impl FeatureSplits {
         })
     }
 
+    fn check_heads(&self) -> Result<()> {
+        let heads = self
+            .sets()
+            .filter_map(|set| Some((set, set.features.head.as_ref()?)));
+        let mut heads = heads.map(|(set, head)| (set, (&head.weight, &head.bias)));
+        let Some((first, head)) = heads.next() else {
+            return Ok(());
+        };
+        match heads.find(|(_, other)| !same_head(head, *other)) {
+            None => Ok(()),
+            Some((second, _)) => Err(Error::Heads {
+                first: first.origin.clone(),
+                second: second.origin.clone(),
+            }),
+        }
+    }
+
     fn l2(&self) -> Result<bool> {
-        let mut stated = self.iter().filter_map(|set| Some((set, set.l2_stated()?)));
+        let mut stated = self.sets().filter_map(|set| Some((set, set.l2_stated()?)));
         let Some((first, l2)) = stated.next() else {
             return Ok(false);
         };
@@ -245,6 +299,25 @@ impl CompleteSplits {
     #[must_use]
     pub fn ood(&self) -> &[Split] {
         &self.splits.ood
+    }
+
+    /// Classes C of the network, where logits or a head tell.
+    #[must_use]
+    pub fn n_classes(&self) -> Option<usize> {
+        let mut sets = self.splits.sets();
+        sets.find_map(|set| set.features.n_classes())
+    }
+
+    /// The head of the sets, where one has it.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        let mut sets = self.splits.sets();
+        sets.find_map(|set| set.features.head.as_ref())
+    }
+
+    /// All sets.
+    pub fn sets(&self) -> impl Iterator<Item = &Split> {
+        self.splits.sets()
     }
 
     /// The labels of classes 0, 1, … of the training split where they were not these numbers.

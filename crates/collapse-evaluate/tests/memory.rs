@@ -91,13 +91,7 @@ fn a_file_of_detectors_holds_the_features_once() {
         let fitted = splits
             .fit_named(&Settings::default(), names.iter().copied())
             .unwrap();
-        let saved = SavedDetectors {
-            code_version: "0.1.0".to_owned(),
-            n_features: D,
-            l2: false,
-            held_out: Vec::new(),
-            fitted,
-        };
+        let saved = SavedDetectors::of(&splits, fitted, "0.1.0");
         saved.write(&path).unwrap();
         let bytes = std::fs::metadata(&path).unwrap().len() as usize;
         let features = 4 * 600 * D;

@@ -32,13 +32,9 @@ fn detectors() -> SavedDetectors {
     let splits = splits.complete(None).unwrap();
     let fitted = splits.fit_all(&Settings::default()).unwrap();
     assert!(fitted.detectors.len() > 20, "{:?}", fitted.skipped);
-    SavedDetectors {
-        code_version: "0.1.0".to_owned(),
-        n_features: 4,
-        l2: false,
-        held_out: splits.held_out(&fitted).unwrap(),
-        fitted,
-    }
+    SavedDetectors::of(&splits, fitted, "0.1.0")
+        .with_held_out(&splits)
+        .unwrap()
 }
 
 fn every_damage_is_told(name: &str, file: &str) {
@@ -50,7 +46,13 @@ fn every_damage_is_told(name: &str, file: &str) {
         std::fs::write(&path, bytes).unwrap();
         let read = SavedDetectors::read(&path)?;
         let fitted = serde_json::to_string(&read.fitted).unwrap();
-        let facts = (read.code_version, read.n_features, read.l2);
+        let facts = (
+            read.code_version,
+            read.n_features,
+            read.n_classes,
+            read.l2,
+            read.head,
+        );
         Ok::<_, collapse_evaluate::Error>((facts, read.held_out, fitted))
     });
 }

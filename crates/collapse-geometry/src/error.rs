@@ -50,7 +50,7 @@ pub enum Error {
     },
     /// Squares of the features leave the range of f64.
     #[error(
-        "the largest feature is {largest:e}, whose square leaves the range of f64: scale the features to between 1e-140 and 1e150,          or measure all of them at once with `measure`, which scales them itself"
+        "the largest feature is {largest:e}, whose square leaves the range of f64: scale the features to between 1e-140 and 1e150"
     )]
     Range {
         /// Largest absolute value of the chunk.

@@ -94,14 +94,8 @@ impl Detectors {
                 Some(names) => splits.fit_named(&settings, names.iter().map(String::as_str))?,
                 None => splits.fit_all(&settings)?,
             };
-            let features = &splits.test().features;
-            Ok(SavedDetectors {
-                code_version: format!("{} (Python)", env!("CARGO_PKG_VERSION")),
-                n_features: features.n_features(),
-                l2: features.l2(),
-                held_out: splits.held_out(&fitted)?,
-                fitted,
-            })
+            let version = format!("{} (Python)", env!("CARGO_PKG_VERSION"));
+            SavedDetectors::of(&splits, fitted, &version).with_held_out(&splits)
         };
         let saved = py.detach(fit).map_err(raise)?;
         Ok(Self { saved })

@@ -49,11 +49,13 @@ pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
             let ending = if args.json { "jsonl" } else { "csv" };
             let path = out.join(format!("decisions.{ending}"));
             let mut file = BufWriter::new(Replacement::begin(&path)?);
-            let decided = decide(args, &decider, source, &mut file)?;
+            let decided = decide(args, &decider, source, &mut file);
             let file = file.into_inner().map_err(|error| error.into_error());
             let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+            // What was decided before something went wrong is not lost.
             file.finish()?;
-            decided
+            let kept = || format!("{} ends before the row that is wrong", path.display());
+            decided.with_context(kept)?
         }
     };
     // Whoever closed the output has seen enough.
@@ -84,6 +86,9 @@ fn main_score(detectors: &SavedDetectors) -> String {
     }
 }
 
+/// Some of the samples, or what is wrong with the next.
+type Part = Result<FeatureSet, collapse_features::Error>;
+
 /// Where the samples come from.
 struct Source {
     name: String,
@@ -99,8 +104,8 @@ impl Source {
             false => input.display().to_string(),
         };
         let rows = match stream {
-            true => Rows::from_reader(&name, io::stdin()),
-            false => Rows::open(input)?,
+            true => Rows::from_reader_unlabelled(&name, io::stdin()),
+            false => Rows::open_unlabelled(input)?,
         };
         Ok(Self {
             name,
@@ -110,7 +115,7 @@ impl Source {
     }
 
     /// Sends the parts as they come, until one is wrong or nobody listens.
-    fn send(self, parts: &SyncSender<Result<FeatureSet, collapse_features::Error>>) {
+    fn send(self, parts: &SyncSender<Part>) {
         for part in self.rows {
             let part = part.map(|set| match self.l2 {
                 true => set.with_l2(true),
@@ -146,7 +151,8 @@ fn decide(
         by_score: vec![0; decider.rules().len()],
     };
     let mut lines = Lines::new(args.json, out);
-    while let Some(set) = next(&receiver)? {
+    let mut wrong = None;
+    while let Some(set) = next(&receiver, &mut wrong)? {
         let (first, n) = (rejected.n, set.n_samples());
         let decisions = decider.decide(Split::new("input", set).from_origin(&name), first)?;
         match lines.write(&decisions, first, n) {
@@ -164,10 +170,14 @@ fn decide(
     Ok(Some(rejected))
 }
 
-/// What waits, together; `None` at the end.
+/// What waits, together; `None` at the end. An error comes after what waits before it, from `wrong`.
 fn next(
-    parts: &Receiver<Result<FeatureSet, collapse_features::Error>>,
+    parts: &Receiver<Part>,
+    wrong: &mut Option<collapse_features::Error>,
 ) -> Result<Option<FeatureSet>> {
+    if let Some(error) = wrong.take() {
+        return Err(error.into());
+    }
     let Ok(first) = parts.recv() else {
         return Ok(None);
     };
@@ -176,9 +186,16 @@ fn next(
     while n < SCORED_ROWS
         && let Ok(part) = parts.try_recv()
     {
-        let part = part?;
-        n += part.n_samples();
-        together.push(part);
+        match part {
+            Ok(part) => {
+                n += part.n_samples();
+                together.push(part);
+            }
+            Err(error) => {
+                *wrong = Some(error);
+                break;
+            }
+        }
     }
     Ok(FeatureSet::stacked(together))
 }
@@ -225,7 +242,7 @@ impl<'a> Lines<'a> {
                     class: classes.map(|classes| classes[row].0),
                 };
                 match self {
-                    Self::Csv(csv) => csv.serialize(line)?,
+                    Self::Csv(csv) => csv.serialize(line).map_err(io_error)?,
                     // JSON has no infinity; where a threshold or a confidence is one, `null` stands.
                     Self::Json(out) => {
                         serde_json::to_writer(&mut *out, &line)?;
@@ -238,6 +255,14 @@ impl<'a> Lines<'a> {
             Self::Csv(csv) => csv.flush(),
             Self::Json(out) => out.flush(),
         }
+    }
+}
+
+/// The error below one of the crate `csv`, whose own conversion hides its kind.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 

@@ -4,22 +4,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use collapse_evaluate::{CompleteSplits, FeatureSplits, Split};
-use collapse_features::{FeatureSet, read, read_logits};
+use collapse_features::{FeatureSet, Head, read, read_logits, read_unlabelled};
 use collapse_ood::detectors;
 use ndarray::Array2;
 
 use super::Args;
 
-/// Reads every set that was named and makes them agree.
-pub fn read_splits(args: &Args) -> Result<CompleteSplits> {
+/// Reads every set that was named and makes them agree; `head` is that of the detectors, for sets without logits and head.
+pub fn read_splits(args: &Args, head: Option<Head>) -> Result<CompleteSplits> {
     let mut splits = match needs_logits_alone(args) {
-        true => match read_sets(args, |path| read_logits(path))? {
+        true => match read_sets(args, |path| read_logits(path), |path| read_logits(path))? {
             splits if all_have_logits(&splits) => splits,
             // The logits of a set without may follow from another set's head.
-            _ => read_sets(args, |path| read(path))?,
+            _ => read_sets(args, |path| read(path), |path| read_unlabelled(path))?,
         },
-        false => read_sets(args, |path| read(path))?,
+        false => read_sets(args, |path| read(path), |path| read_unlabelled(path))?,
     };
+    let has_head = splits.sets().any(|set| set.features.head.is_some());
+    if !has_head && !all_have_logits(&splits) {
+        splits.test.features.head = head;
+    }
+    if !args.ensemble.is_empty() {
+        check_file_names(args)?;
+    }
     for folder in &args.ensemble {
         if let Some(path) = &args.test {
             splits.test.members.push(member_logits(folder, path)?);
@@ -32,20 +39,20 @@ pub fn read_splits(args: &Args) -> Result<CompleteSplits> {
 }
 
 fn all_have_logits(splits: &FeatureSplits) -> bool {
-    let beside = splits.train.iter().chain(&splits.validation);
-    let mut all = beside.chain([&splits.test]).chain(&splits.ood);
-    all.all(|set| set.features.logits.is_some())
+    splits.sets().all(|set| set.features.logits.is_some())
 }
 
 fn read_sets(
     args: &Args,
     read: impl Fn(&Path) -> collapse_features::Result<FeatureSet>,
+    read_ood: impl Fn(&Path) -> collapse_features::Result<FeatureSet>,
 ) -> Result<FeatureSplits> {
-    let open = |name: &str, path: &Path| -> Result<Split> {
-        Ok(Split::new(name, read(path)?).from_origin(path.display()))
+    let split = |name: &str, path: &Path, set: FeatureSet| {
+        Split::new(name, set).from_origin(path.display())
     };
     let optional = |name: &str, path: &Option<PathBuf>| -> Result<Option<Split>> {
-        path.as_ref().map(|path| open(name, path)).transpose()
+        let open = |path: &PathBuf| Ok(split(name, path, read(path)?));
+        path.as_ref().map(open).transpose()
     };
     let Some(test) = optional("test", &args.test)? else {
         bail!("no in-distribution test features; give --test");
@@ -56,7 +63,7 @@ fn read_sets(
         test,
         ood: args
             .ood_sets()
-            .map(|set| open(&set.name, &set.path))
+            .map(|set| Ok(split(&set.name, &set.path, read_ood(&set.path)?)))
             .collect::<Result<_>>()?,
     })
 }
@@ -71,6 +78,27 @@ fn needs_logits_alone(args: &Args) -> bool {
     };
     let kept = args.save.is_some() || args.load.is_some();
     !kept && !args.detectors.is_empty() && args.detectors.iter().all(alone)
+}
+
+/// The files of an ensemble are found by name, so no two sets may share one.
+fn check_file_names(args: &Args) -> Result<()> {
+    let sets = args.test.iter().chain(args.ood_sets().map(|set| &set.path));
+    let mut seen: Vec<&PathBuf> = Vec::new();
+    for path in sets {
+        if let Some(other) = seen
+            .iter()
+            .find(|other| other.file_name() == path.file_name())
+        {
+            bail!(
+                "{} and {} have one file name, by which --ensemble finds the same samples of other networks; give each set a \
+                 name of its own",
+                other.display(),
+                path.display()
+            );
+        }
+        seen.push(path);
+    }
+    Ok(())
 }
 
 /// The logits `[N, C]` of another network, from the file of the same name as `path` in its folder.

@@ -2,6 +2,7 @@
 
 mod decide;
 mod input;
+mod notes;
 mod output;
 mod page;
 mod report;
@@ -15,8 +16,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use collapse_density::{Covariance, Jitter, Shrinkage};
 use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
+use collapse_files::Replacement;
 use collapse_ood::metrics::Bootstrap;
-use collapse_ood::{AnyDetector, Detector, Intervals, ScoreId, Settings, Skipped, detectors};
+use collapse_ood::{Detector, Intervals, ScoreId, Settings, Skipped, detectors};
 
 use self::report::Report;
 use self::watch::watch;
@@ -141,6 +143,43 @@ impl Args {
         self.ood.iter().chain(&self.near).chain(&self.far)
     }
 
+    /// What would fail, or cost a file, after all is computed.
+    fn check(&self) -> Result<()> {
+        let of_input = [
+            ("--accept", self.accept.is_some()),
+            ("--per-class", self.per_class),
+            ("--json", self.json),
+        ];
+        if let Some((option, _)) = of_input.into_iter().find(|(_, given)| *given) {
+            bail!(
+                "{option} is about decisions, which --input asks for; give --input, or leave {option} out"
+            );
+        }
+        if let Some(save) = &self.save {
+            if save.is_dir() {
+                bail!(
+                    "cannot write {}: it is a folder; give --save a file",
+                    save.display()
+                );
+            }
+            let place = |path: &Path| path.canonicalize().ok();
+            let inputs = self.train.iter().chain(&self.validation).chain(&self.test);
+            let mut inputs = inputs.chain(self.ood_sets().map(|set| &set.path));
+            let saved = place(save);
+            if saved.is_some() && inputs.any(|input| place(input) == saved) {
+                bail!(
+                    "--save {} would replace the features that it is to be made of; choose another file",
+                    save.display()
+                );
+            }
+            Replacement::begin(save)?;
+        }
+        if let Some(out) = &self.out {
+            Replacement::begin(&out.join("scores.json"))?;
+        }
+        Ok(())
+    }
+
     fn settings(&self) -> Settings {
         let ridge = self.jitter.unwrap_or(RIDGE);
         Settings {
@@ -170,14 +209,27 @@ impl Args {
     }
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
+pub fn run(mut args: Args) -> Result<ExitCode> {
+    let mut named = BTreeSet::new();
+    args.detectors.retain(|name| named.insert(name.clone()));
     if let (Some(load), Some(input)) = (&args.load, &args.input) {
         return decide::run(&args, load, input);
     }
-    let splits = watch("reading the feature sets", || input::read_splits(&args))?;
-    let detectors = match &args.load {
-        Some(path) => watch("reading the detectors", || load(&args, path, &splits))?,
-        None => watch("fitting the detectors", || fit(&args, &splits))?,
+    args.check()?;
+    let loaded = match &args.load {
+        Some(path) => Some(watch("reading the detectors", || load(&args, path))?),
+        None => None,
+    };
+    let head = loaded.as_ref().and_then(SavedDetectors::features_head);
+    let splits = watch("reading the feature sets", || {
+        input::read_splits(&args, head)
+    })?;
+    let detectors = match (loaded, &args.load) {
+        (Some(detectors), Some(path)) => {
+            detectors.check_fits(&path.display().to_string(), splits.test())?;
+            detectors
+        }
+        _ => watch("fitting the detectors", || fit(&args, &splits))?,
     };
     if let Some(path) = &args.save {
         watch("saving the detectors", || detectors.write(path))?;
@@ -186,7 +238,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         splits.evaluate(detectors.fitted, &args.intervals())
     })?;
     let report = Report {
-        notes: notes(&splits, &evaluation),
+        notes: notes::notes(&args, &splits, &evaluation),
         standings: evaluation.standings(&names(&args.near), &names(&args.far)),
         evaluation: &evaluation,
     };
@@ -196,9 +248,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
             output::write(&args, out, &splits, &report)
         })?;
     }
-    out!("{}", report.summary())?;
+    if splits.ood().is_empty() {
+        let kept = evaluation.fitted.detectors.iter();
+        let kept: Vec<String> = kept.map(|detector| detector.id().to_string()).collect();
+        out!("{}\nDetectors: {}", report.caption(), kept.join(", "))?;
+    } else {
+        out!("{}", report.summary())?;
+    }
     if args.all {
         out!("{}", report.table())?;
+    }
+    if let Some(path) = &args.save {
+        out!("Saved: {}", path.display())?;
     }
     if let Some(out) = &args.out {
         out!("Numbers: {}", out.join("scores.json").display())?;
@@ -221,24 +282,17 @@ fn fit(args: &Args, splits: &CompleteSplits) -> Result<SavedDetectors> {
         true => splits.fit_all(&args.settings())?,
         false => splits.fit_named(&args.settings(), names)?,
     };
-    let features = &splits.test().features;
-    Ok(SavedDetectors {
-        code_version: CODE_VERSION.to_owned(),
-        n_features: features.n_features(),
-        l2: features.l2(),
-        held_out: match args.save {
-            Some(_) => splits.held_out(&fitted)?,
-            None => Vec::new(),
-        },
-        fitted,
-    })
+    let detectors = SavedDetectors::of(splits, fitted, CODE_VERSION);
+    match args.save {
+        Some(_) => Ok(detectors.with_held_out(splits)?),
+        None => Ok(detectors),
+    }
 }
 
 /// The detectors of a file, or those of them that are asked for.
-fn load(args: &Args, path: &Path, splits: &CompleteSplits) -> Result<SavedDetectors> {
+fn load(args: &Args, path: &Path) -> Result<SavedDetectors> {
     let mut detectors = SavedDetectors::read(path)?;
     let origin = path.display();
-    detectors.check_fits(&origin.to_string(), splits.test())?;
     if let Some(missing) = args.detectors.iter().find(|name| {
         detectors
             .fitted
@@ -324,64 +378,4 @@ fn outcome(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Res
         place.map_or_else(String::new, |path| path.display().to_string()),
         failed.join("\n  ")
     )
-}
-
-/// What a reader of the table has to know to trust it.
-fn notes(splits: &CompleteSplits, evaluation: &Evaluation) -> Vec<String> {
-    let mut notes = Vec::new();
-    for name in [ScoreId::GMM_FEATURES, ScoreId::GMM_LOGITS] {
-        let Some(AnyDetector::Gmm(gmm)) = evaluation.fitted.get(&name) else {
-            continue;
-        };
-        let mixture = gmm.mixture();
-        let least = mixture.counts().iter().enumerate().min_by_key(|(_, n)| **n);
-        let (class, samples) = least.map_or((0, 0), |(class, n)| (class, *n));
-        let d = mixture.n_features();
-        let full = matches!(mixture.parameters().covariance(), Covariance::Full);
-        if full && samples <= d {
-            notes.push(format!(
-                "{name}: class {class} has {samples} samples for {d} dimensions, so the jitter {:e} decides its \
-                 density; --covariance ledoit-wolf or low-rank does not depend on it",
-                mixture.jitter()
-            ));
-        } else if full && mixture.jitter() > 0.0 {
-            notes.push(format!(
-                "{name}: the class covariances are singular without the jitter {:e}, as with features that never vary; \
-                 --covariance ledoit-wolf does not depend on it",
-                mixture.jitter()
-            ));
-        }
-    }
-    let remarks = evaluation.notes();
-    notes.extend(remarks.map(|note| format!("{}: {}", note.score, note.text)));
-    let calibrated = evaluation.calibrated.as_ref();
-    if let Some(reason) = calibrated.and_then(|found| found.temperature_undefined.as_ref())
-        && let Some(validation) = splits.validation()
-    {
-        notes.push(format!("{}: {reason}", validation.origin));
-    }
-    if splits.test().features.labels.is_none() {
-        notes.push(format!(
-            "{} has no labels, so accuracy, calibration and risk–coverage are left out",
-            splits.test().origin
-        ));
-    }
-    if let (Some(classes), Some(train)) = (splits.classes(), splits.train()) {
-        notes.push(format!(
-            "the labels of {} do not count from 0; its {} classes are those present, {}",
-            train.origin,
-            classes.len(),
-            range(classes)
-        ));
-    }
-    notes
-}
-
-/// The first and the last of ascending numbers.
-fn range(numbers: &[usize]) -> String {
-    match numbers {
-        [] => String::new(),
-        [one] => one.to_string(),
-        [first, .., last] => format!("{first} to {last}"),
-    }
 }

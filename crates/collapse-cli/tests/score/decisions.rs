@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use collapse_features::FeatureSet;
+use ndarray::{Array1, Array2};
 use tempfile::TempDir;
 
 use super::{D, Folder, head, json, labels, rows, score};
@@ -192,8 +193,8 @@ fn a_stream_is_decided_row_by_row() {
         !output.status.success() && error.contains("standard input: row 1"),
         "{error}"
     );
-    // What came before is decided, or not yet where both waited together.
-    assert!([0, 3].contains(&text.lines().count()), "{text}");
+    // What came before is decided.
+    assert_eq!(text.lines().count(), 3, "{text}");
     let out = folder.path("out");
     let (output, _, error) =
         score_stream(&[&stream[..], &["--out", &out, "--json"]].concat(), &arrays);
@@ -311,4 +312,150 @@ fn every_predicted_class_can_have_its_own_threshold() {
         !output.status.success() && error.contains("predicted classes"),
         "{error}"
     );
+}
+
+#[test]
+fn rows_before_a_wrong_one_are_decided_and_kept() {
+    let folder = Folder(TempDir::new().unwrap());
+    let kept = kept_with_head(&folder);
+    let path = folder.path("rows.jsonl");
+    let good = "[4, 0, 0, 4, 0]\n".repeat(2500);
+    std::fs::write(&path, format!("{good}[4, 0, oops\n{good}")).unwrap();
+    let base = ["--load", &kept, "--input", &path];
+    let (output, text, error) = score(&base);
+    assert!(
+        !output.status.success() && error.contains("row 2500"),
+        "{error}"
+    );
+    assert_eq!(text.lines().count(), 1 + 2500);
+    let out = folder.path("out");
+    let (output, _, error) = score(&[&base[..], &["--out", &out]].concat());
+    assert!(!output.status.success());
+    assert!(
+        error.contains("decisions.csv ends before the row that is wrong")
+            && error.contains("row 2500"),
+        "{error}"
+    );
+    let file = std::fs::read_to_string(format!("{out}/decisions.csv")).unwrap();
+    assert_eq!(file, text);
+}
+
+#[test]
+fn labels_of_what_is_decided_do_not_matter() {
+    let folder = Folder(TempDir::new().unwrap());
+    let kept = kept_with_head(&folder);
+    let set = |n| FeatureSet::new(rows(n, 5, 0.0));
+    let plain = folder.write("plain.safetensors", set(20));
+    let other = folder.write("other.safetensors", set(20).with_labels(vec![99; 20]));
+    let base = [
+        "--load",
+        &kept,
+        "--detector",
+        "energy",
+        "--per-class",
+        "--input",
+    ];
+    let (output, expected, error) = score(&[&base[..], &[&plain]].concat());
+    assert!(output.status.success(), "{error}");
+    let (output, text, error) = score(&[&base[..], &[&other]].concat());
+    assert!(output.status.success(), "{error}");
+    assert_eq!(text, expected);
+    let lines = r#"{"features": [4, 0, 0, 4, 0], "label": "cat"}
+{"features": [4, 0, 0, 4, 0]}
+"#;
+    let (output, text, error) = score_stream(&[&base[..], &["-"]].concat(), lines.as_bytes());
+    assert!(output.status.success(), "{error}");
+    assert_eq!(text.lines().count(), 3);
+}
+
+#[test]
+fn another_number_of_classes_is_another_network() {
+    let folder = Folder(TempDir::new().unwrap());
+    let kept = kept_with_head(&folder);
+    for detector in ["nci", "fdbd", "energy"] {
+        for logits in ["[1, 2]", "[1, 2, 3, 99]"] {
+            let line = format!("{{\"features\": [4, 0, 0, 4, 0], \"logits\": {logits}}}\n");
+            let (output, _, error) = score_stream(
+                &["--load", &kept, "--detector", detector, "--input", "-"],
+                line.as_bytes(),
+            );
+            let told = error.contains("the number of classes is 3 and");
+            assert!(!output.status.success() && told, "{error}");
+        }
+    }
+    let set = FeatureSet::new(rows(6, 5, 0.0)).with_logits(Array2::zeros((6, 4)));
+    let wide = folder.write("wide.safetensors", set);
+    let ood = format!("x={wide}");
+    let (output, _, error) = score(&["--load", &kept, "--test", &wide, "--ood", &ood]);
+    assert!(
+        !output.status.success()
+            && error.contains("detectors.bin")
+            && error.contains("classes is 3 and 4"),
+        "{error}"
+    );
+}
+
+#[test]
+fn logits_follow_from_the_head_that_any_detectors_were_fitted_with() {
+    let folder = Folder(TempDir::new().unwrap());
+    let (weight, bias) = head();
+    let set = |seed| FeatureSet::new(rows(60, seed, 0.0)).with_labels(labels(60));
+    let train = folder.write("train.safetensors", set(1).with_head(weight, bias));
+    let other = folder.write("other.safetensors", set(2));
+    let kept = folder.path("detectors.json");
+    let files = ["--train", &train, "--validation", &other, "--test", &other];
+    let named = ["--detector", "knn", "--detector", "energy"];
+    let (output, text, error) = score(&[&files[..], &named, &["--save", &kept]].concat());
+    assert!(output.status.success(), "{error}");
+    assert!(
+        text.contains("Detectors: knn, energy") && text.contains("Saved: "),
+        "{text}"
+    );
+    // The same name twice counts once.
+    let twice = ["--detector", "energy", "--detector", "energy"];
+    let (output, text, error) =
+        score(&[&["--load", &kept, "--input", &other][..], &twice].concat());
+    assert!(output.status.success(), "{error}");
+    assert_eq!(text.lines().count(), 1 + 60);
+    let ood = format!("far={other}");
+    let (output, text, error) = score(&["--load", &kept, "--test", &other, "--ood", &ood]);
+    assert!(
+        output.status.success() && text.contains("energy"),
+        "{error}"
+    );
+}
+
+#[test]
+fn infinitely_far_held_out_samples_can_be_kept_as_text() {
+    let folder = Folder(TempDir::new().unwrap());
+    // A feature that never varies in training and does later: a density's jitter puts it beyond all numbers.
+    let set = |n: usize, seed: usize, last: f64| {
+        let mut features = rows(n, seed, 0.0);
+        let varied = |i: usize| 1.0 + last * (i % 7) as f64;
+        let column = Array1::from_shape_fn(n, varied);
+        features.column_mut(D - 1).assign(&column);
+        FeatureSet::new(features).with_labels(labels(n))
+    };
+    let train = folder.write("train.safetensors", set(60, 1, 0.0));
+    let other = folder.write("other.safetensors", set(60, 2, 1e3));
+    let base = ["--train", &train, "--validation", &other, "--test", &other];
+    let named = ["--detector", "gmm_features", "--detector", "mahalanobis"];
+    let mut decisions = Vec::new();
+    for name in ["detectors.json", "detectors.bin"] {
+        let kept = folder.path(name);
+        let ood = format!("far={other}");
+        let save = ["--save", &kept, "--ood", &ood];
+        let (output, _, notes) = score(&[&base[..], &named, &save].concat());
+        assert!(output.status.success(), "{notes}");
+        assert!(
+            notes.contains("mahalanobis: the covariance of all classes is singular"),
+            "{notes}"
+        );
+        let input = ["--load", &kept, "--input", &other];
+        let (output, text, error) = score(&[&input[..], &named].concat());
+        assert!(output.status.success(), "{error}");
+        decisions.push(text);
+    }
+    assert!(decisions[0].contains("-inf"), "{}", decisions[0]);
+    assert_eq!(decisions[0], decisions[1]);
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 mod decisions;
 mod files;
 mod fitting;
+mod mismatches;
 mod page;
 
 const N_CLASSES: usize = 3;

@@ -104,6 +104,13 @@ impl Mahalanobis {
             background,
         })
     }
+
+    /// The jitter without which a covariance would be singular; 0 where none is.
+    #[must_use]
+    pub fn jitter(&self) -> f64 {
+        let background = self.background.as_ref().map_or(0.0, TiedGaussian::jitter);
+        self.classes.jitter().max(background)
+    }
 }
 
 fn scatter_gaussian(
