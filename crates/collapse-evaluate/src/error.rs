@@ -87,6 +87,17 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// JSON cannot hold the detectors.
+    #[error(
+        "cannot write {}: a number of the detectors is not finite, which JSON has no word for ({reason}); choose another ending than \
+         .json, or scale the features", path.display()
+    )]
+    NoJson {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands.
+        reason: String,
+    },
     /// A file of detectors is not what was written.
     #[error(
         "{} was damaged or edited since it was written: its seal does not fit its content; make it again with --save",

@@ -96,7 +96,7 @@ impl SavedDetectors {
     /// Writes the file: the old one or the whole new one stands at `path` afterwards.
     ///
     /// # Errors
-    /// [`Error::Files`] or [`Error::Unwritable`].
+    /// [`Error::Files`] or [`Error::Unwritable`]; [`Error::NoJson`] for JSON of a detector with an infinite number.
     pub fn write(&self, path: &Path) -> Result<()> {
         let content = Content {
             schema: SCHEMA.to_owned(),
@@ -111,8 +111,17 @@ impl SavedDetectors {
         };
         let mut out = BufWriter::new(SealedReplacement::begin(path)?);
         let written = if is_json(path) {
-            serde_json::to_writer_pretty(&mut out, &content)
-                .map_err(std::io::Error::from)
+            let text = serde_json::to_vec_pretty(&content).map_err(std::io::Error::from);
+            // An infinite number would be written as null, which is none when it is read.
+            if let Ok(text) = &text {
+                parse::<Content<Fitted, Vec<HeldOut>>>(path, text).map_err(|reason| {
+                    Error::NoJson {
+                        path: path.to_owned(),
+                        reason,
+                    }
+                })?;
+            }
+            text.and_then(|text| out.write_all(&text))
                 .and_then(|()| out.write_all(b"\n"))
         } else {
             rmp_serde::encode::write_named(&mut out, &content).map_err(std::io::Error::other)

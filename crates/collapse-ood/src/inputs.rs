@@ -217,6 +217,19 @@ impl<'a> Inputs<'a> {
         self.logits().ok_or(Error::NeedsLogits)
     }
 
+    /// The logits for a detector that knows each of `n_classes`.
+    pub(crate) fn logits_of(&self, n_classes: usize) -> Result<ArrayView2<'_, f64>> {
+        let logits = self.logits_for()?;
+        match logits.ncols() == n_classes {
+            true => Ok(logits),
+            false => Err(Error::Shape {
+                what: "logits",
+                found: format!("{} columns", logits.ncols()),
+                expected: format!("{n_classes}, as in the training logits"),
+            }),
+        }
+    }
+
     /// The number of row `row` of these inputs in the set that they are part of.
     pub(crate) fn row_number(&self, row: usize) -> usize {
         self.first_row + row

@@ -368,3 +368,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn logits_of_other_classes_are_refused_by_all_that_know_classes() {
+    let world = world();
+    let fitted = world.fit(false);
+    for n_classes in [N_CLASSES - 1, N_CLASSES + 1] {
+        // The last class has the largest logit.
+        let logits = Array2::from_shape_fn((2, n_classes), |(_, class)| class as f64);
+        let rows = world.test.slice(ndarray::s![..2, ..]);
+        let inputs = Inputs::new(rows, logits.view(), false).unwrap();
+        for name in ["nci", "fdbd", "she", "kl_matching", "openmax", "gmm_logits"] {
+            let detector = fitted.get(&ScoreId::new(name)).unwrap();
+            assert!(detector.score(&inputs).is_err(), "{name}, {n_classes}");
+        }
+    }
+}
+
+#[test]
+fn openmax_fits_tails_of_logits_of_any_size() {
+    let world = world();
+    for scale in [1.0, 1e9, 1e40, 1e149] {
+        let logits = |rows: &Array2<f64>| scale * (rows.dot(&world.weight.t()) + &world.bias);
+        let (own, new) = (logits(&world.train), logits(&world.test));
+        let train = Inputs::new(world.train.view(), own.view(), false).unwrap();
+        let train = TrainInputs::new(train, &world.labels).unwrap();
+        let fitted = fit_named(&train, &Settings::default(), ["openmax"]).unwrap();
+        let text = serde_json::to_string(&fitted).unwrap();
+        assert!(!text.contains("null"), "{scale:e}: {text}");
+        let inputs = Inputs::new(world.test.view(), new.view(), false).unwrap();
+        let scores = fitted.detectors[0].score(&inputs).unwrap();
+        assert!(scores.iter().all(|score| !score.is_nan()), "{scale:e}");
+    }
+}

@@ -66,7 +66,8 @@ impl Detector for Fdbd {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_rows(), inputs.logits_for()?);
+        let n_classes = self.separation.nrows();
+        let (features, logits) = (inputs.head_rows(), inputs.logits_of(n_classes)?);
         check_columns(features, self.center.len())?;
         let mut feature = Array1::zeros(features.ncols());
         let rows = logits.rows().into_iter().enumerate();

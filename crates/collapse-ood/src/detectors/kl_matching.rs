@@ -86,14 +86,7 @@ impl Detector for KlMatching {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let logits = inputs.logits_for()?;
-        if logits.ncols() != self.log_typical.ncols() {
-            return Err(Error::Shape {
-                what: "logits",
-                found: format!("{} columns", logits.ncols()),
-                expected: format!("{}, as in the training logits", self.log_typical.ncols()),
-            });
-        }
+        let logits = inputs.logits_of(self.log_typical.ncols())?;
         // p and ln p of each class.
         let mut own: Vec<(f64, f64)> = Vec::new();
         let score = |row: ArrayView1<f64>| {

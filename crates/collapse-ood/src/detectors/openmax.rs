@@ -116,10 +116,12 @@ impl Tail {
     fn fit(mean: Array1<f64>, distances: &[f64]) -> Option<Self> {
         let (least, largest) = (*distances.first()?, *distances.last()?);
         let top = TRANSLATION + (largest - least);
-        let logarithms: Vec<f64> = distances
-            .iter()
-            .map(|distance| ((distance - largest) / top).ln_1p())
-            .collect();
+        // Near the largest the difference to it is the more exact, far from it the translated distance.
+        let logarithm = |distance: &f64| match (distance - largest) / top {
+            less if less > -0.5 => less.ln_1p(),
+            _ => (TRANSLATION + (distance - least)).ln() - top.ln(),
+        };
+        let logarithms: Vec<f64> = distances.iter().map(logarithm).collect();
         let average = logarithms.iter().sum::<f64>() / logarithms.len() as f64;
         // Also where the spread is below what the translated distances resolve.
         if average >= 0.0 || !top.is_finite() {
@@ -176,14 +178,7 @@ impl Detector for OpenMax {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let logits = inputs.logits_for()?;
-        if logits.ncols() != self.classes.len() {
-            return Err(Error::Shape {
-                what: "logits",
-                found: format!("{} columns", logits.ncols()),
-                expected: format!("{}, as in the training logits", self.classes.len()),
-            });
-        }
+        let logits = inputs.logits_of(self.classes.len())?;
         Ok(logits
             .rows()
             .into_iter()

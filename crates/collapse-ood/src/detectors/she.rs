@@ -53,7 +53,8 @@ impl Detector for She {
     }
 
     fn compute(&self, inputs: &Inputs) -> Result<Array1<f64>> {
-        let (features, logits) = (inputs.head_rows(), inputs.logits_for()?);
+        let n_classes = self.patterns.nrows();
+        let (features, logits) = (inputs.head_rows(), inputs.logits_of(n_classes)?);
         check_columns(features, self.patterns.ncols())?;
         let mut feature = Array1::zeros(features.ncols());
         let rows = logits.rows().into_iter().enumerate();
