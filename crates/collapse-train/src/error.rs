@@ -52,14 +52,14 @@ pub enum Error {
         /// The last checkpoint before it.
         checkpoint: Option<PathBuf>,
     },
-    /// A weight or statistic is not a number although the loss is.
+    /// A weight or statistic, or what the network gives with them, is not a number although the loss is.
     #[error(
-        "`{tensor}` is no longer finite at step {step} of epoch {epoch} (loss {loss}); {}; \
+        "the training diverged: `{tensor}` is no longer finite at step {step} of epoch {epoch} (loss {loss}); {}; \
          lower the learning rate or clip the gradient, and start a new run",
         last_good(.checkpoint.as_deref())
     )]
     NotFinite {
-        /// Name of the tensor.
+        /// Name of the tensor, or of the output.
         tensor: String,
         /// Epoch, from 1.
         epoch: usize,

@@ -4,11 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use collapse_models::Batch;
+
 use crate::checkpoint::{EpochPart, RunState, Snapshot};
+use crate::data::TrainSet;
 use crate::events::EpochRecord;
 use crate::learner::{Learner, StepResult};
 use crate::observer::{Observer, permitted};
 use crate::{Error, Result};
+
+/// Images that a network must give finite outputs for at the end of an epoch.
+const PROBED: usize = 16;
 
 /// All that changes while a run goes on.
 pub(crate) struct Run {
@@ -91,6 +97,32 @@ impl Run {
             .iter()
             .find(|(_, values)| !values.iter().all(|x| x.is_finite()))
             .map(|(spec, _)| spec.name.clone());
+        self.finite(broken, loss)
+    }
+
+    /// Fails when the network that would be evaluated now gives no numbers.
+    ///
+    /// Weights can be finite and so large that features are not; the loss of the next step would tell, but after the
+    /// last one there is none.
+    fn check_outputs(&mut self, set: &dyn TrainSet, loss: f64) -> Result<()> {
+        let probed: Vec<usize> = (0..set.len().min(PROBED)).collect();
+        let mut values = Vec::new();
+        set.batch(&probed, 0, 0, false, &mut values)
+            .map_err(Error::Batch)?;
+        let images = Batch::hwnc(probed.len(), set.side(), set.channels(), &values);
+        let output = self
+            .learner
+            .evaluated(|model| model.forward_eval(&images))??;
+        let outputs = [("features", &output.features), ("logits", &output.logits)];
+        let broken = outputs
+            .into_iter()
+            .find(|(_, values)| !values.iter().all(|x| x.is_finite()))
+            .map(|(name, _)| name.to_owned());
+        self.finite(broken, loss)
+    }
+
+    /// Fails when the tensor of this name was found not to be finite.
+    fn finite(&self, broken: Option<String>, loss: f64) -> Result<()> {
         match broken {
             None => Ok(()),
             Some(tensor) => Err(Error::NotFinite {
@@ -171,11 +203,12 @@ impl<'a> Guard<'a> {
     }
 
     /// The record of the epoch whose last step is done.
-    pub(crate) fn end_of_epoch(self, run: &mut Run) -> Result<EpochRecord> {
+    pub(crate) fn end_of_epoch(self, run: &mut Run, set: &dyn TrainSet) -> Result<EpochRecord> {
         run.part().time = self.seconds();
         let part = run.part().clone();
         let n = part.images.max(1) as f64;
         run.check_weights(part.loss / n)?;
+        run.check_outputs(set, part.loss / n)?;
         let means = part
             .components
             .into_iter()

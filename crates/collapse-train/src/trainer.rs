@@ -207,7 +207,7 @@ impl Trainer {
             }
             Ok(())
         })?;
-        guard.end_of_epoch(run)
+        guard.end_of_epoch(run, set)
     }
 
     /// Lets the observer measure the network, if `epoch` is one to be measured.

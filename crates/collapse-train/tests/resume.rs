@@ -403,6 +403,33 @@ fn no_checkpoint_holds_a_weight_that_is_no_number() {
 }
 
 #[test]
+fn no_checkpoint_holds_a_network_whose_features_are_no_numbers() {
+    for (epochs, precision) in [
+        (1, Precision::F32),
+        (3, Precision::F32),
+        (1, Precision::Bf16),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        // One step an epoch: loss and weights are finite, the network with these weights is not.
+        let mut config = config(precision);
+        (config.epochs, config.batch_size) = (epochs, 50);
+        config.sgd.learning_rate = 1e30;
+        let trainer = Trainer::new(net(), config, folder.path()).unwrap();
+        let text = trainer.run(&set(), &mut ()).err().unwrap().to_string();
+        for part in [
+            "the training diverged",
+            "`features`",
+            "step 1 of epoch 1",
+            "no checkpoint yet",
+            "lower the learning rate",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!trainer.checkpoint().exists());
+    }
+}
+
+#[test]
 fn candle_trains_the_same_network() {
     let run = |device: Device| {
         let folder = tempfile::tempdir().unwrap();
