@@ -1,18 +1,19 @@
 //! `cargo xtask extract`: feature files from trained weights.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use collapse_data::View;
+use collapse_data::{ImageSet, View};
 use collapse_models::{Device, NetConfig};
-use collapse_train::HeldOutImages;
-use collapse_train::{Precision, TrainedWeights, extract_to, load_model_on};
+use collapse_train::{
+    HeldOutImages, Precision, RunState, TrainedWeights, extract_to, load_model_on,
+};
 
 use crate::data::ImageArgs;
 use crate::network::NetworkArgs;
-use crate::output::out;
+use crate::output::{note, out};
 use crate::stop;
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -33,9 +34,9 @@ pub struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     images: ImageArgs,
-    /// Decides which images are the training split.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Decides which images are the training split [default: that of the run; 1 for PyTorch's weights].
+    #[arg(long)]
+    seed: Option<u64>,
     /// Arithmetic of the forward pass [default: that of the run's training; f32 for PyTorch's weights]; files hold f32.
     #[arg(long, value_enum)]
     precision: Option<PrecisionArg>,
@@ -52,15 +53,17 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<ExitCode> {
     let benchmark = args.images.open()?;
-    let weights = TrainedWeights::read(&args.weights, || {
-        let images = benchmark.id().train_set();
-        NetConfig {
-            in_channels: images.shape().channels,
-            input_size: images.shape().height,
-            ..args.network.config(images.n_classes())
-        }
+    let images = benchmark.id().train_set();
+    let weights = TrainedWeights::read(&args.weights, || NetConfig {
+        in_channels: images.shape().channels,
+        input_size: images.shape().height,
+        ..args.network.config(images.n_classes())
     })
     .with_context(|| format!("reading {}", args.weights.display()))?;
+    if let Some(state) = &weights.state {
+        check_images(state, images, &args.weights)?;
+    }
+    let seed = split_seed(args.seed, weights.state.as_ref(), &args.weights)?;
     let epoch = weights.state.as_ref().map(|state| state.epoch);
     let trained = weights
         .state
@@ -81,7 +84,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let mut metadata = vec![
             ("dataset", view.name().to_owned()),
             ("split", split.to_owned()),
-            ("seed", args.seed.to_string()),
+            ("seed", seed.to_string()),
         ];
         metadata.extend(epoch.map(|epoch| ("epoch", epoch.to_string())));
         let stored = collapse_features::Precision::F32;
@@ -99,7 +102,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         out!("{}: {} images", path.display(), view.len())?;
         Ok(())
     };
-    let parts = benchmark.id().split(args.seed);
+    let parts = benchmark.id().split(seed);
     write("train", parts.train.view(), "train")?;
     write("validation", &parts.validation, "validation")?;
     write("test", &benchmark.id().test(), "test")?;
@@ -107,4 +110,34 @@ pub fn run(args: Args) -> Result<ExitCode> {
         write(&format!("ood-{}", view.name()), view, "ood")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fails when the images have other classes than the run's; tells when they are others of as many classes.
+fn check_images(state: &RunState, images: &ImageSet, checkpoint: &Path) -> Result<()> {
+    let (checkpoint, name) = (checkpoint.display(), images.name());
+    let (known, found) = (state.net.n_classes, images.n_classes());
+    if found != known {
+        bail!(
+            "{checkpoint} was trained on {known} classes and {name} has {found}; give --data and --id as in its training, or a \
+             set of {known} classes"
+        );
+    }
+    // A run made through the library may not have said what its images were.
+    if !state.data_hash.is_empty() && state.data_hash != images.content_hash().to_hex() {
+        note!(
+            "note: {checkpoint} was trained on other data than {name}: what is called train here was not trained on"
+        );
+    }
+    Ok(())
+}
+
+/// The seed whose training split is extracted: no other than the run's, whose validation images would else be trained ones.
+fn split_seed(given: Option<u64>, state: Option<&RunState>, checkpoint: &Path) -> Result<u64> {
+    match (given, state.map(|state| state.train.seed)) {
+        (Some(given), Some(trained)) if given != trained => bail!(
+            "--seed is {given}, and {} was trained on the training split of seed {trained}; leave --seed out",
+            checkpoint.display()
+        ),
+        (given, trained) => Ok(trained.or(given).unwrap_or(1)),
+    }
 }

@@ -78,6 +78,40 @@ fn use_the_weights(run: &Path, folder: &Path) {
     );
 }
 
+/// Features of a checkpoint are of the run's own training split, whatever its seed.
+#[test]
+fn extract_splits_as_the_run_did() {
+    let folder = TempDir::new().unwrap();
+    let text = |name: &str| folder.path().join(name).display().to_string();
+    let (run, found) = (text("run"), text("found"));
+    let train = "train --width 1 --epochs 1 --batch 512 --seed 2 --precision f32 --out";
+    let mut arguments: Vec<&str> = train.split(' ').collect();
+    arguments.push(&run);
+    succeed(&arguments);
+    let checkpoint = text("run/checkpoint.safetensors");
+    let extract = ["extract", &checkpoint, "--out", &found];
+    let with = |seed: &'static str| [&extract[..], &["--seed", seed]].concat();
+    for arguments in [extract.to_vec(), with("2")] {
+        succeed(&arguments);
+        for name in ["train", "validation"] {
+            let file = format!("{name}.safetensors");
+            let ours = collapse_features::read(Path::new(&found).join(&file)).unwrap();
+            let theirs = Path::new(&run).join("features").join(&file);
+            let theirs = collapse_features::read(theirs).unwrap();
+            assert_eq!(ours.features, theirs.features, "{name}");
+            assert_eq!(ours.metadata["seed"], "2");
+        }
+    }
+    refuse(
+        &with("1"),
+        &[
+            "--seed is 1",
+            "run/checkpoint.safetensors",
+            "seed 2; leave --seed out",
+        ],
+    );
+}
+
 #[test]
 fn networks_are_described_and_devices_named() {
     let text = succeed(&["summary", "--net", "wide-resnet28"]);

@@ -1,11 +1,12 @@
 //! Own pictures, and sets of the registry.
 
 use std::path::Path;
+use std::process::Output;
 
 use collapse_results::Role;
 use tempfile::TempDir;
 
-use super::{refuse, results, succeed, tiny, xtask};
+use super::{refuse, results, run, succeed, tiny, xtask};
 
 /// Writes a colour photograph, unlike the grey 28×28 images that are embedded; each `i` has another size.
 fn photograph(path: &Path, i: u32) {
@@ -48,6 +49,32 @@ fn a_network_is_trained_on_own_pictures() {
     ]);
     assert!(table.contains("uniform-noise"), "{table}");
     assert!(out.join("features/ood-uniform-noise.safetensors").exists());
+
+    // Other images of as many classes are told, others of another number of classes refused.
+    let checkpoint = out.join("checkpoint.safetensors").display().to_string();
+    let extract = |id: &str| {
+        let found = folder.path().join("extracted").display().to_string();
+        let start = ["extract", &checkpoint, "--ood", "uniform-noise"];
+        let rest = ["--id", id, "--out", &found];
+        run(&[&start[..], &rest].concat())
+    };
+    let of = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let same = extract(&own);
+    assert!(same.status.success() && of(&same).is_empty(), "{same:?}");
+    photograph(&pictures.join("even/30.jpg"), 90);
+    let other = extract(&own);
+    assert!(other.status.success(), "{other:?}");
+    assert!(of(&other).contains("trained on other data than garden"));
+    photograph(&pictures.join("third/0.jpg"), 91);
+    photograph(&pictures.join("third/1.jpg"), 92);
+    let third = extract(&own);
+    let error = of(&third);
+    assert!(!third.status.success(), "{third:?}");
+    assert!(
+        error.contains("trained on 2 classes and garden has 3; give --data and --id"),
+        "{error}"
+    );
+    std::fs::remove_dir_all(pictures.join("third")).unwrap();
 
     refuse(
         &["train", "--id", &own, "--out", "x"],
