@@ -52,6 +52,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    if args.batch == 0 {
+        bail!("--batch is 0; give at least 1 image a forward pass");
+    }
     let benchmark = args.images.open()?;
     let images = benchmark.id().train_set();
     let weights = TrainedWeights::read(&args.weights, || NetConfig {

@@ -188,8 +188,12 @@ impl Observer for Board {
         } else {
             String::new()
         };
+        let runs = match runs {
+            1 => "1 run".to_owned(),
+            n => format!("{n} runs"),
+        };
         self.say(&format!(
-            "{runs} runs to make{already}; {trained} training images in all, {measured} to be measured"
+            "{runs} to make{already}; {trained} training images in all, {measured} to be measured"
         ));
     }
 

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use collapse_experiment::{RunManifest, RunPlan, Work, auto_precision, make_run, maker};
+use collapse_experiment::{
+    Observer as _, RunManifest, RunPlan, Work, auto_precision, finished_in, images_of, make_run,
+    maker,
+};
 use collapse_models::{Device, L2Mode, NetConfig};
 use collapse_report::{TerminalStyle, evaluation_table, render};
 use collapse_train::loss::CollapseWeights;
@@ -135,7 +138,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     // A device that is not there and a flag that cannot be meant are known before any image is read.
     args.device.open()?;
     let train = train_config(&args)?;
-    check_epochs(&args)?;
+    check_used(&args)?;
     let benchmark = args.images.open()?;
     let plan = plan(&args, train, &benchmark)?;
 
@@ -162,7 +165,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
         code_version: CODE_VERSION,
         one_path: args.one_path,
     };
-    let run = make_run(&plan, &manifest, &args.out, &work)?;
+    let run = match finished_in(&args.out, &manifest)? {
+        Some(run) => {
+            board.say(&format!("{}: finished before", plan.id()));
+            run
+        }
+        None => {
+            let (trained, measured) = images_of(&plan, &benchmark);
+            board.planned(1, 0, trained, measured);
+            make_run(&plan, &manifest, &args.out, &work)?
+        }
+    };
     drop(board);
     let Some(evaluation) = run.last_evaluation() else {
         bail!(
@@ -178,8 +191,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Epochs named beyond the last would silently have no effect.
-fn check_epochs(args: &Args) -> Result<()> {
+/// Epochs named beyond the last, and settings of a schedule or loss that is not chosen, would silently have no effect.
+fn check_used(args: &Args) -> Result<()> {
+    if !args.milestones.is_empty() && !matches!(args.schedule, ScheduleArg::MultiStep) {
+        bail!("--milestones are of --schedule multi-step alone; give that too, or leave them out");
+    }
+    if args.label_smoothing != 0.0 && !matches!(args.loss, LossArg::CrossEntropy) {
+        bail!(
+            "--label-smoothing {} is of --loss cross-entropy alone; leave it out",
+            args.label_smoothing
+        );
+    }
     for (flag, epochs) in [
         ("--milestones", &args.milestones),
         ("--keep-at", &args.keep_at),

@@ -51,7 +51,7 @@ pub use estimate::{Estimate, GroupEstimate, estimate};
 pub use gather::{Gathered, gather_store};
 pub use image_form::ImageForm;
 pub use machine::{maker, peak_memory};
-pub use make::make_run;
+pub use make::{images_of, make_run};
 pub use manifest::{DataSpec, GroupSpec, Manifest, Parallel, Precision, Resources};
 pub use merge::merge;
 pub use observer::{EpochProgress, Observer, RunId, Silent};

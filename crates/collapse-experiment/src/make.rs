@@ -53,7 +53,8 @@ pub fn make_run(
 }
 
 /// Images that a whole run is trained on and measured on.
-pub(crate) fn images_of(plan: &RunPlan, benchmark: &Benchmark) -> (u64, u64) {
+#[must_use]
+pub fn images_of(plan: &RunPlan, benchmark: &Benchmark) -> (u64, u64) {
     let parts = benchmark.id().split(plan.seed);
     let trained = (parts.train.len() * plan.train.epochs) as u64;
     (trained, Measured::new(benchmark, &parts, plan).images(plan))

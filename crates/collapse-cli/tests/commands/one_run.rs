@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{refuse, succeed};
+use super::{refuse, run, succeed};
 
 #[test]
 fn one_run_from_flags() {
@@ -24,11 +24,21 @@ fn one_run_from_flags() {
         "--out",
         out.to_str().unwrap(),
     ];
-    let text = succeed(&arguments);
+    let output = run(&arguments);
+    let (text, progress) = (of(&output.stdout), of(&output.stderr));
+    assert!(output.status.success(), "{progress}");
     assert!(
         text.contains("AUROC") && text.contains("feature_norm"),
         "{text}"
     );
+    // 3200 images, a tenth of them held out; tests of 800, 400 and 800.
+    assert!(
+        progress.contains("1 run to make; 2880 training images in all, 5200 to be measured"),
+        "{progress}"
+    );
+    let all = 3 * 2880 + 5200;
+    let percent = format!("({:.0} % of all, ", 100.0 * 3.0 * 2880.0 / f64::from(all));
+    assert!(progress.contains(&percent), "{progress} has no {percent}");
     for file in [
         "manifest.json",
         "events.jsonl",
@@ -38,7 +48,18 @@ fn one_run_from_flags() {
     ] {
         assert!(out.join(file).exists(), "{file}");
     }
+    let again = run(&arguments);
+    assert_eq!(of(&again.stdout), text);
+    let progress = of(&again.stderr);
+    assert!(
+        progress.contains("resnet18-l2 seed 1: finished before") && !progress.contains("process"),
+        "{progress}"
+    );
     use_the_weights(&out, folder.path());
+}
+
+fn of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A checkpoint converts to weights that give the run's features again; it knows the precision, the weights do not.
@@ -83,10 +104,10 @@ fn use_the_weights(run: &Path, folder: &Path) {
 fn extract_splits_as_the_run_did() {
     let folder = TempDir::new().unwrap();
     let text = |name: &str| folder.path().join(name).display().to_string();
-    let (run, found) = (text("run"), text("found"));
+    let (out, found) = (text("run"), text("found"));
     let train = "train --width 1 --epochs 1 --batch 512 --seed 2 --precision f32 --out";
     let mut arguments: Vec<&str> = train.split(' ').collect();
-    arguments.push(&run);
+    arguments.push(&out);
     succeed(&arguments);
     let checkpoint = text("run/checkpoint.safetensors");
     let extract = ["extract", &checkpoint, "--out", &found];
@@ -96,7 +117,7 @@ fn extract_splits_as_the_run_did() {
         for name in ["train", "validation"] {
             let file = format!("{name}.safetensors");
             let ours = collapse_features::read(Path::new(&found).join(&file)).unwrap();
-            let theirs = Path::new(&run).join("features").join(&file);
+            let theirs = Path::new(&out).join("features").join(&file);
             let theirs = collapse_features::read(theirs).unwrap();
             assert_eq!(ours.features, theirs.features, "{name}");
             assert_eq!(ours.metadata["seed"], "2");
@@ -130,4 +151,14 @@ fn networks_are_described_and_devices_named() {
     train(&["--net", "resnet19"], &["resnet19", "wide-resnet28"]);
     train(&["--dropout", "0.3"], &["dropout", "wide-resnet28"]);
     train(&["--schedule", "multi-step"], &["--milestones"]);
+    train(
+        &["--milestones", "1"],
+        &["--milestones", "--schedule multi-step"],
+    );
+    train(
+        &["--loss", "neural-collapse", "--label-smoothing", "0.1"],
+        &["--label-smoothing 0.1", "--loss cross-entropy"],
+    );
+    let extract = ["extract", "x.pt", "--batch", "0", "--out", "x"];
+    refuse(&extract, &["--batch is 0", "at least 1"]);
 }
