@@ -32,7 +32,7 @@ mod nc;
 mod ood;
 mod report;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use error::{Error, Result};
 pub use models::Extent;
@@ -52,8 +52,8 @@ pub struct Options {
     pub extent: Extent,
 }
 
-/// The files that can be checked, in the order in which they are.
-const NAMES: [&str; 8] = [
+/// The files that can be checked, by name without ending, in the order in which they are.
+pub const NAMES: [&str; 8] = [
     "gmm",
     "metrics",
     "misc",
@@ -76,17 +76,21 @@ pub fn known_files(folder: &Path) -> Vec<&'static str> {
 /// Checks every known file of a folder; networks in f64 on the portable path and in f32 on every path of this machine.
 ///
 /// # Errors
-/// [`Error::File`] when there is nothing to check, [`Error::Entry`] when a file does not follow the schema,
+/// [`Error::File`] when the folder or a file has nothing to check, [`Error::Entry`] when a file does not follow the schema,
 /// [`Error::Refused`] when the implementation rejects inputs. Disagreement is no error but a row of the report.
 pub fn verify_dir(folder: &Path, options: &Options) -> Result<Report> {
+    let nothing = |path: PathBuf, reason: String| Err(Error::File { path, reason });
+    if !folder.is_dir() {
+        return nothing(folder.to_owned(), "there is no such folder".to_owned());
+    }
     let mut report = Report::default();
-    let mut checked = 0;
     let asked =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     for name in NAMES.into_iter().filter(|name| asked(name)) {
         let Some(file) = File::load(folder, name)? else {
             continue;
         };
+        let before = report.rows.len();
         match name {
             "gmm" => gmm::check(&file, &mut report)?,
             "metrics" => metrics::check(&file, &mut report)?,
@@ -95,13 +99,20 @@ pub fn verify_dir(folder: &Path, options: &Options) -> Result<Report> {
             "ood" | "ood_head" => ood::check(&file, &mut report)?,
             _ => models::check(&file, options.extent, &mut report)?,
         }
-        checked += 1;
+        if report.rows.len() == before {
+            let path = folder.join(format!("{name}.json"));
+            return nothing(path, "it holds no case to check".to_owned());
+        }
     }
-    if checked == 0 {
-        return Err(Error::File {
-            path: folder.to_owned(),
-            reason: format!("none of {}.json to check", NAMES.join(".json, ")),
-        });
+    if report.rows.is_empty() {
+        let wanted = match options.only.is_empty() {
+            true => NAMES.join(".json, "),
+            false => options.only.join(".json, "),
+        };
+        return nothing(
+            folder.to_owned(),
+            format!("it holds nothing to check, no {wanted}.json"),
+        );
     }
     Ok(report)
 }

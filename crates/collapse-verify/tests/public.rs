@@ -84,9 +84,28 @@ fn a_changed_number_fails() {
 }
 
 #[test]
-fn an_empty_folder_is_an_error() {
-    let error = verify_dir(Path::new("no/such/folder"), &Options::default()).unwrap_err();
-    assert!(error.to_string().contains("gmm.json"), "{error}");
+fn a_folder_with_nothing_to_check_is_an_error() {
+    let folder = std::env::temp_dir().join(format!("collapse-nothing-{}", std::process::id()));
+    let refused = |only: &[&str], parts: &[&str]| {
+        let options = Options {
+            only: only.iter().map(|&name| name.to_owned()).collect(),
+            ..Options::default()
+        };
+        let error = verify_dir(&folder, &options).unwrap_err().to_string();
+        for part in [&[folder.to_str().unwrap()], parts].concat() {
+            assert!(error.contains(part), "{error:?} does not say {part:?}");
+        }
+    };
+    refused(&[], &["no such folder"]);
+    std::fs::create_dir_all(&folder).unwrap();
+    refused(
+        &[],
+        &["nothing to check", "gmm.json", "model_resnet50.json"],
+    );
+    refused(&["nc", "nope"], &["nothing to check", "nc.json, nope.json"]);
+    std::fs::write(folder.join("gmm.json"), "{}").unwrap();
+    refused(&[], &["gmm.json: it holds no case to check"]);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

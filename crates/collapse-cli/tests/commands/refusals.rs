@@ -102,6 +102,25 @@ fn bad_input_is_named_with_a_remedy() {
 }
 
 #[test]
+fn verify_names_what_it_does_not_find() {
+    let folder = TempDir::new().unwrap();
+    let missing = folder.path().join("missing").display().to_string();
+    let empty = folder.path().display().to_string();
+    refuse(&["verify", &missing], &[&missing, "no such folder"]);
+    refuse(
+        &["verify", &empty],
+        &[&empty, "nothing to check", "gmm.json"],
+    );
+    refuse(
+        &["verify", &empty, "--only", "nc"],
+        &[&empty, "nothing to check, no nc.json"],
+    );
+    refuse(&["verify", "--only", "nope"], &["'nope'", "model_resnet18"]);
+    std::fs::write(folder.path().join("gmm.json"), "{}").unwrap();
+    refuse(&["verify", &empty], &["gmm.json: it holds no case"]);
+}
+
+#[test]
 fn unusable_features_are_refused() {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, set: &FeatureSet| -> String {
