@@ -57,11 +57,7 @@ pub struct Gathered {
 /// # Errors
 /// [`Error::Read`] when a file cannot be read.
 pub fn gather_store(manifest: &Manifest, store: &RunStore) -> Result<Gathered, Error> {
-    let auto = match store.settled_precision() {
-        Ok(settled) => settled.unwrap_or(Precision::F32),
-        Err(Error::Damaged { .. }) => Precision::F32,
-        Err(error) => return Err(error),
-    };
+    let auto = settled_auto(store)?;
     let mut left_out = Vec::new();
     let mut runs = Vec::new();
     let mut first: Option<RunManifest> = None;
@@ -93,6 +89,31 @@ pub fn gather_store(manifest: &Manifest, store: &RunStore) -> Result<Gathered, E
     Ok(Gathered { results, left_out })
 }
 
+/// What the precision `auto` means in a store that is only looked at.
+pub(crate) fn settled_auto(store: &RunStore) -> Result<Precision, Error> {
+    match store.settled_precision() {
+        Ok(settled) => Ok(settled.unwrap_or(Precision::F32)),
+        Err(Error::Damaged { .. }) => Ok(Precision::F32),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the run of `found` is none that `manifest` asks for; `None` where it is one.
+pub(crate) fn other_settings(
+    manifest: &Manifest,
+    group: &GroupSpec,
+    seed: u64,
+    auto: Precision,
+    found: &RunManifest,
+) -> Result<Option<&'static str>, Error> {
+    let Some(images) = found.image_form() else {
+        return Ok(Some("its manifest names no network"));
+    };
+    let plan = plan_run(manifest, group, seed, images, auto)?;
+    let same = serde_json::to_value(&plan).ok().as_ref() == found.identity.get("run");
+    Ok((!same).then_some("it was made with other settings than the manifest's"))
+}
+
 /// The run in `folder`; [`Error::Damaged`] when it cannot be believed or is another than the manifest's.
 fn read_finished(
     manifest: &Manifest,
@@ -111,12 +132,8 @@ fn read_finished(
             message: message.to_owned(),
         })
     };
-    let Some(images) = found.image_form() else {
-        return refuse("its manifest names no network");
-    };
-    let plan = plan_run(manifest, group, seed, images, auto)?;
-    if serde_json::to_value(&plan).ok().as_ref() != found.identity.get("run") {
-        return refuse("it was made with other settings than the manifest's");
+    if let Some(reason) = other_settings(manifest, group, seed, auto, &found)? {
+        return refuse(reason);
     }
     if first.is_some_and(|first| first.identity.get("data") != found.identity.get("data")) {
         return refuse("it was made from other images than the first run");

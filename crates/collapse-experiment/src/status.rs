@@ -7,6 +7,7 @@ use collapse_train::{Event, read_events};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::gather::{other_settings, settled_auto};
 use crate::manifest::{GroupSpec, Manifest};
 use crate::plan::measured_epochs;
 use crate::store::{
@@ -31,6 +32,8 @@ pub enum RunState {
     Done,
     /// Something in its folder cannot be believed; the next process sets it aside.
     Damaged,
+    /// What is in its folder was made with other settings than the manifest's; the next process sets it aside.
+    Other,
 }
 
 impl RunState {
@@ -45,6 +48,7 @@ impl RunState {
             Self::Failed => "failed",
             Self::Done => "done",
             Self::Damaged => "damaged",
+            Self::Other => "other",
         }
     }
 }
@@ -77,7 +81,8 @@ pub struct RunStatus {
     /// The scheduler's job that makes it or waits to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// What is wrong with it: the error of a failed run, the silence of a stale one, the damage of a damaged one.
+    /// What is wrong with it: the error of a failed run, the silence of a stale one, the damage of a damaged one, that one has other
+    /// settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
 }
@@ -123,6 +128,7 @@ pub fn refresh_status(
     manifest: &Manifest,
     store: &RunStore,
 ) -> Result<(), Error> {
+    let auto = settled_auto(store)?;
     let groups = manifest.groups().iter();
     let wanted = groups.flat_map(|group| manifest.seeds().iter().map(move |&seed| (group, seed)));
     for (index, (group, seed)) in wanted.enumerate() {
@@ -133,7 +139,8 @@ pub fn refresh_status(
         }
         let mut run = RunStatus::pending(group, seed);
         let measured = measured_epochs(manifest, group);
-        match look(&store.folder(&group.id, seed), &measured, &mut run) {
+        let other = |found: &RunManifest| other_settings(manifest, group, seed, auto, found);
+        match look(&store.folder(&group.id, seed), &measured, &other, &mut run) {
             Err(Error::Damaged { path, message }) => {
                 run.state = RunState::Damaged;
                 run.remark = Some(format!("{}: {message}", path.display()));
@@ -145,7 +152,13 @@ pub fn refresh_status(
     Ok(())
 }
 
-fn look(folder: &Path, measured: &[usize], run: &mut RunStatus) -> Result<(), Error> {
+/// Looks at the run in `folder`; `other` says why it is none of the manifest's.
+fn look(
+    folder: &Path,
+    measured: &[usize],
+    other: &dyn Fn(&RunManifest) -> Result<Option<&'static str>, Error>,
+    run: &mut RunStatus,
+) -> Result<(), Error> {
     let lease = Found::of(folder, SystemTime::now())?;
     let held = lease.as_ref().is_some_and(Found::is_alive);
     if held {
@@ -158,6 +171,11 @@ fn look(folder: &Path, measured: &[usize], run: &mut RunStatus) -> Result<(), Er
     let Some(manifest) = RunManifest::read(folder)? else {
         return Ok(());
     };
+    if let Some(reason) = other(&manifest)? {
+        run.state = RunState::Other;
+        run.remark = Some(reason.to_owned());
+        return Ok(());
+    }
     if !held && read_result(folder, &manifest)?.is_some() {
         run.state = RunState::Done;
         run.epoch = run.epochs;

@@ -10,6 +10,7 @@ use collapse_experiment::{
     make_run, plan, status,
 };
 use collapse_models::Device;
+use collapse_results::{Run, RunTimes};
 use collapse_train::Precision;
 
 fn manifest() -> RunManifest {
@@ -110,6 +111,46 @@ const TINY: &str = r#"
     schedule = "short"
 "#;
 
+/// The manifest of the scale's only run.
+fn of_the_scale(scale: &Manifest) -> RunManifest {
+    let images = ImageForm {
+        n_classes: 8,
+        channels: 1,
+        side: 28,
+    };
+    let plan = plan(scale, images, Precision::F32).unwrap().remove(0);
+    RunManifest::new("l2", 1, serde_json::json!({ "run": plan }), "test")
+}
+
+#[test]
+fn the_status_tells_runs_of_other_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::open(folder.path()).unwrap();
+    let scale = |text: &str| Manifest::parse(text, "lease.rs").unwrap();
+    let (ours, other) = (scale(TINY), scale(&TINY.replace("0.1", "0.05")));
+    let manifest = of_the_scale(&ours);
+    let run = store.folder("l2", 1);
+    let check = |state| {
+        assert_eq!(status(&ours, &store).unwrap()[0].state, state);
+        let found = status(&other, &store).unwrap().remove(0);
+        assert_eq!(found.state, RunState::Other);
+        assert!(found.remark.unwrap().contains("made with other settings"));
+    };
+    let claimed = ClaimedRun::take(&run, &manifest).unwrap().unwrap();
+    check(RunState::Running);
+    let result = Run {
+        group: "l2".to_owned(),
+        seed: 1,
+        parameters: 3,
+        evaluations: vec![],
+        history: vec![],
+        made_by: vec![],
+        times: RunTimes::default(),
+    };
+    claimed.finish(&result).unwrap();
+    check(RunState::Done);
+}
+
 #[test]
 fn the_status_tells_running_stale_and_failed() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,7 +160,9 @@ fn the_status_tells_running_stale_and_failed() {
     let found = || status(&scale, &store).unwrap().remove(0);
     assert_eq!(found().state, RunState::Pending);
 
-    let claimed = take(&run).unwrap();
+    let claimed = ClaimedRun::take(&run, &of_the_scale(&scale))
+        .unwrap()
+        .unwrap();
     assert_eq!(found().state, RunState::Running);
     assert_eq!(found().holder.unwrap().process, std::process::id());
     drop(claimed);

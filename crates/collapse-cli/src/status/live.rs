@@ -59,7 +59,7 @@ impl Drawn {
 fn rank(state: RunState) -> usize {
     match state {
         RunState::Running => 0,
-        RunState::Stale | RunState::Failed | RunState::Damaged => 1,
+        RunState::Stale | RunState::Failed | RunState::Damaged | RunState::Other => 1,
         RunState::Stopped => 2,
         RunState::Pending => 3,
         RunState::Done => 4,

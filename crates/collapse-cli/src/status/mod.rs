@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every state but "done" with its words in a count.
+/// Every state but "done" and "other" with its words in a count.
 const STATES: [(RunState, &str); 6] = [
     (RunState::Running, "running"),
     (RunState::Stopped, "stopped on the way"),
@@ -73,6 +73,10 @@ fn listed(runs: &[RunStatus]) -> String {
     );
     for (state, words) in STATES {
         let _ = write!(text, ", {} {words}", count(runs, state));
+    }
+    let other = count(runs, RunState::Other);
+    if other > 0 {
+        let _ = write!(text, ", {other} made with other settings");
     }
     text.push('\n');
     text

@@ -145,6 +145,7 @@ fn the_whole_way() {
         .modified()
         .unwrap();
     assert_eq!(reproduce(&whole).without_times(), first.without_times());
+    status_knows_the_manifest(&whole, folder.path());
     assert_eq!(
         std::fs::metadata(features(&whole, "train"))
             .unwrap()
@@ -174,6 +175,25 @@ fn the_whole_way() {
     assert_eq!(reproduce(&killed).without_times(), first.without_times());
 
     score_from_files(&whole, &first, folder.path());
+}
+
+/// Runs of another manifest of the same name are not called done, as `report` leaves them out.
+fn status_knows_the_manifest(whole: &Path, folder: &Path) {
+    let text = std::fs::read_to_string(tiny()).unwrap();
+    let other = folder.join("other.toml");
+    let faster = text.replace("learning_rate = 0.1", "learning_rate = 0.2");
+    std::fs::write(&other, faster).unwrap();
+    let status = |scale: &str| {
+        let out = whole.to_str().unwrap();
+        succeed(&["status", "--scale", scale, "--out", out])
+    };
+    assert!(status(&tiny()).contains("2 of 2 done"));
+    expect![[r#"
+        l2                   seed 1   other: it was made with other settings than the manifest's
+        base                 seed 1   other: it was made with other settings than the manifest's
+        0 of 2 done, 0 running, 0 stopped on the way, 0 stale, 0 failed, 0 pending, 0 damaged, 2 made with other settings
+    "#]]
+    .assert_eq(&status(other.to_str().unwrap()));
 }
 
 #[test]
