@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use collapse_files::Check;
-use collapse_train::read_events;
+use collapse_train::{read_events, read_state};
 
 use crate::error::Error;
 use crate::stop::Stop;
@@ -78,7 +78,31 @@ fn visit(folder: &Path, stop: &Stop, findings: &mut Vec<Finding>) -> Result<(), 
             findings.push(Finding { path, verdict });
         }
     }
+    // One that is gone as a whole is no entry.
+    let events = folder.join(EVENTS);
+    if folder.join(CHECKPOINT).is_file()
+        && !events.exists()
+        && let verdict @ Verdict::Damaged { .. } = verdict_of_events(&events)
+    {
+        findings.push(Finding {
+            path: events,
+            verdict,
+        });
+    }
     Ok(())
+}
+
+/// What a run's events are worth: whether lines were cut from their end, only the checkpoint beside them can tell.
+fn verdict_of_events(path: &Path) -> Verdict {
+    let events = match read_state(&path.with_file_name(CHECKPOINT)) {
+        Ok(state) => state.events(path),
+        // There is none, or its own line says what is wrong with it.
+        Err(_) => read_events(path),
+    };
+    match events {
+        Ok(_) => Verdict::Sound,
+        Err(error) => damaged(EVENTS, error.to_string()),
+    }
 }
 
 /// What a file is worth; `None` for one of a kind that is not read again.
@@ -87,10 +111,7 @@ fn verdict(path: &Path, name: &str) -> Result<Option<Verdict>, Error> {
         return Ok(Some(Verdict::Leftover));
     }
     if name == EVENTS {
-        return Ok(Some(match read_events(path) {
-            Ok(_) => Verdict::Sound,
-            Err(error) => damaged(name, error.to_string()),
-        }));
+        return Ok(Some(verdict_of_events(path)));
     }
     let sealed = name.ends_with(".json") || name.ends_with(".safetensors");
     if !sealed {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use collapse_experiment::{
     ClaimedRun, Error, RunManifest, RunStore, Stop, Verdict, finished_in, verify_store,
 };
+use collapse_models::{Net, NetConfig};
 use collapse_results::{Run, RunTimes};
+use collapse_train::{InMemory, TrainConfig, Trainer};
 
 fn manifest_of(group: &str, seed: u64, width: usize) -> RunManifest {
     RunManifest::new(group, seed, serde_json::json!({ "width": width }), "test")
@@ -255,4 +257,55 @@ fn verifying_a_store_names_the_damaged_files_and_the_remedy() {
             assert!(remedy.contains("delete it"), "{remedy}");
         }
     }
+}
+
+#[test]
+fn verifying_a_store_misses_no_event_that_the_checkpoint_knows_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut net = NetConfig::new(Net::Resnet18, 2);
+    (net.width, net.input_size, net.in_channels) = (1, 8, 1);
+    let set = InMemory {
+        images: (0..8 * 64).map(|i| (i % 7) as f32).collect(),
+        labels: (0..8).map(|i| i % 2).collect(),
+        n_classes: 2,
+        side: 8,
+        channels: 1,
+    };
+    let config = TrainConfig {
+        epochs: 3,
+        batch_size: 4,
+        ..TrainConfig::default()
+    };
+    let trainer = Trainer::new(net, config, folder.path()).unwrap();
+    trainer.run(&set, &mut ()).unwrap();
+    let found = || -> Vec<String> {
+        let findings = verify_store(folder.path(), &Stop::default()).unwrap();
+        let told = findings
+            .into_iter()
+            .filter_map(|found| match found.verdict {
+                Verdict::Damaged { reason, .. } => {
+                    Some(format!("{}: {reason}", found.path.display()))
+                }
+                _ => None,
+            });
+        told.collect()
+    };
+    assert_eq!(found(), Vec::<String>::new());
+    let path = trainer.events();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    assert_eq!(lines.len(), 3);
+    let lacks = |epoch: usize| {
+        let found = found();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let (path, lost) = (path.display().to_string(), format!("lacks epoch {epoch}"));
+        assert!(found[0].starts_with(&path), "{found:?}");
+        assert!(found[0].contains(&lost), "{found:?}");
+    };
+    for kept in (0..3).rev() {
+        std::fs::write(&path, lines[..kept].concat()).unwrap();
+        lacks(kept + 1);
+    }
+    std::fs::remove_file(&path).unwrap();
+    lacks(1);
 }
