@@ -197,28 +197,10 @@ impl SavedDetectors {
     /// # Errors
     /// [`Error::OtherNetwork`] when dimension, normalisation or number of classes differ; [`Error::Heads`].
     pub fn check_fits(&self, origin: &str, set: &Split) -> Result<()> {
-        let differ = |what, fitted: String, found: String| Error::OtherNetwork {
-            detectors: origin.to_owned(),
-            set: set.origin.clone(),
-            what,
-            fitted,
-            found,
-        };
-        let (d, l2) = (set.features.n_features(), set.features.l2());
-        if self.n_features != d {
-            let fitted = self.n_features.to_string();
-            return Err(differ("the feature dimension", fitted, d.to_string()));
-        }
-        if self.l2 != l2 {
-            return Err(differ("l2", self.l2.to_string(), l2.to_string()));
-        }
-        if let (Some(fitted), Some(found)) = (self.n_classes, set.features.n_classes())
-            && fitted != found
-        {
-            let (fitted, found) = (fitted.to_string(), found.to_string());
-            return Err(differ("the number of classes", fitted, found));
-        }
-        let heads = self.head.as_ref().zip(set.features.head.as_ref());
+        let features = &set.features;
+        let found = (features.n_features(), features.n_classes(), features.l2());
+        self.check_network(origin, &set.origin, found)?;
+        let heads = self.head.as_ref().zip(features.head.as_ref());
         if heads.is_some_and(|(own, other)| {
             !same_head((&own.weight, &own.bias), (&other.weight, &other.bias))
         }) {
@@ -228,6 +210,43 @@ impl SavedDetectors {
             });
         }
         Ok(())
+    }
+
+    /// Whether a set, called `set` in messages, of these numbers of features and classes, normalised or not, can be of the
+    /// network that the detectors, called by their `origin`, were fitted on.
+    ///
+    /// # Errors
+    /// [`Error::OtherNetwork`].
+    pub fn check_network(
+        &self,
+        origin: &str,
+        set: &str,
+        (n_features, n_classes, l2): (usize, Option<usize>, bool),
+    ) -> Result<()> {
+        let differ = |what, fitted: String, found: String| {
+            Err(Error::OtherNetwork {
+                detectors: origin.to_owned(),
+                set: set.to_owned(),
+                what,
+                fitted,
+                found,
+            })
+        };
+        if self.n_features != n_features {
+            let fitted = self.n_features.to_string();
+            return differ("the feature dimension", fitted, n_features.to_string());
+        }
+        if self.l2 != l2 {
+            return differ("l2", self.l2.to_string(), l2.to_string());
+        }
+        match (self.n_classes, n_classes) {
+            (Some(fitted), Some(found)) if fitted != found => differ(
+                "the number of classes",
+                fitted.to_string(),
+                found.to_string(),
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

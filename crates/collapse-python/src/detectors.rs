@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use collapse_evaluate::{Error, FeatureSplits, SavedDetectors, Split};
-use collapse_features::FeatureSet;
-use collapse_ood::{Detector, Inputs, ScoreId, metrics};
+use collapse_features::{FeatureSet, Head};
+use collapse_ood::{Detector, Entry, Inputs, ScoreId, detectors as entries, metrics};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
@@ -141,12 +141,12 @@ impl Detectors {
         set: &Bound<'py, PyAny>,
         detectors: Option<Vec<String>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let set = Set::new("input", set)?;
-        let set = set.scorable("input", self.saved.l2)?;
         let names = match &detectors {
             Some(names) => names.clone(),
             None => self.names(),
         };
+        let set = Set::unlabelled("input", set)?;
+        let set = set.scorable("input", self.saved.l2, self.head_for(&names))?;
         let found = py.detach(|| self.confidences(&set, &names))?;
         let scores = PyDict::new(py);
         let mut without = Vec::new();
@@ -205,9 +205,9 @@ impl Detectors {
     ) -> PyResult<Decisions> {
         let detector = detector.unwrap_or_else(|| self.main_detector());
         let threshold = self.threshold(py, &detector, accept, level)?;
-        let set = Set::new("input", set)?;
-        let set = set.scorable("input", self.saved.l2)?;
         let names = [detector];
+        let set = Set::unlabelled("input", set)?;
+        let set = set.scorable("input", self.saved.l2, self.head_for(&names))?;
         let found = py.detach(|| self.confidences(&set, &names))?;
         let [detector] = names;
         let Some((_, confidences)) = found.into_iter().next() else {
@@ -307,7 +307,12 @@ type Confidences = Vec<(ScoreId, collapse_ood::Result<ndarray::Array1<f64>>)>;
 impl Detectors {
     /// The scores of the named detectors.
     fn confidences(&self, set: &Scorable<'_>, names: &[String]) -> PyResult<Confidences> {
-        self.check_fits(set)?;
+        let n_classes = set.logits.as_ref().map(|logits| logits.ncols());
+        let found = (set.features.ncols(), n_classes, set.l2);
+        let fits = self
+            .saved
+            .check_network("the detectors", &set.origin, found);
+        fits.map_err(raise)?;
         let within = |source| {
             raise(Error::In {
                 origin: set.origin.clone(),
@@ -323,28 +328,15 @@ impl Detectors {
         self.saved.fitted.score_named(names, &inputs).map_err(raise)
     }
 
-    fn check_fits(&self, set: &Scorable<'_>) -> PyResult<()> {
-        let differ = |what, fitted: String, found: String| {
-            Err(raise(Error::OtherNetwork {
-                detectors: "the detectors".to_owned(),
-                set: set.origin.clone(),
-                what,
-                fitted,
-                found,
-            }))
+    /// The head for sets without logits, where one of these detectors reads them.
+    fn head_for(&self, names: &[String]) -> Option<Head> {
+        let reads = |name: &String| {
+            let entry = entries().iter().find(|entry| entry.id().as_str() == name);
+            entry.is_some_and(Entry::needs_logits)
         };
-        let (fitted, found) = (self.saved.n_features, set.features.ncols());
-        if fitted != found {
-            return differ(
-                "the feature dimension",
-                fitted.to_string(),
-                found.to_string(),
-            );
-        }
-        if self.saved.l2 != set.l2 {
-            return differ("l2", self.saved.l2.to_string(), set.l2.to_string());
-        }
-        Ok(())
+        self.saved
+            .features_head()
+            .filter(|_| names.iter().any(reads))
     }
 
     /// The density of the method where it has a threshold, else the first detector that has one.

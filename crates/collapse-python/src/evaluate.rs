@@ -148,7 +148,7 @@ fn named_sets(ood: &Bound<'_, PyMapping>) -> PyResult<Vec<Split>> {
     let mut splits = Vec::new();
     for item in ood.items()? {
         let (name, set): (String, Bound<'_, PyAny>) = item.extract()?;
-        splits.push(Set::new(&name, &set)?.into_split(&name)?);
+        splits.push(Set::unlabelled(&name, &set)?.into_split(&name)?);
     }
     Ok(splits)
 }

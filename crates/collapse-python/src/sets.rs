@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use collapse_evaluate::Split;
-use collapse_features::{FeatureSet, Head, RowsView, read};
+use collapse_features::{FeatureSet, Head, RowsView, read, read_unlabelled};
 use ndarray::{Array2, CowArray, Ix2};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -51,12 +51,25 @@ const KEYS: &str = "features, labels, logits, weight (or head.weight), bias (or 
 impl<'py> Set<'py> {
     /// The set in an object, called `what` in messages.
     pub fn new(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::given(what, object, true)
+    }
+
+    /// The same without its labels, which need not be classes of the network.
+    pub fn unlabelled(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::given(what, object, false)
+    }
+
+    fn given(what: &str, object: &Bound<'py, PyAny>, labelled: bool) -> PyResult<Self> {
         if let Ok(path) = object.extract::<PathBuf>() {
-            let set = object.py().detach(|| read(&path)).map_err(raise)?;
+            let read = || match labelled {
+                true => read(&path),
+                false => read_unlabelled(&path),
+            };
+            let set = object.py().detach(read).map_err(raise)?;
             return Ok(Self::File { path, set });
         }
         match object.cast::<PyMapping>() {
-            Ok(mapping) => Ok(Self::Arrays(Arrays::new(what, mapping)?)),
+            Ok(mapping) => Ok(Self::Arrays(Arrays::new(what, mapping, labelled)?)),
             Err(_) => Ok(Self::Arrays(Arrays {
                 features: Matrix::new(what, object)?,
                 logits: None,
@@ -94,8 +107,9 @@ impl<'py> Set<'py> {
         }
     }
 
-    /// What detectors read of the set; where it does not speak of normalisation, `l2` counts.
-    pub fn scorable(&self, what: &str, l2: bool) -> PyResult<Scorable<'_>> {
+    /// What detectors read of the set; where it does not speak of normalisation, `l2` counts, and where it has neither logits
+    /// nor a head, logits follow from `known`.
+    pub fn scorable(&self, what: &str, l2: bool, known: Option<Head>) -> PyResult<Scorable<'_>> {
         let l2 = self.l2().unwrap_or(l2);
         let (features, logits, head, origin) = match self {
             Self::Arrays(arrays) => (
@@ -118,12 +132,16 @@ impl<'py> Set<'py> {
             };
             logits.into()
         };
-        let logits = match (logits, head) {
-            (None, Some(head)) => {
+        let logits = match (logits, head, known) {
+            (None, Some(head), _) => {
                 check_head(&origin, head, features.ncols())?;
                 Some(follow(head))
             }
-            (logits, _) => logits,
+            // Features of another network are told by whoever knows the detectors.
+            (None, None, Some(known)) if known.weight.ncols() == features.ncols() => {
+                Some(follow(&known))
+            }
+            (logits, ..) => logits,
         };
         Ok(Scorable {
             features,
@@ -163,7 +181,7 @@ fn check_head(set: &str, head: &Head, n_features: usize) -> PyResult<()> {
 }
 
 impl<'py> Arrays<'py> {
-    fn new(what: &str, mapping: &Bound<'py, PyMapping>) -> PyResult<Self> {
+    fn new(what: &str, mapping: &Bound<'py, PyMapping>, labelled: bool) -> PyResult<Self> {
         let (mut features, mut logits, mut labels, mut l2) = (None, None, None, None);
         let (mut weight, mut bias) = (None, None);
         for key in mapping.keys()? {
@@ -176,6 +194,7 @@ impl<'py> Arrays<'py> {
             match key.as_str() {
                 "features" => features = Some(Matrix::new(&named, &value)?),
                 "logits" => logits = Some(Matrix::new(&named, &value)?),
+                "labels" if !labelled => {}
                 "labels" => labels = given_labels(what, &value)?,
                 "weight" | "head.weight" | "head_weight" => {
                     weight = Some(Matrix::new(&named, &value)?.to_f64().into_owned());

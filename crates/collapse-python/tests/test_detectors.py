@@ -119,6 +119,7 @@ def test_normalisation_is_remembered(splits, tmp_path):
 
 def errors(detectors, splits, file):
     train, test = splits["train"], splits["test"]
+    headless = {key: value for key, value in train.items() if key not in ("weight", "bias")}
     nan = test["features"].copy()
     nan[3, 2] = np.nan
     fit = collapse.Detectors.fit
@@ -129,7 +130,7 @@ def errors(detectors, splits, file):
         (ValueError, "train has no labels", lambda: fit(train["features"])),
         (ValueError, "disagree: the feature dimension is 6 and 5", lambda: detectors.score(np.ones((2, 5)))),
         (ValueError, r"features \[3, 2\] is NaN", lambda: detectors.score(nan, ["knn"])),
-        (ValueError, "logits are needed: export logits", lambda: detectors.score(test["features"], ["energy"])),
+        (ValueError, "logits are needed: export logits", lambda: fit(headless).score(test["features"], ["energy"])),
         (ValueError, "no threshold for vim: .* of none", lambda: fit(train).threshold("vim")),
         (ValueError, "vim was not fitted: logits are needed|vim was not fitted: the last linear layer",
          lambda: fit({key: train[key] for key in ("features", "labels")}).threshold("vim")),
@@ -169,8 +170,18 @@ def test_a_damaged_file_is_refused(detectors, tmp_path):
         collapse.Detectors.load(path)
 
 
+def test_logits_follow_from_the_head_of_the_training_set(detectors, splits):
+    test = splits["test"]
+    expected = detectors.score({key: test[key] for key in ("features", "weight", "bias")})
+    found = detectors.score(test["features"])
+    assert list(found) == detectors.names
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
 def test_what_cannot_score_is_told(splits):
-    detectors = collapse.Detectors.fit(splits["train"])
+    headless = {key: value for key, value in splits["train"].items() if key not in ("weight", "bias")}
+    detectors = collapse.Detectors.fit(headless)
     with pytest.warns(UserWarning, match="without energy: logits are needed") as told:
         scores = detectors.score(splits["test"]["features"])
     assert len(told) == 1
@@ -181,6 +192,22 @@ def test_labels_of_minus_one_mark_a_set_without_classes(detectors, splits):
     far = splits["far"]
     marked = {**far, "labels": np.full(len(far["labels"]), -1)}
     np.testing.assert_array_equal(detectors.score(marked)["knn"], detectors.score(far)["knn"])
+
+
+def test_labels_of_what_is_scored_do_not_matter(detectors, splits):
+    far = splits["far"]
+    n = len(far["features"])
+    expected = detectors.decide(far).accepted
+    for labels in (np.full(n, 99), np.full(n, 0.5), np.array(["cat"] * n)):
+        np.testing.assert_array_equal(detectors.decide({**far, "labels": labels}).accepted, expected)
+
+
+@pytest.mark.parametrize("name", ["nci", "fdbd", "energy"])
+def test_another_number_of_classes_is_another_network(detectors, splits, name):
+    features, logits = splits["test"]["features"], splits["test"]["logits"]
+    for wrong in (logits[:, 1:], np.hstack([logits, logits])):
+        with pytest.raises(ValueError, match="the number of classes is"):
+            detectors.score({"features": features, "logits": wrong}, [name])
 
 
 def test_the_interpreter_runs_beside_the_computation():
