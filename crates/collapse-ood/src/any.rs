@@ -13,7 +13,6 @@ use crate::detectors::{
     SoftmaxEntropy, Vim, Vra,
 };
 use crate::error::{Error, Result};
-use crate::head::Head;
 use crate::inputs::Inputs;
 use crate::table::detectors;
 
@@ -96,16 +95,5 @@ impl AnyDetector {
         let id = self.id();
         let mut entries = detectors().iter();
         entries.any(|entry| entry.id() == id && entry.needs_features())
-    }
-
-    /// The last linear layer, where the detector keeps it as it was given.
-    #[must_use]
-    pub fn head(&self) -> Option<&Head> {
-        match self {
-            Self::Ash(detector) => Some(detector.head()),
-            Self::React(detector) => Some(detector.head()),
-            Self::Vra(detector) => Some(detector.head()),
-            _ => None,
-        }
     }
 }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::any::AnyDetector;
 use crate::detector::Detector;
 use crate::error::{Error, Result};
-use crate::head::Head;
 use crate::inputs::{Inputs, TrainInputs};
 use crate::neighbours::Bank;
 use crate::settings::Settings;
@@ -244,12 +243,6 @@ impl Fitted {
             AnyDetector::Knn(knn) => Some(knn.bank()),
             _ => None,
         })
-    }
-
-    /// The last linear layer, where one of the detectors keeps it.
-    #[must_use]
-    pub fn head(&self) -> Option<&Head> {
-        self.detectors.iter().find_map(AnyDetector::head)
     }
 
     /// The detector of this name.

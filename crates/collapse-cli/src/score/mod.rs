@@ -143,7 +143,7 @@ impl Args {
         self.ood.iter().chain(&self.near).chain(&self.far)
     }
 
-    /// What would fail, or cost a file, after all is computed.
+    /// Fails for options that mean nothing here or would cost a file.
     fn check(&self) -> Result<()> {
         let of_input = [
             ("--accept", self.accept.is_some()),
@@ -172,10 +172,15 @@ impl Args {
                     save.display()
                 );
             }
-            Replacement::begin(save)?;
         }
-        if let Some(out) = &self.out {
-            Replacement::begin(&out.join("scores.json"))?;
+        Ok(())
+    }
+
+    /// Fails where nothing could be written in the end.
+    fn check_places(&self) -> Result<()> {
+        let scores = self.out.as_ref().map(|out| out.join("scores.json"));
+        for place in self.save.iter().chain(&scores) {
+            Replacement::begin(place)?;
         }
         Ok(())
     }
@@ -224,6 +229,7 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
     let splits = watch("reading the feature sets", || {
         input::read_splits(&args, head)
     })?;
+    args.check_places()?;
     let detectors = match (loaded, &args.load) {
         (Some(detectors), Some(path)) => {
             detectors.check_fits(&path.display().to_string(), splits.test())?;

@@ -62,12 +62,6 @@ impl Ash {
         Ok(detector)
     }
 
-    /// The last linear layer.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
     fn kept(&self) -> usize {
         let d = self.head.weight.ncols();
         d - (d as f64 * self.percentile / 100.0).round_ties_even() as usize

@@ -32,12 +32,6 @@ impl React {
         })
     }
 
-    /// The last linear layer.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
     /// The value at which features are clipped.
     #[must_use]
     pub fn threshold(&self) -> f64 {

@@ -78,12 +78,6 @@ impl Vra {
             variant,
         })
     }
-
-    /// The last linear layer.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
 }
 
 /// Columns that are copied at a time.
