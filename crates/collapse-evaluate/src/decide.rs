@@ -110,10 +110,12 @@ impl SavedDetectors {
     /// [`Error::NoThreshold`] for a detector without held-out confidences; [`Error::NoPredictions`] for thresholds by class
     /// of held-out samples without logits; [`Error::Ood`] for a share or a level outside their range.
     pub fn decider(mut self, scores: &[&str], policy: &Policy) -> Result<Decider> {
-        let first = |&at: &usize| !scores[..at].contains(&scores[at]);
-        let rules = (0..scores.len()).filter(first);
-        let rules = rules.map(|at| self.rule(scores[at], policy));
-        let rules = rules.collect::<Result<Vec<Rule>>>()?;
+        let mut rules: Vec<Rule> = Vec::new();
+        for score in scores {
+            if rules.iter().all(|rule| rule.score != *score) {
+                rules.push(self.rule(score, policy)?);
+            }
+        }
         let asked = |name: &str| scores.contains(&name);
         self.fitted
             .detectors

@@ -18,15 +18,11 @@ const SAME_HEAD: f64 = 0.01;
 type HeadRef<'a> = (&'a Array2<f64>, &'a Array1<f64>);
 
 /// Whether two heads are one, but for rounding. Those of other shapes are told apart elsewhere.
-pub(crate) fn same_head(a: HeadRef<'_>, b: HeadRef<'_>) -> bool {
-    let near = |a: &[f64], b: &[f64]| {
-        let largest = a.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-        let mut pairs = a.iter().zip(b);
-        pairs.all(|(x, y)| (x - y).abs() <= SAME_HEAD * largest)
-    };
-    let all =
-        |(weight, bias): HeadRef<'_>| weight.iter().chain(bias).copied().collect::<Vec<f64>>();
-    near(&all(a), &all(b))
+pub(crate) fn same_head((weight, bias): HeadRef<'_>, (weight_b, bias_b): HeadRef<'_>) -> bool {
+    let numbers = || weight.iter().chain(bias);
+    let largest = numbers().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let mut pairs = numbers().zip(weight_b.iter().chain(bias_b));
+    pairs.all(|(a, b)| (a - b).abs() <= SAME_HEAD * largest)
 }
 
 /// One feature set with its name in tables and what messages call it.
