@@ -1,5 +1,6 @@
 //! From scores to decisions: which samples to trust.
 
+use collapse_features::Head;
 use collapse_ood::metrics::Threshold;
 use collapse_ood::{Detector, Entry, Fitted, detectors};
 use ndarray::Array1;
@@ -60,7 +61,8 @@ impl Decisions {
 pub struct Decider {
     detectors: SavedDetectors,
     rules: Vec<Rule>,
-    reads_logits: bool,
+    /// From which logits follow, where they are read.
+    head: Option<Head>,
 }
 
 /// Where one detector accepts.
@@ -127,10 +129,11 @@ impl SavedDetectors {
                 .find(|entry| entry.id().as_str() == score)
         };
         let reads_logits = |score: &&str| entry(score).is_none_or(Entry::needs_logits);
+        let reads_logits = policy.per_class || scores.iter().any(reads_logits);
         Ok(Decider {
+            head: self.features_head().filter(|_| reads_logits),
             detectors: self,
             rules,
-            reads_logits: policy.per_class || scores.iter().any(reads_logits),
         })
     }
 
@@ -191,9 +194,17 @@ impl Decider {
     /// [`Error::OtherNetwork`], [`Error::Heads`]; [`Error::In`] where the set lacks what a detector reads, or for samples that it cannot
     /// score; [`Error::NoPredictions`] for thresholds by class of a set without logits.
     pub fn decide(&self, mut set: Split, first_row: usize) -> Result<Vec<Decisions>> {
-        set.features.labels = None;
-        if self.reads_logits && set.features.logits.is_none() && set.features.head.is_none() {
-            set.features.head = self.detectors.features_head();
+        let features = &mut set.features;
+        features.labels = None;
+        if !features.metadata.contains_key("l2") {
+            let l2 = self.detectors.l2.to_string();
+            features.metadata.insert("l2".to_owned(), l2);
+        }
+        let network = (features.n_features(), features.n_classes(), features.l2());
+        let detectors = &self.detectors;
+        detectors.check_network("the detectors", &set.origin, network)?;
+        if let (None, None, Some(head)) = (&features.logits, &features.head, &self.head) {
+            features.logits = Some(head.logits(features.head_features()));
         }
         let splits = self.complete(set)?;
         let test = splits.test();
@@ -224,14 +235,13 @@ impl Decider {
     }
 
     fn complete(&self, set: Split) -> Result<CompleteSplits> {
-        let l2 = set.features.metadata.contains_key("l2");
         let splits = FeatureSplits {
             train: None,
             validation: None,
             test: set,
             ood: Vec::new(),
         };
-        let splits = splits.complete((!l2).then_some(self.detectors.l2))?;
+        let splits = splits.complete(None)?;
         self.detectors.check_fits("the detectors", splits.test())?;
         Ok(splits)
     }

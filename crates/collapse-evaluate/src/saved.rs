@@ -200,16 +200,31 @@ impl SavedDetectors {
         let features = &set.features;
         let found = (features.n_features(), features.n_classes(), features.l2());
         self.check_network(origin, &set.origin, found)?;
-        let heads = self.head.as_ref().zip(features.head.as_ref());
-        if heads.is_some_and(|(own, other)| {
-            !same_head((&own.weight, &own.bias), (&other.weight, &other.bias))
-        }) {
-            return Err(Error::Heads {
-                first: origin.to_owned(),
-                second: set.origin.clone(),
-            });
+        match &features.head {
+            Some(head) => self.check_head(origin, &set.origin, head),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether the head of a set, called `set` in messages, is that which the detectors, called by their `origin`, were fitted
+    /// with.
+    ///
+    /// # Errors
+    /// [`Error::Heads`].
+    pub fn check_head(
+        &self,
+        origin: &str,
+        set: &str,
+        head: &collapse_features::Head,
+    ) -> Result<()> {
+        let same = |own: &Head| same_head((&own.weight, &own.bias), (&head.weight, &head.bias));
+        if self.head.as_ref().is_none_or(same) {
+            return Ok(());
+        }
+        Err(Error::Heads {
+            first: origin.to_owned(),
+            second: set.to_owned(),
+        })
     }
 
     /// Whether a set, called `set` in messages, of these numbers of features and classes, normalised or not, can be of the

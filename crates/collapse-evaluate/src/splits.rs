@@ -187,7 +187,6 @@ impl FeatureSplits {
             .map(|set| (set.origin.as_str(), &set.features))
             .collect();
         check_agreement(&named)?;
-        self.check_heads()?;
         let l2 = match l2 {
             Some(l2) => l2,
             None => self.l2()?,
@@ -205,6 +204,7 @@ impl FeatureSplits {
         for set in self.sets() {
             set.features.check(&set.origin)?;
         }
+        self.check_heads()?;
         let judged = self.train.iter().chain(&self.validation);
         judged
             .chain([&self.test])

@@ -109,8 +109,10 @@ pub(crate) fn other_settings(
     let Some(images) = found.image_form() else {
         return Ok(Some("its manifest names no network"));
     };
-    let plan = plan_run(manifest, group, seed, images, auto)?;
-    let same = serde_json::to_value(&plan).ok().as_ref() == found.identity.get("run");
+    // The manifest's network may not even take the images that the run was made of.
+    let plan = plan_run(manifest, group, seed, images, auto).ok();
+    let plan = plan.and_then(|plan| serde_json::to_value(&plan).ok());
+    let same = plan.is_some() && plan.as_ref() == found.identity.get("run");
     Ok((!same).then_some("it was made with other settings than the manifest's"))
 }
 

@@ -172,7 +172,9 @@ fn look(
         return Ok(());
     };
     if let Some(reason) = other(&manifest)? {
-        run.state = RunState::Other;
+        if !held {
+            run.state = RunState::Other;
+        }
         run.remark = Some(reason.to_owned());
         return Ok(());
     }

@@ -69,7 +69,7 @@ mod write;
 pub use collapse_numeric::{Matrix, NORM_FLOOR, RowSource, RowsView, normalize_rows};
 pub use error::{Error, Result};
 pub use file::Limits;
-pub use read::{read, read_logits, read_unlabelled, read_within};
+pub use read::{read, read_logits, read_unlabelled, read_unlabelled_logits, read_within};
 pub use rows::Rows;
 pub use set::{FeatureSet, Head, check_agreement};
 pub use stream::{FeatureWriter, Outline};

@@ -76,17 +76,32 @@ fn read_all(path: &Path, reading: Reading) -> Result<FeatureSet> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_logits(path: impl AsRef<Path>) -> Result<FeatureSet> {
-    let path = path.as_ref();
+    read_logits_as(path.as_ref(), Reading::default())
+}
+
+/// As [`read_logits`] for sets whose labels have no meaning, see [`read_unlabelled`].
+///
+/// # Errors
+/// As [`read_logits`], but for labels.
+pub fn read_unlabelled_logits(path: impl AsRef<Path>) -> Result<FeatureSet> {
     let reading = Reading {
-        logits_alone: true,
+        unlabelled: true,
         ..Reading::default()
     };
+    read_logits_as(path.as_ref(), reading)
+}
+
+fn read_logits_as(path: &Path, reading: Reading) -> Result<FeatureSet> {
     if is_text(path) {
-        return read(path);
+        return read_all(path, reading);
     }
-    match whole::load_logits(path, reading)? {
+    let alone = Reading {
+        logits_alone: true,
+        ..reading
+    };
+    match whole::load_logits(path, alone)? {
         Some(set) => Ok(set),
-        None => read(path),
+        None => read_all(path, reading),
     }
 }
 

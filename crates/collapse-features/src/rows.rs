@@ -88,7 +88,8 @@ impl Rows {
     /// A JSON line is a list of features, or `{"features": […], "logits": […], "label": 3}` of which only the features
     /// must be there. CSV without a header holds features alone; a header names the columns `feature…`, `logit…` and
     /// `label`, others are ignored. Columns whose names end in numbers are taken in the order of these, all others as they
-    /// stand. A first line 0,1,2,… of three columns or more, as pandas writes, is a header of features.
+    /// stand. A first line 0,1,2,… of three columns or more, as pandas writes, is a header of features. A label of −1, by which
+    /// some exporters say that there is no class, becomes `usize::MAX`, which is none.
     pub fn from_reader(origin: &str, reader: impl Read + Send + 'static) -> Self {
         let parts = Parts::new(origin.to_owned(), Box::new(reader), None);
         Self(Source::Parts(Box::new(parts)))
@@ -172,6 +173,18 @@ impl FeatureSet {
         })
     }
 
+    /// The first `n` of its rows.
+    fn first_rows(mut self, n: usize) -> Self {
+        self.features = self.features.view().slice(0..n).to_matrix();
+        if let Some(logits) = &mut self.logits {
+            *logits = logits.view().split_at(Axis(0), n).0.to_owned();
+        }
+        if let Some(labels) = &mut self.labels {
+            labels.truncate(n);
+        }
+        self
+    }
+
     /// A set whose labels are all −1 has none; among others −1 is no class.
     fn with_known_labels(mut self, path: &Path) -> Result<Self> {
         let unknown = |label: &usize| *label == UNKNOWN;
@@ -243,11 +256,25 @@ impl Parts {
         let Some(part) = part? else {
             return Ok(None);
         };
-        let first = self.row;
+        let part = self.finite(part)?;
         self.row += part.n_samples();
-        part.check(&self.origin)
-            .map_err(|error| shifted(error, first))?;
         Ok(Some(part))
+    }
+
+    /// The rows before the first that holds a NaN or an infinity, which comes next; an error where that is the first.
+    fn finite(&mut self, mut part: FeatureSet) -> Result<FeatureSet> {
+        loop {
+            match part.check(&self.origin) {
+                Ok(()) => return Ok(part),
+                Err(error @ Error::NotFinite { row: 1.., .. }) => {
+                    if let Error::NotFinite { row, .. } = &error {
+                        part = part.first_rows(*row);
+                    }
+                    self.wrong = Some(shifted(error, self.row));
+                }
+                Err(error) => return Err(shifted(error, self.row)),
+            }
+        }
     }
 
     fn part(&mut self) -> Result<Option<FeatureSet>> {
@@ -295,7 +322,7 @@ impl Parts {
                 let reason = format!("the line has more than {LONGEST_LINE} bytes");
                 return Err(wrong(&self.origin, row, reason));
             }
-            if line.iter().all(u8::is_ascii_whitespace) {
+            if line.iter().all(is_blank) {
                 continue;
             }
             match self.record(&line, row) {
@@ -383,12 +410,15 @@ impl TextPart {
     }
 }
 
+fn is_blank(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || BYTE_ORDER.contains(byte)
+}
+
 /// The first byte that is not blank, behind a mark of the byte order; it is left in the reader.
 fn first_byte(reader: &mut impl BufRead) -> std::io::Result<Option<u8>> {
     loop {
         let buffer = reader.fill_buf()?;
-        let blank = |byte: &&u8| byte.is_ascii_whitespace() || BYTE_ORDER.contains(byte);
-        let blanks = buffer.iter().take_while(blank).count();
+        let blanks = buffer.iter().take_while(|byte| is_blank(byte)).count();
         match buffer.get(blanks).copied() {
             None if buffer.is_empty() => return Ok(None),
             None => reader.consume(blanks),

@@ -127,6 +127,11 @@ impl Tensors {
         }
     }
 
+    /// Whether labels are left in the file, whatever they are.
+    pub(crate) fn leaves_labels(&self) -> bool {
+        self.reading.unlabelled
+    }
+
     pub(crate) fn has(&self, role: Role) -> bool {
         self.by_role.contains_key(&role)
     }
@@ -139,7 +144,7 @@ impl Tensors {
         layout: Layout,
         reader: &mut dyn Read,
     ) -> Result<()> {
-        if role == Role::Labels && self.reading.unlabelled {
+        if role == Role::Labels && self.leaves_labels() {
             return Ok(());
         }
         let file = || path.display().to_string();

@@ -192,6 +192,21 @@ fn rows_before_a_wrong_one_come_through_from_a_file_too() {
     let error = rows.next().unwrap().unwrap_err().to_string();
     assert!(error.contains("row 2") && rows.next().is_none(), "{error}");
     assert!(read(&path).unwrap_err().to_string().contains("row 2"));
+    // So do those before one that is no number, in features or in logits.
+    for input in [
+        b"1,2\n3,4\n5,nan\n6,7\n".to_vec(),
+        npy(
+            "(4, 2)",
+            &[1.0, 2.0, 3.0, 4.0, f32::INFINITY, 5.0, 6.0, 7.0],
+        ),
+        b"feature_0,feature_1,logit_0\n1,2,0\n3,4,0\n5,6,inf\n7,nan,0\n".to_vec(),
+    ] {
+        let mut rows = Rows::from_reader("x", Cursor::new(input));
+        let part = rows.next().unwrap().unwrap();
+        assert_eq!(part.features, array![[1.0, 2.0], [3.0, 4.0]]);
+        let error = rows.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("row 2") && rows.next().is_none(), "{error}");
+    }
 }
 
 #[test]
@@ -200,6 +215,9 @@ fn columns_follow_the_numbers_of_their_names() {
     let set = collect(named.as_bytes().to_vec()).unwrap();
     assert_eq!(set.features, array![[0.0, 2.0, 10.0]]);
     assert_eq!(set.logits, Some(array![[-0.5, -1.0]]));
+    let named = "feature_layer4_10,feature_layer4_9\n10,9\n";
+    let set = collect(named.as_bytes().to_vec()).unwrap();
+    assert_eq!(set.features, array![[9.0, 10.0]]);
     // Names without numbers of their own stand as they are.
     let set = collect(b"feature_b,feature_a,feature_1\n1,2,3\n".to_vec()).unwrap();
     assert_eq!(set.features, array![[1.0, 2.0, 3.0]]);
@@ -225,6 +243,9 @@ fn blanks_and_a_mark_of_the_byte_order_may_come_first() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.jsonl");
     std::fs::write(&path, "\u{feff}{\"features\": [1, 2]}\n").unwrap();
+    assert_eq!(read(&path).unwrap().features, array![[1.0, 2.0]]);
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, "\u{feff}\n1,2\n").unwrap();
     assert_eq!(read(&path).unwrap().features, array![[1.0, 2.0]]);
 }
 

@@ -121,13 +121,16 @@ impl Detectors {
     /// ------
     /// OSError
     ///     For a file that cannot be written.
+    /// ValueError
+    ///     For JSON of a detector with a number that is not finite.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.saved.write(&path)).map_err(raise)
     }
 
     /// The confidences of a set: a dict from names to float64 arrays ``[N]``; larger = more in-distribution.
     ///
-    /// Features in float64 and C order are read in place. Without ``detectors`` all that were fitted score, and a warning
+    /// Features in float64 and C order are read in place, labels are not read. Where the set has neither logits nor a head,
+    /// logits follow from the training set's head. Without ``detectors`` all that were fitted score, and a warning
     /// names those that cannot.
     ///
     /// Raises
@@ -313,6 +316,10 @@ impl Detectors {
             .saved
             .check_network("the detectors", &set.origin, found);
         fits.map_err(raise)?;
+        if let Some(head) = set.head {
+            let fits = self.saved.check_head("the detectors", &set.origin, head);
+            fits.map_err(raise)?;
+        }
         let within = |source| {
             raise(Error::In {
                 origin: set.origin.clone(),

@@ -40,6 +40,8 @@ pub struct Scorable<'a> {
     pub features: RowsView<'a>,
     /// Logits, `[N, C]`.
     pub logits: Option<CowArray<'a, f64, Ix2>>,
+    /// The set's own head.
+    pub head: Option<&'a Head>,
     /// Whether the head sees normalised features.
     pub l2: bool,
     /// What messages call the set.
@@ -132,7 +134,7 @@ impl<'py> Set<'py> {
             };
             logits.into()
         };
-        let logits = match (logits, head, known) {
+        let logits = match (logits, head.as_ref(), known) {
             (None, Some(head), _) => {
                 check_head(&origin, head, features.ncols())?;
                 Some(follow(head))
@@ -146,6 +148,7 @@ impl<'py> Set<'py> {
         Ok(Scorable {
             features,
             logits,
+            head: head.as_ref(),
             l2,
             origin,
         })

@@ -210,6 +210,12 @@ def test_another_number_of_classes_is_another_network(detectors, splits, name):
             detectors.score({"features": features, "logits": wrong}, [name])
 
 
+def test_the_head_of_another_network_is_refused(detectors, splits):
+    test = splits["test"]
+    with pytest.raises(ValueError, match="their heads differ"):
+        detectors.score({"features": test["features"], "weight": -test["weight"], "bias": test["bias"]})
+
+
 def test_the_interpreter_runs_beside_the_computation():
     id, ood = np.random.default_rng(0).normal(size=(2, 20_000))
     intervals = lambda: collapse.metrics.bootstrap_intervals(id, ood, resamples=400)

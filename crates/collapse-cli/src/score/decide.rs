@@ -38,30 +38,40 @@ pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
     };
     let decider = detectors.decider(&scores, &policy)?;
     let source = Source::open(args, input)?;
-    let decided = match &args.out {
-        None => decide(
-            args,
-            &decider,
-            source,
-            &mut BufWriter::new(io::stdout().lock()),
-        )?,
+    let mut rejected = Rejected {
+        n: 0,
+        by_score: vec![0; decider.rules().len()],
+    };
+    let whole = match &args.out {
+        None => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            decide(args, &decider, source, &mut out, &mut rejected)?
+        }
         Some(out) => {
             let ending = if args.json { "jsonl" } else { "csv" };
             let path = out.join(format!("decisions.{ending}"));
             let mut file = BufWriter::new(Replacement::begin(&path)?);
-            let decided = decide(args, &decider, source, &mut file);
+            let decided = decide(args, &decider, source, &mut file, &mut rejected);
+            if decided.is_err() && rejected.n == 0 {
+                return decided.map(|_| ExitCode::SUCCESS);
+            }
             let file = file.into_inner().map_err(|error| error.into_error());
             let file = file.with_context(|| format!("cannot write {}", path.display()))?;
             // What was decided before something went wrong is not lost.
             file.finish()?;
-            let kept = || format!("{} ends before the row that is wrong", path.display());
-            decided.with_context(kept)?
+            if decided.is_err() {
+                // The summary would be another input's.
+                let _ = std::fs::remove_file(out.join("summary.json"));
+            }
+            let (n, path) = (rejected.n, path.display());
+            decided
+                .with_context(|| format!("{path} holds the decisions of the {n} samples before"))?
         }
     };
     // Whoever closed the output has seen enough.
-    let Some(rejected) = decided else {
+    if !whole {
         return Ok(ExitCode::SUCCESS);
-    };
+    }
     let summaries = decider.rules().iter().zip(&rejected.by_score);
     let summaries = summaries.map(|(rule, n)| Summary::of(rule, *n, rejected.n, args.level));
     let summaries: Vec<Summary<'_>> = summaries.collect::<Result<_>>()?;
@@ -135,28 +145,25 @@ struct Rejected {
     by_score: Vec<usize>,
 }
 
-/// Decides of all samples; `None` when the output was closed before the end.
+/// Decides of all samples and counts them; false when the output was closed before the end.
 fn decide(
     args: &Args,
     decider: &Decider,
     source: Source,
     out: &mut dyn Write,
-) -> Result<Option<Rejected>> {
+    rejected: &mut Rejected,
+) -> Result<bool> {
     let name = source.name.clone();
     let (sender, receiver) = sync_channel(WAITING);
     // Not joined: a reader that waits for a silent stream must not keep a command whose output is closed.
     std::thread::spawn(move || source.send(&sender));
-    let mut rejected = Rejected {
-        n: 0,
-        by_score: vec![0; decider.rules().len()],
-    };
     let mut lines = Lines::new(args.json, out);
     let mut wrong = None;
     while let Some(set) = next(&receiver, &mut wrong)? {
         let (first, n) = (rejected.n, set.n_samples());
         let decisions = decider.decide(Split::new("input", set).from_origin(&name), first)?;
         match lines.write(&decisions, first, n) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
             written => written.context("cannot write the decisions")?,
         }
         rejected.n += n;
@@ -167,7 +174,7 @@ fn decide(
     if rejected.n == 0 {
         bail!("{name} holds no samples");
     }
-    Ok(Some(rejected))
+    Ok(true)
 }
 
 /// What waits, together; `None` at the end. An error comes after what waits before it, from `wrong`.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use collapse_evaluate::{CompleteSplits, FeatureSplits, Split};
-use collapse_features::{FeatureSet, Head, read, read_logits, read_unlabelled};
+use collapse_features::{
+    FeatureSet, Head, read, read_logits, read_unlabelled, read_unlabelled_logits,
+};
 use collapse_ood::detectors;
 use ndarray::Array2;
 
@@ -13,7 +15,11 @@ use super::Args;
 /// Reads every set that was named and makes them agree; `head` is that of the detectors, for sets without logits and head.
 pub fn read_splits(args: &Args, head: Option<Head>) -> Result<CompleteSplits> {
     let mut splits = match needs_logits_alone(args) {
-        true => match read_sets(args, |path| read_logits(path), |path| read_logits(path))? {
+        true => match read_sets(
+            args,
+            |path| read_logits(path),
+            |path| read_unlabelled_logits(path),
+        )? {
             splits if all_have_logits(&splits) => splits,
             // The logits of a set without may follow from another set's head.
             _ => read_sets(args, |path| read(path), |path| read_unlabelled(path))?,
@@ -87,7 +93,7 @@ fn check_file_names(args: &Args) -> Result<()> {
     for path in sets {
         if let Some(other) = seen
             .iter()
-            .find(|other| other.file_name() == path.file_name())
+            .find(|other| *other != &path && other.file_name() == path.file_name())
         {
             bail!(
                 "{} and {} have one file name, by which --ensemble finds the same samples of other networks; give each set a \
@@ -105,7 +111,7 @@ fn check_file_names(args: &Args) -> Result<()> {
 fn member_logits(folder: &Path, path: &Path) -> Result<Array2<f64>> {
     let name = path.file_name().unwrap_or(path.as_os_str());
     let own = folder.join(name);
-    let set = read_logits(&own)?;
+    let set = read_unlabelled_logits(&own)?;
     let logits = set.logits();
     let logits =
         logits.with_context(|| format!("no logits of the ensemble in {}", own.display()))?;

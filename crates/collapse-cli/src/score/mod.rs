@@ -162,11 +162,7 @@ impl Args {
                     save.display()
                 );
             }
-            let place = |path: &Path| path.canonicalize().ok();
-            let inputs = self.train.iter().chain(&self.validation).chain(&self.test);
-            let mut inputs = inputs.chain(self.ood_sets().map(|set| &set.path));
-            let saved = place(save);
-            if saved.is_some() && inputs.any(|input| place(input) == saved) {
+            if self.reads(save) {
                 bail!(
                     "--save {} would replace the features that it is to be made of; choose another file",
                     save.display()
@@ -174,6 +170,25 @@ impl Args {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file is one of the sets or a part of one.
+    fn reads(&self, file: &Path) -> bool {
+        let Ok(file) = file.canonicalize() else {
+            return false;
+        };
+        let sets = self.test.iter().chain(self.ood_sets().map(|set| &set.path));
+        let sets: Vec<&PathBuf> = sets.collect();
+        let member = |folder: &PathBuf| {
+            let names = sets.iter().filter_map(|set| set.file_name());
+            names
+                .map(|name| folder.join(name))
+                .collect::<Vec<PathBuf>>()
+        };
+        let members = self.ensemble.iter().flat_map(member);
+        let fitted = self.train.iter().chain(&self.validation).cloned();
+        let mut all = fitted.chain(sets.iter().copied().cloned()).chain(members);
+        all.any(|set| set.canonicalize().is_ok_and(|set| file.starts_with(set)))
     }
 
     /// Fails where nothing could be written in the end.

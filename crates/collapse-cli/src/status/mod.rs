@@ -15,7 +15,7 @@ use crate::progress::duration;
 use crate::reproduce::ScaleArgs;
 use watched::{Watched, count};
 
-/// Show which runs of a scale are pending, running, stopped, stale, failed and done.
+/// Show which runs of a scale are pending, running, stopped, stale, failed, damaged, made with other settings, or done.
 ///
 /// It reads the store only, so it can be run while other processes fill it, and needs no image sets. On a terminal it
 /// goes on showing them until all are done or Ctrl-C; elsewhere it tells once.

@@ -332,12 +332,21 @@ fn rows_before_a_wrong_one_are_decided_and_kept() {
     let (output, _, error) = score(&[&base[..], &["--out", &out]].concat());
     assert!(!output.status.success());
     assert!(
-        error.contains("decisions.csv ends before the row that is wrong")
+        error.contains("decisions.csv holds the decisions of the 2500 samples before")
             && error.contains("row 2500"),
         "{error}"
     );
-    let file = std::fs::read_to_string(format!("{out}/decisions.csv")).unwrap();
-    assert_eq!(file, text);
+    let decisions = || std::fs::read_to_string(format!("{out}/decisions.csv")).unwrap();
+    assert_eq!(decisions(), text);
+    assert!(!std::path::Path::new(&format!("{out}/summary.json")).exists());
+    // Where nothing was decided, the old file stays.
+    std::fs::write(&path, "[1, 2, 3, 4, 5, 6]\n").unwrap();
+    let (output, _, error) = score(&[&base[..], &["--out", &out]].concat());
+    assert!(
+        !output.status.success() && !error.contains("decisions.csv"),
+        "{error}"
+    );
+    assert_eq!(decisions(), text);
 }
 
 #[test]

@@ -67,8 +67,11 @@ fn labels_of_other_sets_are_not_read() {
     )
     .unwrap();
     let ood = format!("far={path}");
-    let (output, table, error) = score(&["--train", &train, "--test", &test, "--ood", &ood]);
-    assert!(output.status.success() && table.contains("far"), "{error}");
+    let base = ["--train", &train, "--test", &test, "--ood", &ood];
+    for named in [&[][..], &["--detector", "energy"]] {
+        let (output, table, error) = score(&[&base[..], named].concat());
+        assert!(output.status.success() && table.contains("far"), "{error}");
+    }
 }
 
 #[test]
@@ -106,6 +109,16 @@ fn what_cannot_be_written_is_told_before_anything_is_computed() {
         "{error}"
     );
     assert_eq!(std::fs::read(&train).unwrap(), before);
+    // Also a part of a folder, and a member of an ensemble.
+    std::fs::create_dir(folder.path("ensemble")).unwrap();
+    let member = folder.path("ensemble/test.safetensors");
+    std::fs::copy(&test, &member).unwrap();
+    let ensemble = ["--ensemble", &folder.path("ensemble"), "--save", &member];
+    let (output, _, error) = score(&[&base[..], &ensemble].concat());
+    assert!(
+        !output.status.success() && error.contains("would replace the features"),
+        "{error}"
+    );
     let inside = format!("{train}/out");
     for option in ["--out", "--save"] {
         let (output, table, error) = score(&[&base[..], &[option, &inside]].concat());

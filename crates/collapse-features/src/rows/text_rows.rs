@@ -114,8 +114,10 @@ fn in_order(names: &[String], begin: &str) -> Vec<usize> {
     let mut columns: Vec<(usize, Option<u64>)> = columns
         .filter_map(|(at, name)| {
             let rest = name.strip_prefix(begin)?;
-            let digits = rest.trim_start_matches(|sign: char| !sign.is_ascii_digit());
-            Some((at, digits.parse().ok()))
+            let digits = rest
+                .trim_end_matches(|sign: char| sign.is_ascii_digit())
+                .len();
+            Some((at, rest[digits..].parse().ok()))
         })
         .collect();
     let numbers: BTreeSet<u64> = columns.iter().filter_map(|(_, number)| *number).collect();
