@@ -3,33 +3,18 @@
 //! `COLLAPSE_MUTATIONS=10000 cargo test -p collapse-evaluate --test mutations` is the long run.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
-use collapse_evaluate::{FeatureSplits, SavedDetectors, Split};
-use collapse_features::FeatureSet;
+use collapse_evaluate::SavedDetectors;
 use collapse_ood::Settings;
 use collapse_testing::{Harness, Kind};
-use ndarray::{Array1, Array2};
+
+mod common;
 
 #[global_allocator]
 static ALLOCATOR: collapse_testing::PeakAlloc = collapse_testing::PeakAlloc;
 
 /// Every detector, fitted on three classes of 16 samples.
 fn detectors() -> SavedDetectors {
-    let value = |(i, j): (usize, usize)| {
-        let on = if i % 3 == j { 4.0 } else { 0.0 };
-        on + ((i * 37 + j * 101) as f64).sin()
-    };
-    let set = |n: usize| {
-        FeatureSet::new(Array2::from_shape_fn((n, 4), value))
-            .with_labels((0..n).map(|i| i % 3).collect())
-            .with_head(Array2::from_shape_fn((3, 4), value), Array1::zeros(3))
-    };
-    let splits = FeatureSplits {
-        train: Some(Split::new("train", set(48))),
-        validation: Some(Split::new("validation", set(12))),
-        test: Split::new("test", set(6)),
-        ood: Vec::new(),
-    };
-    let splits = splits.complete(None).unwrap();
+    let splits = common::splits(4.0);
     let fitted = splits.fit_all(&Settings::default()).unwrap();
     assert!(fitted.detectors.len() > 20, "{:?}", fitted.skipped);
     SavedDetectors::of(&splits, fitted, "0.1.0")

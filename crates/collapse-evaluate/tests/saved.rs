@@ -1,25 +1,13 @@
 //! Files of fitted detectors.
 #![allow(clippy::unwrap_used)] // a failed step of a test is a failed test
 
-use collapse_evaluate::{Error, FeatureSplits, SavedDetectors, Split};
-use collapse_features::FeatureSet;
+use collapse_evaluate::{Error, SavedDetectors};
 use collapse_ood::Settings;
-use ndarray::{Array1, Array2};
+
+mod common;
 
 fn saved() -> SavedDetectors {
-    let set = |n: usize| {
-        let value = |(i, j)| ((i * 37 + j * 101) as f64).sin();
-        FeatureSet::new(Array2::from_shape_fn((n, 4), value))
-            .with_labels((0..n).map(|i| i % 3).collect())
-            .with_head(Array2::from_shape_fn((3, 4), value), Array1::zeros(3))
-    };
-    let splits = FeatureSplits {
-        train: Some(Split::new("train", set(48))),
-        validation: Some(Split::new("validation", set(12))),
-        test: Split::new("test", set(6)),
-        ood: Vec::new(),
-    };
-    let splits = splits.complete(None).unwrap();
+    let splits = common::splits(0.0);
     let fitted = splits.fit_named(&Settings::default(), ["knn"]).unwrap();
     let saved = SavedDetectors::of(&splits, fitted, "0.1.0");
     saved.with_held_out(&splits).unwrap()

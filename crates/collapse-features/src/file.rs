@@ -37,6 +37,15 @@ pub(crate) struct Reading {
     pub(crate) unlabelled: bool,
 }
 
+impl Reading {
+    pub(crate) fn without_labels() -> Self {
+        Self {
+            unlabelled: true,
+            ..Self::default()
+        }
+    }
+}
+
 impl Limits {
     /// Whether an array of `bytes` may come out of `compressed` bytes.
     pub(crate) fn allow_expansion(&self, compressed: u64, bytes: u64) -> bool {

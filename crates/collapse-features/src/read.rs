@@ -42,11 +42,7 @@ pub fn read_within(path: impl AsRef<Path>, limits: Limits) -> Result<FeatureSet>
 /// # Errors
 /// As [`read`], but for labels.
 pub fn read_unlabelled(path: impl AsRef<Path>) -> Result<FeatureSet> {
-    let reading = Reading {
-        unlabelled: true,
-        ..Reading::default()
-    };
-    read_all(path.as_ref(), reading)
+    read_all(path.as_ref(), Reading::without_labels())
 }
 
 fn read_all(path: &Path, reading: Reading) -> Result<FeatureSet> {
@@ -84,11 +80,7 @@ pub fn read_logits(path: impl AsRef<Path>) -> Result<FeatureSet> {
 /// # Errors
 /// As [`read_logits`], but for labels.
 pub fn read_unlabelled_logits(path: impl AsRef<Path>) -> Result<FeatureSet> {
-    let reading = Reading {
-        unlabelled: true,
-        ..Reading::default()
-    };
-    read_logits_as(path.as_ref(), reading)
+    read_logits_as(path.as_ref(), Reading::without_labels())
 }
 
 fn read_logits_as(path: &Path, reading: Reading) -> Result<FeatureSet> {

@@ -59,11 +59,7 @@ impl Rows {
     /// # Errors
     /// As [`open`](Self::open), but for labels.
     pub fn open_unlabelled(path: impl AsRef<Path>) -> Result<Self> {
-        let reading = Reading {
-            unlabelled: true,
-            ..Reading::default()
-        };
-        Self::open_as(path.as_ref(), reading)
+        Self::open_as(path.as_ref(), Reading::without_labels())
     }
 
     fn open_as(path: &Path, reading: Reading) -> Result<Self> {

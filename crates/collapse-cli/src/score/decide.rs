@@ -51,10 +51,10 @@ pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
             let ending = if args.json { "jsonl" } else { "csv" };
             let path = out.join(format!("decisions.{ending}"));
             let mut file = BufWriter::new(Replacement::begin(&path)?);
-            let decided = decide(args, &decider, source, &mut file, &mut rejected);
-            if decided.is_err() && rejected.n == 0 {
-                return decided.map(|_| ExitCode::SUCCESS);
-            }
+            let decided = match decide(args, &decider, source, &mut file, &mut rejected) {
+                Err(error) if rejected.n == 0 => return Err(error),
+                decided => decided,
+            };
             let file = file.into_inner().map_err(|error| error.into_error());
             let file = file.with_context(|| format!("cannot write {}", path.display()))?;
             // What was decided before something went wrong is not lost.
