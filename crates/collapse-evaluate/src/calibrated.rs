@@ -62,8 +62,17 @@ impl CompleteSplits {
 
 /// The temperature of least NLL, or why there is none.
 fn best_temperature(validation: &Split) -> Result<(Option<f64>, Option<String>)> {
-    let (logits, labels) = validation.judged("choose a temperature")?;
-    match temperature_optimum(logits, labels) {
+    let set = &validation.features;
+    let (Some(logits), Some(labels)) = (&set.logits, &set.labels) else {
+        let lacking = if set.logits.is_none() {
+            "logits"
+        } else {
+            "labels"
+        };
+        let reason = format!("it has no {lacking}, so no temperature is chosen");
+        return Ok((None, Some(reason)));
+    };
+    match temperature_optimum(logits.view(), labels) {
         Ok(temperature) => Ok((Some(temperature), None)),
         Err(undefined @ collapse_ood::Error::Undefined { .. }) => {
             Ok((None, Some(undefined.to_string())))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use collapse_features::{FeatureSet, Head, check_agreement};
 use collapse_numeric::argmax;
 use collapse_ood::{Fitted, Inputs, Settings, Skipped, TrainInputs, detectors, fit_all, fit_named};
-use ndarray::{Array1, Array2, ArrayView2, s};
+use ndarray::{Array1, Array2, s};
 
 use crate::error::{Error, Result};
 
@@ -97,23 +97,6 @@ impl Split {
     pub(crate) fn predicted(&self) -> Option<Vec<usize>> {
         let logits = self.features.logits.as_ref()?;
         Some(logits.rows().into_iter().map(argmax).collect())
-    }
-
-    /// Logits `[N, C]` and labels `[N]`, for a purpose that needs both.
-    pub(crate) fn judged(&self, purpose: &'static str) -> Result<(ArrayView2<'_, f64>, &[usize])> {
-        let Some(logits) = &self.features.logits else {
-            return Err(Error::NoLogits {
-                origin: self.origin.clone(),
-                purpose,
-            });
-        };
-        let Some(labels) = &self.features.labels else {
-            return Err(Error::NoLabels {
-                origin: self.origin.clone(),
-                purpose,
-            });
-        };
-        Ok((logits.view(), labels))
     }
 
     /// The labels must be classes of the network, where it is known how many there are.

@@ -9,7 +9,7 @@
 //! # Ok::<(), collapse_experiment::Error>(())
 //! ```
 //!
-//! * [`Manifest`]: a scale, i.e. groups × seeds on a benchmark; four are built in.
+//! * [`Manifest`]: a scale, i.e. groups × seeds on a benchmark; five are built in.
 //! * [`plan()`], [`RunPlan`]: the manifest as single runs; [`Shard`]: a part of them.
 //! * [`RunStore`], [`ClaimedRun`]: one folder a run, claimed by one process at a time, every file sealed.
 //! * [`reproduce()`]: makes what is missing, beside any number of other processes, and collects everything as

@@ -144,6 +144,12 @@ impl<'a> Lineup<'a> {
         }
     }
 
+    /// What it was made from, with the sizes of the image sets before it.
+    pub(crate) fn made_from_sets(&self) -> String {
+        let text = format!("{} {}", self.set_sizes, self.made_from);
+        text.trim_start().to_owned()
+    }
+
     /// The last evaluation of every group, ablations too, in manifest order.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Member<'a>> {
         self.members.iter().filter(|member| !member.is_midway())

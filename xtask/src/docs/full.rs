@@ -1,5 +1,6 @@
 //! The experiment at full width, run by run, finished or not: what was measured on the way and at the end.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -26,6 +27,20 @@ const SCORES: [(&str, &str); 6] = [
     ("max_softmax", "maximum softmax"),
     ("energy", "energy"),
 ];
+
+/// What must stand under each table.
+fn made_from(runs: &[Begun]) -> String {
+    let spans = runs.iter().flat_map(|run| &run.made_by);
+    let kernels: BTreeSet<&str> = spans.map(|span| span.maker.kernel_path.as_str()).collect();
+    let kernels: Vec<&str> = kernels.into_iter().collect();
+    let epochs: BTreeSet<String> = runs.iter().map(|run| run.epochs.to_string()).collect();
+    let epochs: Vec<String> = epochs.into_iter().collect();
+    format!(
+        "Of svhn the first 10000 test images. Scale {SCALE}, {} epochs, kernels {}.",
+        epochs.join(" and "),
+        kernels.join(" and "),
+    )
+}
 
 /// One run as far as it got.
 #[derive(Serialize, Deserialize)]
@@ -273,7 +288,9 @@ fn on_the_way(runs: &[Begun]) -> String {
             parts.collect::<Vec<_>>().join(", "),
         ));
     }
-    table.push_str("An epoch begun on one machine and finished on another counts for the first. AUROC by Gaussians on the features, NC1 on the training split, both as the head sees the features.\n");
+    table.push_str("An epoch begun on one machine and finished on another counts for the first. AUROC by Gaussians on the features, NC1 on the training split, both as the head sees the features. ");
+    table.push_str(&made_from(runs));
+    table.push('\n');
     table
 }
 
@@ -310,6 +327,7 @@ fn at_the_end(runs: &[Begun]) -> String {
             ));
         }
     }
+    table.push_str(&format!("\n{}\n", made_from(runs)));
     table
 }
 
@@ -387,8 +405,9 @@ fn gain(runs: &[Begun]) -> String {
     }
     let seeds: Vec<String> = pairs.iter().map(|(seed, ..)| seed.to_string()).collect();
     table.push_str(&format!(
-        "\nPercentage points at the end of equal training, one difference a seed, seeds {}; below Student's 95 % interval of their mean.\n",
-        seeds.join(", ")
+        "\nPercentage points at the end of equal training, one difference a seed, seeds {}; below Student's 95 % interval of their mean. {}\n",
+        seeds.join(", "),
+        made_from(runs),
     ));
     table
 }

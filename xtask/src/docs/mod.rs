@@ -93,7 +93,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let seeds = figure(&quick, "auroc-by-group", QUICK)?;
     let mut readme = Page::open(root.join("README.md"))?;
     let small = shortened(&source(&args.small, results::KEPT))?;
-    readme.fill("gain", &table(&small, "gain", results::KEPT)?)?;
     readme.fill(
         "quick",
         &format!(
@@ -116,6 +115,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     )?;
     let mut scaling_text = serde_json::to_string_pretty(&scaling)?;
     scaling_text.push('\n');
+    let pages = results::pages(root, &small, &args.plan, args.full.as_ref(), &mut readme)?;
     let mut files = vec![
         (readme.path, readme.text),
         (performance.path, performance.text),
@@ -130,12 +130,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     files.push(peers(root, &precision)?);
     files.extend(experiment(root, WIDTH_8, &args.cifar10_width8)?);
     files.extend(experiment(root, CIFAR10, &args.cifar10)?);
-    files.extend(results::pages(
-        root,
-        &small,
-        &args.plan,
-        args.full.as_ref(),
-    )?);
+    files.extend(pages);
     for (path, content) in files {
         if args.check {
             if read(&path)? != content {

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use collapse_report::{figures, group_label, page_tables};
-use collapse_results::{Group, Results, Run};
+use collapse_report::{claims, figures, group_label, page_tables, verdict_label};
+use collapse_results::{Claim, Group, Results, Run};
 use serde_json::Value;
 
 use super::full::Full;
@@ -17,12 +17,16 @@ const FOLDER: &str = "docs/results";
 /// The numbers, as committed.
 pub(super) const KEPT: &str = "docs/results/small.json";
 
-/// The pages, their figures, and the numbers they are made of.
+/// The figure that README shows beside the gain at full width.
+const README_FIGURE: &str = "progress";
+
+/// The pages, their figures, and the numbers they are made of; README's first table and figure with them.
 pub(super) fn pages(
     root: &Path,
     results: &Results,
     plan: &Option<PathBuf>,
     full: Option<&PathBuf>,
+    readme: &mut Page,
 ) -> Result<Vec<(PathBuf, String)>> {
     let folder = root.join(FOLDER);
     let kept_plan = folder.join("plan.json");
@@ -32,11 +36,18 @@ pub(super) fn pages(
         .with_context(|| format!("reading {}", plan_source.display()))?;
     let mut parts = page_tables(results);
     parts.insert("runs".to_owned(), runs_table(results, &plan));
+    parts.insert("evidence".to_owned(), evidence(results));
     let full = Full::read(root, full)?;
     parts.extend(full.tables.map(|(name, table)| (name.to_owned(), table)));
+    let gain = parts.get("full gain").map_or(NOTHING, String::as_str);
+    readme.fill("full gain", gain)?;
     let mut files = vec![full.kept];
     for figure in figures(results) {
         let file = format!("{}.svg", figure.id);
+        if figure.id == README_FIGURE {
+            let shown = picture(&figure, &format!("{FOLDER}/{file}"));
+            readme.fill("result figure", &shown)?;
+        }
         parts.insert(format!("figure {}", figure.id), picture(&figure, &file));
         files.push((folder.join(file), figure.standalone()));
     }
@@ -53,6 +64,15 @@ pub(super) fn pages(
 }
 
 const NOTHING: &str = "*No finished run has it yet.*\n";
+
+/// What each claim was judged by, in words.
+fn evidence(results: &Results) -> String {
+    let of = |claim: Claim| {
+        let verdict = verdict_label(claim.verdict);
+        format!("- **{}**, {verdict}: {}\n", claim.id, claim.evidence)
+    };
+    claims(results).into_iter().map(of).collect()
+}
 
 /// What was run, on what, and what it took, beside what was planned.
 fn runs_table(results: &Results, plan: &Value) -> String {

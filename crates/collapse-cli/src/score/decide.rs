@@ -1,6 +1,6 @@
 //! `score --load --input`: which of new samples to trust.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,6 +14,7 @@ use collapse_results::ScoreId;
 use serde::Serialize;
 
 use super::Args;
+use super::watch::watch;
 use crate::output::note;
 
 /// Share of in-distribution samples to accept where nothing is said.
@@ -42,16 +43,26 @@ pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
         n: 0,
         by_score: vec![0; decider.rules().len()],
     };
+    // A stream may rest for hours, and lines on a terminal show by themselves how far it is.
+    let told = input.as_os_str() != "-" && (args.out.is_some() || !io::stdout().is_terminal());
+    let doing = told.then(|| format!("deciding of {}", source.name));
+    let decide = |out: &mut dyn Write, rejected: &mut Rejected| {
+        let decide = || decide(args, &decider, source, out, rejected);
+        match &doing {
+            Some(doing) => watch(doing, decide),
+            None => decide(),
+        }
+    };
     let whole = match &args.out {
         None => {
             let mut out = BufWriter::new(io::stdout().lock());
-            decide(args, &decider, source, &mut out, &mut rejected)?
+            decide(&mut out, &mut rejected)?
         }
         Some(out) => {
             let ending = if args.json { "jsonl" } else { "csv" };
             let path = out.join(format!("decisions.{ending}"));
             let mut file = BufWriter::new(Replacement::begin(&path)?);
-            let decided = match decide(args, &decider, source, &mut file, &mut rejected) {
+            let decided = match decide(&mut file, &mut rejected) {
                 Err(error) if rejected.n == 0 => return Err(error),
                 decided => decided,
             };
@@ -82,6 +93,28 @@ pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
         note!("note: {}", summary.text(args.level));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The threshold that a file of detectors gives where nothing else is asked for, and how sure it is; `None` without held-out samples.
+///
+/// # Errors
+/// As [`Threshold::conformal`].
+pub fn threshold_kept(detectors: &SavedDetectors, level: f64) -> Result<Option<String>> {
+    let main = main_score(detectors);
+    let mut held_out = detectors.held_out.iter();
+    let Some(held_out) = held_out.find(|held| held.score.as_str() == main) else {
+        return Ok(None);
+    };
+    let threshold = Threshold::conformal(&held_out.confidences, ACCEPT, level)?;
+    let Threshold {
+        value, n, share, ..
+    } = threshold;
+    Ok(Some(format!(
+        "{main} accepts from {value:.6} on at --accept {ACCEPT}, {:.2}–{:.2} % of in-distribution samples at level {level} \
+         (from {n} held-out ones)",
+        100.0 * share.low,
+        100.0 * share.high,
+    )))
 }
 
 /// The density of the method where it has a threshold, else the first detector that has one.

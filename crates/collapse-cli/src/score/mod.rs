@@ -252,8 +252,10 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
         }
         _ => watch("fitting the detectors", || fit(&args, &splits))?,
     };
+    let mut kept = None;
     if let Some(path) = &args.save {
         watch("saving the detectors", || detectors.write(path))?;
+        kept = decide::threshold_kept(&detectors, args.level)?;
     }
     let evaluation = watch("scoring and measuring", || {
         splits.evaluate(detectors.fitted, &args.intervals())
@@ -281,6 +283,9 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
     }
     if let Some(path) = &args.save {
         out!("Saved: {}", path.display())?;
+        if let Some(kept) = kept {
+            out!("Threshold: {kept}")?;
+        }
     }
     if let Some(out) = &args.out {
         out!("Numbers: {}", out.join("scores.json").display())?;

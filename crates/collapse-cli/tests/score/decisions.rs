@@ -468,3 +468,34 @@ fn infinitely_far_held_out_samples_can_be_kept_as_text() {
     assert!(decisions[0].contains("-inf"), "{}", decisions[0]);
     assert_eq!(decisions[0], decisions[1]);
 }
+
+#[test]
+fn samples_without_labels_hold_out_a_threshold_that_is_told() {
+    let folder = Folder(TempDir::new().unwrap());
+    let (weight, bias) = head();
+    let set = |n, seed| FeatureSet::new(rows(n, seed, 0.0)).with_head(weight.clone(), bias.clone());
+    let train = set(300, 1).with_labels(labels(300));
+    let train = folder.write("train.safetensors", train);
+    let test = folder.write("test.safetensors", set(60, 3).with_labels(labels(60)));
+    let unlabelled = folder.write("unlabelled.safetensors", set(199, 2));
+    let kept = folder.path("detectors.bin");
+    let files = ["--train", &train, "--test", &test, "--save", &kept];
+    let held_out = ["--validation", &unlabelled, "--detector", "knn"];
+    let (output, text, notes) = score(&[&files[..], &held_out].concat());
+    assert!(output.status.success(), "{notes}");
+    assert!(
+        notes.contains("unlabelled.safetensors: it has no labels, so no temperature is chosen"),
+        "{notes}"
+    );
+    let told = text.lines().find(|line| line.starts_with("Threshold: knn"));
+    let told = told.unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        told.contains("at --accept 0.95") && told.contains("199 held-out"),
+        "{told}"
+    );
+    let (output, text, error) = score(&["--load", &kept, "--input", &test]);
+    assert!(output.status.success(), "{error}");
+    let first = text.lines().nth(1).unwrap();
+    let threshold: f64 = first.split(',').nth(3).unwrap().parse().unwrap();
+    assert!(told.contains(&format!("{threshold:.6}")), "{told}: {first}");
+}

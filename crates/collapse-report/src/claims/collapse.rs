@@ -8,7 +8,7 @@ use super::compare::{
 use super::detection::needs;
 use super::verdict::{at_most_leaning, by_permutation};
 use super::{Found, claim};
-use crate::lineup::{Lineup, MAIN_SCORE, Member, Pair, Pairing, mean_auroc};
+use crate::lineup::{Lineup, MAIN_SCORE, Member, Pair, Pairing, mean_auroc, schedule_label};
 use crate::numbers::{fixed, signed};
 use crate::statistics::{association_within_groups, spearman, summarize};
 
@@ -85,6 +85,31 @@ fn decades_by_seed(pair: &Pair<'_, '_>, space: Space, pick: Measure) -> BySeed {
     .collect()
 }
 
+/// Mean over seeds of [`decades`] at every common epoch alone, in words, network by network and length by length.
+fn decades_by_epoch(lineup: &Lineup<'_>, space: Space, pick: Measure) -> Vec<String> {
+    let lengths = [Pairing::EqualShort, Pairing::EqualLong];
+    let pairs = lengths.into_iter().flat_map(|length| lineup.pairs(length));
+    pairs
+        .filter_map(|pair| {
+            let at = |epoch: usize| {
+                let found = pair.first.runs.iter().filter_map(|(a, _)| {
+                    let (b, _) = pair.second.runs.iter().find(|(b, _)| b.seed == a.seed)?;
+                    let at_epoch = |run: &Run, l2: bool| {
+                        let record = run.history.iter().find(|r| r.epoch == epoch)?;
+                        space.of(record, l2).map(pick).filter(|value| *value > 0.0)
+                    };
+                    Some((at_epoch(b, false)? / at_epoch(a, true)?).log10())
+                });
+                let mean = summarize(&found.collect::<Vec<f64>>())?.mean;
+                Some(format!("{epoch} {}", signed(mean, 2)))
+            };
+            let found: Vec<String> = (1..=pair.first.epoch).filter_map(at).collect();
+            let length = schedule_label(pair.first.group.schedule);
+            (!found.is_empty()).then(|| format!("{}, {length}: {}", pair.network, found.join(", ")))
+        })
+        .collect()
+}
+
 pub(super) fn comes_earlier(lineup: &Lineup<'_>) -> Claim {
     let compared = |space: Space, pick: Measure| {
         at_equal_length(lineup, |pair| decades_by_seed(pair, space, pick))
@@ -129,10 +154,11 @@ pub(super) fn comes_earlier(lineup: &Lineup<'_>) -> Claim {
         Found {
             evidence: format!(
                 "log10 of NC1 without L2 minus with it, {}, averaged over the epochs measured in \
-                 both, paired by seed; positive means more collapsed at the same epoch. {}. The \
-                 other measures: {}.{beside}{}",
+                 both, paired by seed; positive means more collapsed at the same epoch. {}. Epoch \
+                 by epoch: {}. The other measures: {}.{beside}{}",
                 space.words(),
                 parts.join("; "),
+                decades_by_epoch(lineup, space, nc1).join("; "),
                 others.join(", "),
                 left_out(&decisive),
             ),
@@ -183,9 +209,8 @@ fn rho(points: &[(f64, f64)]) -> Option<f64> {
 
 pub(super) fn goes_with_detection(lineup: &Lineup<'_>) -> Claim {
     let untrained = untrained(lineup);
-    let groups: Vec<Points<'_>> = lineup
-        .finished()
-        .filter(|member| !untrained.iter().any(|(other, _)| other.key == member.key))
+    let groups: Vec<Points<'_>> = trained(lineup)
+        .into_iter()
         .map(|member| Points::of(lineup, member))
         .collect();
     let strata: Vec<Vec<(f64, f64)>> = groups.iter().map(|g| g.points.clone()).collect();
@@ -251,10 +276,17 @@ fn by_network(groups: &[Points<'_>]) -> Vec<collapse_results::Stratum> {
         .collect()
 }
 
+/// The groups that C5 judges.
+pub(crate) fn trained<'l, 'a>(lineup: &'l Lineup<'a>) -> Vec<&'l Member<'a>> {
+    let untrained = untrained(lineup);
+    let left_out = |member: &&Member<'_>| untrained.iter().any(|(m, _)| m.key == member.key);
+    lineup.finished().filter(|m| !left_out(m)).collect()
+}
+
 /// NC-loss groups whose accuracy stays behind that of cross-entropy, with the points they lack.
 ///
 /// Half-trained networks differ in collapse and in detection because they differ in training.
-fn untrained<'l>(lineup: &'l Lineup<'l>) -> Vec<(&'l Member<'l>, f64)> {
+fn untrained<'l, 'a>(lineup: &'l Lineup<'a>) -> Vec<(&'l Member<'a>, f64)> {
     let accuracy = |member: &Member<'_>| {
         let values = member.percent(|e| Some(e.accuracy));
         summarize(&values).map_or(0.0, |s| s.mean)

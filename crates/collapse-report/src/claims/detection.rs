@@ -89,7 +89,8 @@ pub(super) fn short_suffices(lineup: &Lineup<'_>) -> Claim {
                 "Short training with L2 minus long training without, paired by seed ({} epochs); \
                  mean AUROC over {}: {}; accuracy: {}. Comparable means no more than \
                  {COMPARABLE_MARGIN:.0} point lower in both (our margin); the effect shown is that \
-                 on AUROC, the p-value that of the weaker of the two against the margin.{}",
+                 on AUROC, p the larger of the two against the margin where both hold and twice the \
+                 smaller where one fails.{}",
                 lengths.join(", "),
                 sets(lineup),
                 describe(&both[0], POINTS, 2),

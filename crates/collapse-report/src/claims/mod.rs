@@ -14,6 +14,7 @@ use collapse_results::{Claim, Defined, Results, Stratum};
 use crate::lineup::Lineup;
 use crate::statistics::holm;
 
+pub(crate) use collapse::trained;
 pub use collapse::{LIKE_TRAINED_MARGIN, SEEDS_FOR_RHO};
 pub use detection::COMPARABLE_MARGIN;
 pub use verdict::{CONFIDENT, LEANING, verdict_label};

@@ -130,7 +130,7 @@ pub(super) fn progress(lineup: &Lineup<'_>) -> Option<Figure> {
         "Accuracy on the validation split and AUROC of Gaussians on the features, where measured; \
          the epoch axis as log(1 + epoch). Thin: one line a seed; thick: their mean, with a marker \
          at the end of training. Every epoch of a network takes the same time. {}",
-        lineup.made_from
+        lineup.made_from_sets()
     );
     Some(Figure::new(
         "progress",

@@ -211,6 +211,6 @@ fn caption(lineup: &Lineup<'_>, groups: &[Drawn<'_>]) -> String {
         "Share of samples in each bin after the last epoch, first seed of each group (seed {}); \
          larger scores mean more in-distribution{axis}. {}",
         seeds.join(", "),
-        lineup.made_from
+        lineup.made_from_sets()
     )
 }

@@ -81,8 +81,8 @@ impl Figure {
     }
 }
 
-/// Every figure that the results have numbers for: accuracy and detection over training, NC over epochs, AUROC against NC1, AUROC of
-/// every seed, and a histogram figure for each score that has counts.
+/// Every figure that the results have numbers for: accuracy and detection over training, NC over epochs, AUROC against NC1 over
+/// all and within groups, AUROC of every seed, and a histogram figure for each score that has counts.
 #[must_use]
 pub fn figures(results: &Results) -> Vec<Figure> {
     of_lineup(&Lineup::of(results))
@@ -94,6 +94,7 @@ pub(crate) fn of_lineup(lineup: &Lineup<'_>) -> Vec<Figure> {
         curves::progress(lineup),
         curves::nc_over_epochs(lineup),
         points::auroc_against_nc1(lineup),
+        points::auroc_against_nc1_within(lineup),
     ];
     let mut drawn: Vec<Figure> = single.into_iter().flatten().collect();
     drawn.extend(histograms::histograms(lineup));

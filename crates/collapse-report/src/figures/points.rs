@@ -6,6 +6,7 @@ use super::Figure;
 use super::layout::Grid;
 use super::scale::{Kind, Scale};
 use super::svg::{COLORS, Canvas, Panel, WIDTH};
+use crate::claims::trained;
 use crate::lineup::{Lineup, MAIN_SCORE, Member};
 use crate::numbers::fixed;
 use crate::statistics::summarize;
@@ -73,7 +74,7 @@ pub(crate) fn strip(lineup: &Lineup<'_>) -> Option<Figure> {
     let caption = format!(
         "Gaussians on the features. One marker a seed, the bar is their mean, the line runs from \
          the worst to the best seed; each panel has its own axis. {}",
-        lineup.made_from
+        lineup.made_from_sets()
     );
     Some(Figure::new(
         "auroc-by-group",
@@ -103,60 +104,106 @@ fn draw_row(canvas: &mut Canvas, panel: &Panel, y: f64, member: &Member<'_>, set
     }
 }
 
-/// AUROC against NC1, one panel an OoD set.
+/// (NC1 over the group's geometric mean, AUROC minus the group's mean, seed) of every network of a member.
+fn centred(member: &Member<'_>, set: &SetId) -> Vec<(f64, f64, u64)> {
+    let found = points(member, set);
+    let mean = |values: Vec<f64>| summarize(&values).map(|summary| summary.mean);
+    let log_nc1 = mean(found.iter().map(|p| p.0.ln()).collect());
+    let auroc = mean(found.iter().map(|p| p.1).collect());
+    let (Some(log_nc1), Some(auroc), true) = (log_nc1, auroc, found.len() > 1) else {
+        return Vec::new();
+    };
+    let centre = |(nc1, value, seed): (f64, f64, u64)| (nc1 / log_nc1.exp(), value - auroc, seed);
+    found.into_iter().map(centre).collect()
+}
+
+/// AUROC against NC1 of all networks.
 pub(super) fn auroc_against_nc1(lineup: &Lineup<'_>) -> Option<Figure> {
-    let members: Vec<&Member<'_>> = lineup.main_and_nc().collect();
-    let all = || {
-        let sets = |m| lineup.sets.iter().flat_map(move |s| points(m, s));
-        members.iter().copied().flat_map(sets)
+    let plot = Plot {
+        id: "auroc-nc1",
+        title: "AUROC against NC1",
+        axes: ("NC1 (log scale)", "AUROC (%)"),
+        words: "One marker a network; Gaussians on the features, NC1 on the training split of what the \
+                head sees (smaller is more collapsed). Groups differ in more than NC1.",
+        points,
     };
-    let x = Scale::around(Kind::Log, all().map(|p| p.0))?;
-    let mut canvas = Canvas::default();
-    let legend: Vec<(usize, String)> = members
-        .iter()
-        .map(|m| (m.series, format!("{}, {} ep.", m.label, m.epoch)))
-        .collect();
-    let columns = lineup.sets.len().clamp(1, 3);
-    let gap = 48.0;
-    let room = WIDTH - 62.0 - 18.0 - gap * (columns - 1) as f64;
-    let grid = Grid {
-        columns,
-        origin: (62.0, canvas.legend(0.0, &legend) + 28.0),
-        size: (room / columns as f64, 220.0),
-        gap: (gap, 74.0),
+    plot.draw(lineup, lineup.main_and_nc().collect())
+}
+
+/// The same within the groups that C5 judges.
+pub(super) fn auroc_against_nc1_within(lineup: &Lineup<'_>) -> Option<Figure> {
+    let plot = Plot {
+        id: "auroc-nc1-within",
+        title: "AUROC against NC1 within groups",
+        axes: ("NC1 / group's mean (log scale)", "AUROC − group's mean"),
+        words: "One marker a network; NC1 over the geometric mean of its group, AUROC in percentage \
+                points from the mean of its group, so that only what another seed changes is left. \
+                Gaussians on the features, NC1 on the training split of what the head sees (smaller \
+                is more collapsed). The groups are those that C5 judges.",
+        points: centred,
     };
-    for (index, set) in lineup.sets.iter().enumerate() {
-        let values = members.iter().flat_map(|m| points(m, set)).map(|p| p.1);
-        let Some(y) = Scale::around(Kind::Linear, values) else {
-            continue;
+    plot.draw(lineup, trained(lineup))
+}
+
+/// A scatter of networks, one panel an OoD set.
+struct Plot {
+    id: &'static str,
+    title: &'static str,
+    /// Labels of both axes.
+    axes: (&'static str, &'static str),
+    words: &'static str,
+    /// (x, y, seed) of every network of a member.
+    points: fn(&Member<'_>, &SetId) -> Vec<(f64, f64, u64)>,
+}
+
+impl Plot {
+    fn draw(&self, lineup: &Lineup<'_>, members: Vec<&Member<'_>>) -> Option<Figure> {
+        let points = self.points;
+        let all = || {
+            let sets = |m| lineup.sets.iter().flat_map(move |s| points(m, s));
+            members.iter().copied().flat_map(sets)
         };
-        let panel = grid.panel(index, x, y);
-        let y_label = match grid.is_first_column(index) {
-            true => "AUROC (%)",
-            false => " ",
+        let x = Scale::around(Kind::Log, all().map(|p| p.0))?;
+        let mut canvas = Canvas::default();
+        let legend: Vec<(usize, String)> = members
+            .iter()
+            .map(|m| (m.series, format!("{}, {} ep.", m.label, m.epoch)))
+            .collect();
+        let columns = lineup.sets.len().clamp(1, 3);
+        let gap = 48.0;
+        let room = WIDTH - 62.0 - 18.0 - gap * (columns - 1) as f64;
+        let grid = Grid {
+            columns,
+            origin: (62.0, canvas.legend(0.0, &legend) + 28.0),
+            size: (room / columns as f64, 220.0),
+            gap: (gap, 74.0),
         };
-        canvas.frame(&panel, set.as_str(), "NC1 (log scale)", y_label);
-        for member in &members {
-            for (nc1, auroc, seed) in points(member, set) {
-                let (nc1_text, auroc_text) = (fixed(nc1, 3), fixed(auroc, 2));
-                let title = format!(
-                    "{}, seed {seed}: NC1 {nc1_text}, {auroc_text} %",
-                    member.label
-                );
-                canvas.marker(member.series, panel.at(nc1, auroc), 4.6, &title);
+        for (index, set) in lineup.sets.iter().enumerate() {
+            let values = members.iter().flat_map(|m| points(m, set)).map(|p| p.1);
+            let Some(y) = Scale::around(Kind::Linear, values) else {
+                continue;
+            };
+            let panel = grid.panel(index, x, y);
+            let y_label = match grid.is_first_column(index) {
+                true => self.axes.1,
+                false => " ",
+            };
+            canvas.frame(&panel, set.as_str(), self.axes.0, y_label);
+            for member in &members {
+                for (nc1, auroc, seed) in points(member, set) {
+                    let (nc1_text, auroc_text) = (fixed(nc1, 3), fixed(auroc, 2));
+                    let title = format!("{}, seed {seed}: {nc1_text}; {auroc_text}", member.label);
+                    canvas.marker(member.series, panel.at(nc1, auroc), 4.6, &title);
+                }
             }
         }
+        let caption = format!("{} {}", self.words, lineup.made_from_sets());
+        Some(Figure::new(
+            self.id,
+            self.title,
+            caption,
+            grid.end(lineup.sets.len()) - 28.0,
+            canvas,
+        ))
     }
-    let caption = format!(
-        "One marker a network; Gaussians on the features, NC1 on the training split of what the \
-         head sees (smaller is more collapsed). Groups differ in more than NC1. {}",
-        lineup.made_from
-    );
-    Some(Figure::new(
-        "auroc-nc1",
-        "AUROC against NC1",
-        caption,
-        grid.end(lineup.sets.len()) - 28.0,
-        canvas,
-    ))
 }

@@ -40,6 +40,9 @@ pub(crate) fn range_text(cell: &Cell) -> Option<String> {
     }
 }
 
+/// Means in a row: accuracy and collapse beside as many sets as an experiment here has.
+const WITH_RANGE: usize = 8;
+
 /// Whether the table is narrow enough to show extremes under each mean.
 pub(crate) fn shows_range(table: &Table) -> bool {
     let spreads = |row: &Vec<Cell>| {
@@ -47,5 +50,5 @@ pub(crate) fn shows_range(table: &Table) -> bool {
             .filter(|cell| matches!(cell, Cell::Spread { .. }))
             .count()
     };
-    table.rows.iter().map(spreads).max().unwrap_or(0) <= 5
+    table.rows.iter().map(spreads).max().unwrap_or(0) <= WITH_RANGE
 }

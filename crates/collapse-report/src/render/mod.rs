@@ -7,6 +7,7 @@ mod latex;
 mod markdown;
 mod terminal;
 
+pub(crate) use self::cell::{range_text, shows_range};
 pub use self::csv::csv;
 pub(crate) use self::html::escape;
 pub use self::html::html;

@@ -7,14 +7,16 @@ use crate::claims::verdict_label;
 use crate::lineup::Lineup;
 
 pub(super) fn tests(lineup: &Lineup<'_>, claims: &[Claim]) -> Draft {
-    let mut draft = Draft::new(
+    let mut draft = Draft::of_sets(
         lineup,
         "claims",
         "The claims and their tests",
         "Supported or contradicted: two-sided p of at most 0.05; leaning to either side: of at \
          most 0.20. Smallest p: what so many seeds can give at best. Holm: corrected for judging \
          all measured claims together. Effects are AUROC points (C1 to C3), decades of NC1 (C4) \
-         and a rank correlation (C5).",
+         and a rank correlation (C5). C2 asks for two things: effect and interval are those of \
+         AUROC, p is that of AUROC and accuracy together (the larger of the two for the claim, \
+         twice the smaller against it).",
     );
     draft.text_column("claim", "Claim");
     draft.text_column("network", "Network");

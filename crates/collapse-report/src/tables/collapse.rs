@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use collapse_results::Geometry;
+use collapse_results::{Cell, Geometry};
 
-use super::draft::{Draft, count, magnitude, spread, text};
+use super::draft::{Draft, SPREAD, count, magnitude, spread, text};
 use crate::lineup::{Lineup, Member, OF_THE_HEAD};
 
 type Measure = (&'static str, &'static str, fn(&Geometry) -> f64);
@@ -37,25 +37,43 @@ pub(super) fn at_the_end(lineup: &Lineup<'_>) -> Draft {
         "nc-end",
         "Neural collapse of the trained networks (sections 4.2 and A.5)",
         &format!(
-            "Training split, evaluation mode, {OF_THE_HEAD}; every measure tends to 0 under \
-             collapse. Mean ± standard deviation over seeds."
+            "Training split, evaluation mode, on normalised features ẑ and on raw ones z of every \
+             network; of the two its head sees ẑ with L2 and z without. Like is to be held against \
+             like. Every measure tends to 0 under collapse. {SPREAD}"
         ),
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
+    draft.text_column("features", "Features");
     for (key, heading, _) in MEASURES {
         draft.number_column(key, heading);
     }
     for member in lineup.main_and_nc() {
-        let mut cells = vec![text(member.label.clone()), count(member.epoch)];
-        cells.extend(MEASURES.iter().map(|(_, _, pick)| {
-            let values: Vec<f64> = member
-                .evaluations()
-                .filter_map(|e| Some(pick(e.geometry.value()?)))
-                .collect();
-            spread(&values, magnitude(&values))
-        }));
-        draft.row(member.key.clone(), cells);
+        let seen: Vec<&Geometry> = member
+            .evaluations()
+            .filter_map(|e| e.geometry.value())
+            .collect();
+        let counterpart: Vec<&Geometry> = member
+            .evaluations()
+            .filter_map(|e| e.geometry_counterpart.as_ref())
+            .collect();
+        let key = &member.key;
+        for (key, found, normalised) in [
+            (key.clone(), seen, member.group.l2),
+            (format!("{key}:counterpart"), counterpart, !member.group.l2),
+        ] {
+            if found.is_empty() {
+                continue;
+            }
+            let features = if normalised { "ẑ" } else { "z" };
+            let mut cells = vec![
+                text(member.label.clone()),
+                count(member.epoch),
+                text(features),
+            ];
+            cells.extend(measured(&found));
+            draft.row(key, cells);
+        }
     }
     draft
 }
@@ -67,7 +85,7 @@ pub(super) fn over_epochs(lineup: &Lineup<'_>) -> Draft {
         "Neural collapse over epochs (section A.6)",
         &format!(
             "Training split, evaluation mode, {OF_THE_HEAD}; epoch 0 is the untrained network. \
-             Mean ± standard deviation over seeds."
+             {SPREAD}"
         ),
     );
     draft.text_column("group", "Group");
@@ -78,14 +96,19 @@ pub(super) fn over_epochs(lineup: &Lineup<'_>) -> Draft {
     for member in lineup.finished() {
         for (epoch, found) in by_epoch(member) {
             let mut cells = vec![text(member.label.clone()), count(epoch)];
-            cells.extend(MEASURES.iter().map(|(_, _, pick)| {
-                let values: Vec<f64> = found.iter().map(|geometry| pick(geometry)).collect();
-                spread(&values, magnitude(&values))
-            }));
+            cells.extend(measured(&found));
             draft.row(format!("{}@{epoch}", member.key), cells);
         }
     }
     draft
+}
+
+/// Every measure over seeds.
+fn measured(found: &[&Geometry]) -> impl Iterator<Item = Cell> {
+    MEASURES.iter().map(|(_, _, pick)| {
+        let values: Vec<f64> = found.iter().map(|geometry| pick(geometry)).collect();
+        spread(&values, magnitude(&values))
+    })
 }
 
 /// The measures of every seed at each epoch that has any, in order.

@@ -1,9 +1,9 @@
 //! Tables of detection figures: the main one and its variations by score.
 
-use collapse_results::{Cell, DataSet, Detection, Role, ScoreId};
+use collapse_results::{Cell, DataSet, Detection, Evaluation, Role, ScoreId, SetId};
 
 use super::draft::{Draft, SPREAD, count, number, spread, text};
-use crate::lineup::{Lineup, MAIN_SCORE, Member, Pairing};
+use crate::lineup::{Lineup, MAIN_SCORE, Member, Pairing, mean_auroc};
 use crate::statistics::{WorstCase, worst_case_difference};
 
 /// A row a member: accuracy, then the AUROC of each set by `score`.
@@ -116,9 +116,10 @@ pub(super) fn raw_and_normalised(lineup: &Lineup<'_>) -> Draft {
         lineup,
         "raw-normalised",
         "Gaussians on raw and on normalised features",
-        "AUROC in percent of class-wise Gaussians on raw features z and on normalised ẑ of the same \
-         networks; training with L2 and normalising afterwards are two things. Mean ± standard \
-         deviation over seeds.",
+        &format!(
+            "AUROC in percent of class-wise Gaussians on raw features z and on normalised ẑ of the \
+             same networks; training with L2 and normalising afterwards are two things. {SPREAD}"
+        ),
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
@@ -132,7 +133,7 @@ pub(super) fn raw_and_normalised(lineup: &Lineup<'_>) -> Draft {
     {
         return draft;
     }
-    for member in lineup.main() {
+    for member in lineup.main_and_nc() {
         // The main score is on what the head sees.
         let (raw, unit) = match member.group.l2 {
             true => (ScoreId::GMM_RAW, MAIN_SCORE),
@@ -148,14 +149,18 @@ pub(super) fn raw_and_normalised(lineup: &Lineup<'_>) -> Draft {
     draft
 }
 
+/// The row of what C3 judges.
+const MEAN: &str = "mean of the sets without controls";
+
 pub(super) fn worst_seed(lineup: &Lineup<'_>) -> Draft {
     let mut draft = Draft::of_sets(
         lineup,
         "worst-seed",
         "The worst seed (claim C3)",
         "Smallest AUROC over the seeds that both sides have, by Gaussians on the features. p: the \
-         two runs of each seed are swapped; smallest p: what so many seeds can give at best. A \
-         bootstrap of a minimum gives no interval that holds, so there is none.",
+         two runs of each seed are swapped, not corrected for the number of rows; smallest p: what \
+         so many seeds can give at best. A bootstrap of a minimum gives no interval that holds, so \
+         there is none.",
     );
     draft.text_column("comparison", "L2 against no L2");
     draft.text_column("set", "OoD set");
@@ -170,12 +175,16 @@ pub(super) fn worst_seed(lineup: &Lineup<'_>) -> Draft {
         Pairing::EqualShort,
         Pairing::EqualLong,
     ];
+    let of_set = |e: &Evaluation, set: &SetId| Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc);
     for pair in pairings.into_iter().flat_map(|p| lineup.pairs(p)) {
-        for set in &lineup.sets {
-            let auroc = |_: &_, e: &collapse_results::Evaluation| {
-                Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
-            };
-            let values = pair.first.paired(pair.second, auroc);
+        let mean = pair.first.paired(pair.second, |_, e| {
+            mean_auroc(e, &MAIN_SCORE, &lineup.averaged)
+        });
+        let sets = lineup.sets.iter().map(|set| {
+            let values = pair.first.paired(pair.second, |_, e| of_set(e, set));
+            (set.to_string(), values)
+        });
+        for (set, values) in sets.chain([(MEAN.to_owned(), mean)]) {
             let Some(found) = worst_case_difference(std::slice::from_ref(&values)) else {
                 continue;
             };
@@ -184,7 +193,7 @@ pub(super) fn worst_seed(lineup: &Lineup<'_>) -> Draft {
                     "{} epochs against {} ({} / {})",
                     pair.first.epoch, pair.second.epoch, pair.first.key, pair.second.key
                 )),
-                text(set.as_str()),
+                text(set.clone()),
             ];
             cells.extend(worst_cells(&values, &found));
             let key = format!("{}:{}:{set}", pair.first.key, pair.second.key);
@@ -222,8 +231,10 @@ pub(super) fn all_scores(lineup: &Lineup<'_>) -> Vec<Draft> {
                 lineup,
                 &scores_of(set),
                 &format!("Every score against {set}"),
-                "AUROC in percent after the last epoch, mean ± standard deviation over seeds. \
-                 NNGuide's bank holds every training feature (its authors take 1 %).",
+                &format!(
+                    "AUROC in percent after the last epoch. {SPREAD} NNGuide's bank holds every \
+                     training feature (its authors take 1 %)."
+                ),
             );
             draft.text_column("score", "Score");
             for member in lineup.finished() {

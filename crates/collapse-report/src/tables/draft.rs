@@ -5,30 +5,36 @@ use collapse_results::{Align, Cell, Column, Table};
 use crate::lineup::Lineup;
 use crate::numbers::fixed;
 use crate::reference::{PaperValue, References};
+use crate::render::{range_text, shows_range};
 use crate::statistics::summarize;
 
 /// What "mean ± deviation" stands for; the captions of such tables say it.
-pub(crate) const SPREAD: &str =
-    "Mean ± standard deviation over seeds (divisor n − 1), smallest to largest below.";
+pub(crate) const SPREAD: &str = "Mean ± standard deviation over seeds (divisor n − 1).";
+/// The same of tables that have room for the extremes too.
+const SPREAD_AND_RANGE: &str =
+    "Mean ± standard deviation over seeds (divisor n − 1), and smallest to largest.";
 
 pub(crate) struct Draft {
     table: Table,
+    /// What the table was made from, the end of its caption.
+    made_from: String,
 }
 
 impl Draft {
     /// A table of the line-up; its caption ends with what it was made from.
     pub(crate) fn new(lineup: &Lineup<'_>, id: &str, title: &str, note: &str) -> Self {
-        Self::bare(id, title, &format!("{note} {}", lineup.made_from))
+        Self {
+            made_from: lineup.made_from.clone(),
+            ..Self::bare(id, title, note)
+        }
     }
 
     /// As [`Draft::new`], with the sizes of the image sets, for a table of detection figures.
     pub(crate) fn of_sets(lineup: &Lineup<'_>, id: &str, title: &str, note: &str) -> Self {
-        Self::new(
-            lineup,
-            id,
-            title,
-            format!("{note} {}", lineup.set_sizes).trim(),
-        )
+        Self {
+            made_from: lineup.made_from_sets(),
+            ..Self::bare(id, title, note)
+        }
     }
 
     /// A table with a caption of its own.
@@ -42,6 +48,7 @@ impl Draft {
                 row_keys: Vec::new(),
                 rows: Vec::new(),
             },
+            made_from: String::new(),
         }
     }
 
@@ -74,6 +81,13 @@ impl Draft {
         if table.rows.is_empty() {
             return None;
         }
+        let ranges = table.rows.iter().flatten().any(|c| range_text(c).is_some());
+        if ranges && shows_range(&table) {
+            table.caption = table.caption.replace(SPREAD, SPREAD_AND_RANGE);
+        }
+        table.caption = format!("{} {}", table.caption, self.made_from)
+            .trim()
+            .to_owned();
         let mut used = false;
         for index in (0..table.columns.len()).rev() {
             let values: Vec<Option<&PaperValue>> = table

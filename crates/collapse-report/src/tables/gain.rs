@@ -1,10 +1,10 @@
 //! What L2 normalisation gains, seed by seed, and how much training it needs for what the plain network reaches.
 
-use collapse_results::{Cell, EpochRecord, Run, SetId};
+use collapse_results::{Cell, EpochRecord, Run, ScoreId, SetId};
 
 use super::draft::{Draft, SPREAD, count, missing, number, spread, text};
 use crate::lineup::{Lineup, MAIN_SCORE, Pair, Pairing};
-use crate::numbers::signed_range;
+use crate::numbers::fixed;
 use crate::statistics::{paired_difference, summarize};
 
 /// L2 minus none on finished schedules of equal length: accuracy and each set.
@@ -15,9 +15,65 @@ pub(super) fn at_equal_length(lineup: &Lineup<'_>) -> Draft {
         "With L2 minus without, at equal training",
         &format!(
             "Percentage points, paired by seed, after finished schedules of equal length; AUROC by \
-             Gaussians on the features. The interval is Student's. {SPREAD}"
+             Gaussians on the features. The intervals are Student's, each for its own row. {SPREAD}"
         ),
     );
+    columns(&mut draft);
+    for pair in at_either_length(lineup) {
+        let accuracy = pair
+            .first
+            .paired(pair.second, |_, e| Some(100.0 * e.accuracy));
+        gain_row(&mut draft, &pair, "accuracy", &accuracy);
+        for set in &lineup.sets {
+            let aurocs = pair.first.paired(pair.second, |_, e| {
+                Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
+            });
+            gain_row(&mut draft, &pair, &format!("AUROC {set}"), &aurocs);
+        }
+    }
+    draft
+}
+
+/// The same by Gaussians on the normalised features of both: what is left is the training.
+pub(super) fn on_normalised_features(lineup: &Lineup<'_>) -> Draft {
+    let mut draft = Draft::of_sets(
+        lineup,
+        "gain-normalised",
+        "With L2 minus without, on normalised features of both",
+        &format!(
+            "Percentage points of AUROC, paired by seed, after finished schedules of equal length. \
+             Gaussians on normalised features of both networks, those of the one without L2 \
+             normalised after its training. The intervals are Student's, each for its own row. \
+             {SPREAD}"
+        ),
+    );
+    columns(&mut draft);
+    for pair in at_either_length(lineup) {
+        for set in &lineup.sets {
+            let aurocs = pair.first.paired(pair.second, |run, e| {
+                let normalised = run.group == pair.first.group.id;
+                let score = match normalised {
+                    true => MAIN_SCORE,
+                    false => ScoreId::GMM_UNIT,
+                };
+                Some(100.0 * e.detection(&score, set)?.auroc)
+            });
+            gain_row(&mut draft, &pair, &format!("AUROC {set}"), &aurocs);
+        }
+    }
+    draft
+}
+
+fn at_either_length<'l, 'a: 'l>(
+    lineup: &'l Lineup<'a>,
+) -> impl Iterator<Item = Pair<'l, 'a>> + use<'l, 'a> {
+    let lengths = [Pairing::EqualShort, Pairing::EqualLong];
+    lengths
+        .into_iter()
+        .flat_map(|pairing| lineup.pairs(pairing))
+}
+
+fn columns(draft: &mut Draft) {
     draft.text_column("network", "Network");
     draft.number_column("epochs", "Epochs");
     draft.text_column("figure", "Figure");
@@ -25,21 +81,6 @@ pub(super) fn at_equal_length(lineup: &Lineup<'_>) -> Draft {
     draft.number_column("difference", "Difference (points)");
     draft.text_column("interval", "95 % interval");
     draft.text_column("seeds", "By seed");
-    for pairing in [Pairing::EqualShort, Pairing::EqualLong] {
-        for pair in lineup.pairs(pairing) {
-            let accuracy = pair
-                .first
-                .paired(pair.second, |_, e| Some(100.0 * e.accuracy));
-            gain_row(&mut draft, &pair, "accuracy", &accuracy);
-            for set in &lineup.sets {
-                let aurocs = pair.first.paired(pair.second, |_, e| {
-                    Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
-                });
-                gain_row(&mut draft, &pair, &format!("AUROC {set}"), &aurocs);
-            }
-        }
-    }
-    draft
 }
 
 fn gain_row(draft: &mut Draft, pair: &Pair<'_, '_>, figure: &str, values: &[(f64, f64)]) {
@@ -48,10 +89,7 @@ fn gain_row(draft: &mut Draft, pair: &Pair<'_, '_>, figure: &str, values: &[(f64
         return;
     };
     let differences: Vec<f64> = values.iter().map(|(a, b)| a - b).collect();
-    let by_seed: Vec<String> = differences
-        .iter()
-        .map(|d| crate::numbers::signed(*d, 2))
-        .collect();
+    let by_seed: Vec<String> = differences.iter().map(|d| fixed(*d, 2)).collect();
     let key = format!("{}:{}:{figure}", pair.first.key, pair.second.key);
     draft.row(
         key,
@@ -63,7 +101,7 @@ fn gain_row(draft: &mut Draft, pair: &Pair<'_, '_>, figure: &str, values: &[(f64
             spread(&differences, 2),
             found.interval(0.95).map_or_else(
                 || missing("no interval from one seed"),
-                |interval| text(signed_range(interval, 2)),
+                |(low, high)| text(format!("{} to {}", fixed(low, 2), fixed(high, 2))),
             ),
             text(by_seed.join(", ")),
         ],
@@ -73,7 +111,7 @@ fn gain_row(draft: &mut Draft, pair: &Pair<'_, '_>, figure: &str, values: &[(f64
 /// The first measured epoch at which a run with L2 reaches what the plain run of its seed has at the end of the long
 /// schedule.
 pub(super) fn epochs_needed(lineup: &Lineup<'_>) -> Draft {
-    let mut draft = Draft::new(
+    let mut draft = Draft::of_sets(
         lineup,
         "epochs-needed",
         "Training that L2 needs for what the plain network reaches at its end",

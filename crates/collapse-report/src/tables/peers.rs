@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use collapse_results::{Cell, Group, Results, ScheduleLength, Table};
 use serde::{Deserialize, Serialize};
 
-use super::draft::{Draft, missing, number, spread, text};
+use super::draft::{Draft, SPREAD, missing, number, spread, text};
 use super::precision::{ACCURACY_MARGIN, AUROC_MARGIN, precision};
 use crate::lineup::{Lineup, MAIN_SCORE, Member};
 use crate::reference::References;
@@ -46,7 +46,7 @@ pub fn peer_table(results: &Results, peer: &str, runs: &[PeerRun]) -> Option<Tab
     let lineup = Lineup::of(results);
     let note = format!(
         "The same experiment by this project and by {peer}, each with random streams of its own, so two \
-         independent samples. Mean ± standard deviation over seeds, smallest to largest below. Difference: {peer} \
+         independent samples. {SPREAD} Difference: {peer} \
          minus ours with its 95 % interval and p by Welch's t test; Holm: that p corrected over all rows of its \
          precision; KS: p of the Kolmogorov–Smirnov distance by permuted labels. Equivalence: the larger p of two \
          one-sided t tests of a difference within ±{ACCURACY_MARGIN} points of accuracy or ±{AUROC_MARGIN} point of \

@@ -2,7 +2,7 @@
 
 use collapse_results::{Cell, EpochRecord, Loss};
 
-use super::draft::{Draft, count, magnitude, missing, number, spread, text};
+use super::draft::{Draft, SPREAD, count, magnitude, missing, number, spread, text};
 use super::setup::switch;
 use crate::lineup::{Lineup, Member, schedule_label};
 
@@ -11,8 +11,9 @@ pub(super) fn details(lineup: &Lineup<'_>) -> Draft {
         lineup,
         "training",
         "Training details (section A.1)",
-        "Loss and training accuracy are those of the last epoch, on augmented images. Mean ± \
-         standard deviation over seeds.",
+        &format!(
+            "Loss and training accuracy are those of the last epoch, on augmented images. {SPREAD}"
+        ),
     );
     draft.text_column("group", "Group");
     draft.text_column("id", "Id");
@@ -79,8 +80,10 @@ pub(super) fn history(lineup: &Lineup<'_>) -> Draft {
         lineup,
         "history",
         "Loss and accuracy over epochs",
-        "Mean over an epoch's augmented images as the weights moved; AUROC by Gaussians on the \
-         features, where measured. Mean ± standard deviation over seeds.",
+        &format!(
+            "Mean over an epoch's augmented images as the weights moved; AUROC by Gaussians on the \
+             features, where measured. {SPREAD}"
+        ),
     );
     draft.text_column("group", "Group");
     draft.number_column("epoch", "Epoch");
