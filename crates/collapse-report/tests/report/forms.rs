@@ -130,6 +130,32 @@ fn pages_keep_captions() {
     assert!(figure.caption.contains("logarithmic axes"));
 }
 
+#[test]
+fn captions_speak_of_extremes_where_they_are_shown() {
+    let tables = tables(&synthetic(3), &References::default());
+    let (mut with, mut without) = (0, 0);
+    for table in tables
+        .iter()
+        .filter(|table| table.caption.contains("± standard deviation"))
+    {
+        let told = table.caption.contains("smallest to largest");
+        assert_eq!(
+            told,
+            render::markdown(table).contains("<sub>"),
+            "{}",
+            table.id
+        );
+        match told {
+            true => with += 1,
+            false => without += 1,
+        }
+    }
+    assert!(with > 5, "{with} with, {without} without");
+    let one_seed = complete(&synthetic(1), &References::default());
+    let told = |table: &collapse_results::Table| table.caption.contains("smallest to largest");
+    assert!(!one_seed.tables.iter().any(told));
+}
+
 /// A file with impossible figures is refused on reading, but a figure must not hang on one.
 #[test]
 fn extreme_figures_cost_no_time_and_no_memory() {

@@ -1,7 +1,7 @@
 //! Claims, and what is paired by seed.
 
-use collapse_report::{References, claims, tables};
-use collapse_results::{Cell, OodResult, Results, Role, ScoreId, Table, Verdict};
+use collapse_report::{References, claims, figures, tables};
+use collapse_results::{Cell, OodResult, Results, Role, Run, ScoreId, Table, Verdict};
 
 use super::common::synthetic;
 
@@ -243,4 +243,77 @@ fn the_gain_is_paired_by_seed() {
         panic!("{found:?}");
     };
     assert!((mean - (expected[0] + expected[1]) / 2.0).abs() < 1e-12);
+}
+
+/// The mean of a cell over seeds.
+fn mean_of(cell: Cell) -> f64 {
+    let Cell::Spread { mean, .. } = cell else {
+        panic!("{cell:?}");
+    };
+    mean
+}
+
+#[test]
+fn on_normalised_features_of_both_the_gain_is_that_of_the_training() {
+    let mut results = synthetic(3);
+    // Normalising afterwards adds seven points to the networks without L2.
+    let without_l2 = |run: &&mut Run| run.group.starts_with("r18-base");
+    for run in results.runs.iter_mut().filter(without_l2) {
+        for evaluation in &mut run.evaluations {
+            let on_raw = |o: &&OodResult| o.score == ScoreId::GMM_FEATURES;
+            let mut normalised: Vec<_> = evaluation.ood.iter().filter(on_raw).cloned().collect();
+            for found in &mut normalised {
+                found.score = ScoreId::GMM_UNIT;
+                found.detection.auroc += 0.07;
+            }
+            evaluation.ood.extend(normalised);
+        }
+    }
+    let tables = tables(&results, &References::default());
+    for pair in ["r18-l2:r18-base-short", "r18-l2-long:r18-base"] {
+        let row = format!("{pair}:AUROC mnist");
+        let gain = |table: &str| mean_of(cell(&tables, table, &row, "difference"));
+        let lost = gain("gain") - gain("gain-normalised");
+        assert!((lost - 7.0).abs() < 1e-9, "{pair}: {lost}");
+    }
+}
+
+#[test]
+fn collapse_of_both_forms_stands_in_one_table() {
+    let mut results = synthetic(3);
+    for run in &mut results.runs {
+        for evaluation in &mut run.evaluations {
+            let mut other = evaluation.geometry.value().cloned().unwrap();
+            other.nc1 *= 2.0;
+            evaluation.geometry_counterpart = Some(other);
+        }
+    }
+    let tables = tables(&results, &References::default());
+    for (group, seen, other) in [("r18-l2", "ẑ", "z"), ("r18-base-short", "z", "ẑ")] {
+        let counterpart = format!("{group}:counterpart");
+        let features = |row: &str| cell(&tables, "nc-end", row, "features");
+        let text = |text: &str| Cell::Text { text: text.into() };
+        assert_eq!(features(group), text(seen));
+        assert_eq!(features(&counterpart), text(other));
+        let nc1 = |row: &str| mean_of(cell(&tables, "nc-end", row, "nc1"));
+        assert!((nc1(&counterpart) - 2.0 * nc1(group)).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_half_trained_group_is_neither_judged_nor_drawn_within_groups() {
+    let drawn = |results: &Results| {
+        let figures = figures(results);
+        let found = figures.iter().find(|f| f.id == "auroc-nc1-within");
+        found.unwrap().inline()
+    };
+    let mut results = synthetic(3);
+    assert!(drawn(&results).contains("NC loss"));
+    let with_nc_loss = |run: &&mut Run| run.group == "r18-nc";
+    for run in results.runs.iter_mut().filter(with_nc_loss) {
+        for evaluation in &mut run.evaluations {
+            evaluation.accuracy = 0.3;
+        }
+    }
+    assert!(!drawn(&results).contains("NC loss"));
 }
