@@ -38,7 +38,7 @@
 //! - [`global_avg_pool`], [`max_pool2`], [`pool_pad_backward`], [`add`]: pooling and shortcuts.
 //! - [`linear_forward`], [`sgd_step`], [`conv_power_iteration`]: head, optimiser, spectral norm.
 //! - [`Element`], [`NetworkElement`], [`Float`]: the types of activations and parameters, f32, f64 and bf16.
-//! - [`candle_ops`]: the same as operations on candle tensors.
+//! - [`candle_ops`]: the same as operations on candle tensors; its page begins with a candle model on these kernels.
 //! - `cuda`, with the feature of that name: convolutions, batch norm and SGD on NVIDIA GPUs, for candle tensors there.
 //! - [`peak_gflops_register_loop`], [`register_loop`]: the yardsticks of benchmarks; [`bf16_products_pay`]: whether bf16 is the faster.
 //! - [`KernelPath`], [`kernel_path`], [`with_kernel_path`]: which instructions run.

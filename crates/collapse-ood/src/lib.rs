@@ -32,7 +32,7 @@
 //!
 //! # The map
 //! * [`Inputs`], [`TrainInputs`]: what a network says about samples.
-//! * [`detectors`](mod@detectors): the scores, one file each, behind the open trait [`Detector`];
+//! * [`detectors`](mod@detectors): the scores, one file each, behind the open trait [`Detector`], whose page writes one of its own;
 //!   [`detectors()`] is their table, [`fit_all`] and [`fit_named`] fit them, [`Fitted`] scores them together and
 //!   goes through serde.
 //! * [`Fitted::score_set`], [`compare`](compare()), [`risk_coverage`]: every score on every set from one pass, with intervals.

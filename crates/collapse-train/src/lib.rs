@@ -23,6 +23,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! On a folder of one's own pictures, a folder a class, brought to 32×32 in colour:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use collapse_data::{Benchmark, BenchmarkOptions, IdSet};
+//! use collapse_models::{Net, NetConfig};
+//! use collapse_train::{FittedImages, TrainConfig, Trainer};
+//!
+//! let id = IdSet::Own { name: "birds".into(), path: "pictures/birds".into() };
+//! let benchmark = Benchmark::open(None, &BenchmarkOptions { id, ..BenchmarkOptions::default() })?;
+//! let images = benchmark.id();
+//!
+//! let config = TrainConfig { epochs: 60, ..TrainConfig::default() };
+//! // A tenth is held out by the seed; the other part is cropped and flipped.
+//! let parts = images.split(config.seed);
+//! let net = NetConfig::new(Net::Resnet18, images.train_set().n_classes());
+//! let trained = Trainer::new(net, config, Path::new("runs/birds"))?.run(&FittedImages(&parts.train), &mut ())?;
+//! println!("loss {:.3}", trained.history[59].loss);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! * [`TrainConfig`] and [`Trainer`]: a run in a folder, with [`Observer`] hooks.
 //! * [`TrainSet`]: what a data set must offer; [`InMemory`] is the simplest, [`FittedImages`] and [`HeldOutImages`] are
 //!   image views of `collapse-data` with augmentation (see the example `image_views`).
