@@ -15,6 +15,9 @@ use crate::errors::raise;
 use crate::sets::{Scorable, Set};
 use crate::settings;
 
+/// Version of this module.
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (Python)");
+
 /// The names of all detectors, in the order of the tables.
 #[pyfunction]
 pub fn detector_names() -> Vec<String> {
@@ -94,8 +97,7 @@ impl Detectors {
                 Some(names) => splits.fit_named(&settings, names.iter().map(String::as_str))?,
                 None => splits.fit_all(&settings)?,
             };
-            let version = format!("{} (Python)", env!("CARGO_PKG_VERSION"));
-            SavedDetectors::of(&splits, fitted, &version).with_held_out(&splits)
+            SavedDetectors::of(&splits, fitted, CODE_VERSION).with_held_out(&splits)
         };
         let saved = py.detach(fit).map_err(raise)?;
         Ok(Self { saved })

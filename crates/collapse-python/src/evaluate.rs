@@ -1,18 +1,30 @@
-//! Every figure of one network as a dictionary.
+//! Every figure of one network as a dictionary, and as a page.
 
-use collapse_evaluate::{Error, Evaluation, FeatureSplits, Figures, Split, Standing};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use collapse_evaluate::{
+    CompleteSplits, Evaluation, FeatureSplits, Figures, SavedDetectors, Split, Standing,
+};
+use collapse_files::Replacement;
 use collapse_ood::metrics::Bootstrap;
 use collapse_ood::{Fitted, Intervals, Note};
+use collapse_page::{Made, Report, notes_on_detectors, notes_on_sets};
 use numpy::IntoPyArray;
+use pyo3::exceptions::PyIsADirectoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
 use pythonize::pythonize;
 use serde::Serialize;
 
-use crate::detectors::Detectors;
+use crate::call::Call;
+use crate::detectors::{CODE_VERSION, Detectors};
 use crate::errors::raise;
 use crate::sets::Set;
 use crate::settings;
+
+/// Level of the intervals where none is given.
+const LEVEL: f64 = 0.95;
 
 /// What is told beside the samples' scores, under the names of `scores.json`.
 #[derive(Serialize)]
@@ -47,6 +59,8 @@ struct Scores<'a> {
 ///     Level of the intervals.
 /// bootstrap : int, optional
 ///     Resamples of bootstrap intervals of every figure.
+/// page : str or path, optional
+///     Where to write the same as one self-contained HTML page with tables and figures; a file that is there is replaced.
 ///
 /// Returns
 /// -------
@@ -60,10 +74,12 @@ struct Scores<'a> {
 /// ------
 /// ValueError
 ///     For sets that do not fit together, and where a detector asked for by name cannot be fitted.
+/// OSError
+///     For a page that cannot be written, before anything is computed.
 #[pyfunction]
 #[pyo3(signature = (
     train, test, ood, *, validation=None, detectors=None, l2=None, covariance="full", jitter=None, settings=None, level=0.95,
-    bootstrap=None
+    bootstrap=None, page=None
 ))]
 #[expect(
     clippy::too_many_arguments,
@@ -82,7 +98,37 @@ pub fn evaluate<'py>(
     settings: Option<&Bound<'py, PyAny>>,
     level: f64,
     bootstrap: Option<usize>,
+    page: Option<PathBuf>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    // Begun first: a place that cannot be written costs no evaluation.
+    let page = page.as_deref().map(begin).transpose()?;
+    let call = Call::new("collapse.evaluate")
+        .set("train", train)?
+        .set("test", Some(test))?
+        .sets(ood)?
+        .named("validation", validation)?;
+    let call = match detectors {
+        Some(fitted) if fitted.is_instance_of::<Detectors>() => {
+            call.named("detectors", Some(fitted))?
+        }
+        names => call.keyword(py, "detectors", names)?,
+    };
+    let call = call
+        .keyword(py, "l2", l2)?
+        .keyword(
+            py,
+            "covariance",
+            (covariance != "full").then_some(covariance),
+        )?
+        .keyword(py, "jitter", jitter)?
+        .keyword(py, "settings", settings)?
+        .keyword(py, "level", (level != LEVEL).then_some(level))?
+        .keyword(py, "bootstrap", bootstrap)?
+        .keyword(
+            py,
+            "page",
+            page.as_ref().map(|file| file.path().display().to_string()),
+        )?;
     let settings = settings::detectors(covariance, jitter, settings)?;
     let intervals = Intervals {
         level,
@@ -109,21 +155,44 @@ pub fn evaluate<'py>(
             Err(_) => Asked::Named(given.extract()?),
         },
     };
-    let run = || -> Result<(Evaluation, bool, usize), Error> {
-        let splits = splits.complete(l2)?;
+    let run = || -> PyResult<(Evaluation, bool, usize)> {
+        let splits = splits.complete(l2).map_err(raise)?;
+        let mut fitted_on = fitted_on(&splits);
         let fitted: Fitted = match asked {
-            Asked::All => splits.fit_all(&settings)?,
-            Asked::Named(names) => splits.fit_named(&settings, names.iter().map(String::as_str))?,
+            Asked::All => splits.fit_all(&settings).map_err(raise)?,
+            Asked::Named(names) => splits
+                .fit_named(&settings, names.iter().map(String::as_str))
+                .map_err(raise)?,
             Asked::Fitted(saved) => {
-                saved.check_fits("the detectors", splits.test())?;
+                saved
+                    .check_fits("the detectors", splits.test())
+                    .map_err(raise)?;
+                fitted_on.push(("Detectors", format!("fitted by {}", saved.code_version)));
                 saved.fitted
             }
         };
+        let evaluation = splits.evaluate(fitted, &intervals).map_err(raise)?;
+        if let Some(file) = page {
+            let mut notes = notes_on_detectors(&splits, &evaluation, "covariance");
+            notes.extend(notes_on_sets(&splits));
+            let report = Report {
+                splits: &splits,
+                evaluation: &evaluation,
+                standings: evaluation.standings(&[], &[]),
+                notes,
+            };
+            let html = report.page(&Made {
+                fitted: fitted_on,
+                code_version: CODE_VERSION,
+                call: &call.text(),
+                numbers: "Every number of this page, unrounded, and every score of every sample stand in the dictionary that the call returns.",
+            });
+            finish(file, &html.map_err(raise)?)?;
+        }
         let features = &splits.test().features;
-        let (l2, n_features) = (features.l2(), features.n_features());
-        Ok((splits.evaluate(fitted, &intervals)?, l2, n_features))
+        Ok((evaluation, features.l2(), features.n_features()))
     };
-    let (evaluation, l2, n_features) = py.detach(run).map_err(raise)?;
+    let (evaluation, l2, n_features) = py.detach(run)?;
     let scores = Scores {
         l2,
         n_features,
@@ -137,11 +206,40 @@ pub fn evaluate<'py>(
     Ok(figures)
 }
 
+/// A page on its way to a file.
+fn begin(path: &Path) -> PyResult<Replacement> {
+    if path.is_dir() {
+        return Err(PyIsADirectoryError::new_err(format!(
+            "cannot write {}: it is a folder; give page the name of a file",
+            path.display()
+        )));
+    }
+    Replacement::begin(path).map_err(raise)
+}
+
+fn finish(mut file: Replacement, html: &str) -> PyResult<()> {
+    file.write_all(html.as_bytes())?;
+    file.finish().map_err(raise)
+}
+
+/// The sets behind the detectors, as a page names them.
+fn fitted_on(splits: &CompleteSplits) -> Vec<(&'static str, String)> {
+    let described = |set: &Split| format!("{}, {} samples", set.origin, set.features.n_samples());
+    let sets = [
+        ("Training split", splits.train()),
+        ("Validation split", splits.validation()),
+    ];
+    let given = sets.into_iter();
+    given
+        .filter_map(|(name, set)| Some((name, described(set?))))
+        .collect()
+}
+
 /// Which detectors an evaluation takes.
 enum Asked {
     All,
     Named(Vec<String>),
-    Fitted(Box<collapse_evaluate::SavedDetectors>),
+    Fitted(Box<SavedDetectors>),
 }
 
 fn named_sets(ood: &Bound<'_, PyMapping>) -> PyResult<Vec<Split>> {

@@ -4,6 +4,7 @@
 //! exceptions with the same words. The interpreter is released while anything is computed.
 
 mod arrays;
+mod call;
 mod density;
 mod detectors;
 mod errors;

@@ -2,11 +2,7 @@
 
 mod decide;
 mod input;
-mod notes;
 mod output;
-mod page;
-mod report;
-mod summary;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -19,8 +15,10 @@ use collapse_evaluate::{CompleteSplits, Evaluation, SavedDetectors, Split};
 use collapse_files::Replacement;
 use collapse_ood::metrics::Bootstrap;
 use collapse_ood::{Detector, Intervals, ScoreId, Settings, Skipped, detectors};
+use collapse_page::Report;
+use collapse_report::{TerminalStyle, render};
+use collapse_results::Table;
 
-use self::report::Report;
 use self::watch::watch;
 use crate::CODE_VERSION;
 use crate::named_path::NamedPath;
@@ -261,25 +259,24 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
         splits.evaluate(detectors.fitted, &args.intervals())
     })?;
     let report = Report {
-        notes: notes::notes(&args, &splits, &evaluation),
+        splits: &splits,
+        notes: output::notes(&args, &splits, &evaluation),
         standings: evaluation.standings(&names(&args.near), &names(&args.far)),
         evaluation: &evaluation,
     };
     // Files first: a table that cannot be shown costs none of them.
     if let Some(out) = &args.out {
-        watch("writing the report", || {
-            output::write(&args, out, &splits, &report)
-        })?;
+        watch("writing the report", || output::write(&args, out, &report))?;
     }
     if splits.ood().is_empty() {
         let kept = evaluation.fitted.detectors.iter();
         let kept: Vec<String> = kept.map(|detector| detector.id().to_string()).collect();
         out!("{}\nDetectors: {}", report.caption(), kept.join(", "))?;
     } else {
-        out!("{}", report.summary())?;
+        out!("{}", shown(&report.summary()))?;
     }
     if args.all {
-        out!("{}", report.table())?;
+        out!("{}", shown(&report.scores()))?;
     }
     if let Some(path) = &args.save {
         out!("Saved: {}", path.display())?;
@@ -295,6 +292,11 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
         note!("note: {note}");
     }
     outcome(&args, &splits, &evaluation)
+}
+
+/// A table as the terminal at hand shows it.
+fn shown(table: &Table) -> String {
+    render::terminal(table, TerminalStyle::detect())
 }
 
 fn names(sets: &[NamedPath]) -> Vec<&str> {

@@ -1,21 +1,17 @@
-//! The table and the files.
+//! The notes and the files.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use collapse_evaluate::{CompleteSplits, Figures, Geometry, Standing};
+use collapse_evaluate::{CompleteSplits, Evaluation, Figures, Standing};
 use collapse_files::Replacement;
-use collapse_ood::Comparison;
-use collapse_report::{SCORES_NOTE, TerminalStyle, render};
-use collapse_results::{Align, ScoreId, Table};
+use collapse_page::{Made, Report, notes_on_detectors, notes_on_sets};
 use serde::Serialize;
 
 use super::Args;
-use super::page;
-use super::report::Report;
-use super::summary::{column, percent, text};
 use crate::CODE_VERSION;
+use crate::command_line::typed;
 
 /// The content of `scores.json`.
 #[derive(Serialize)]
@@ -35,161 +31,39 @@ struct Scores<'a> {
     notes: &'a [String],
 }
 
-impl Report<'_> {
-    /// Every score against every set, as text for the terminal.
-    pub fn table(&self) -> String {
-        render::terminal(&self.long_table(), TerminalStyle::detect())
-    }
-
-    /// Every score against every set, in percent.
-    pub fn long_table(&self) -> Table {
-        let mut columns = vec![
-            column("score", "Score", Align::Left),
-            column("set", "OoD set", Align::Left),
-        ];
-        columns.extend(
-            [
-                ("auroc", "AUROC %"),
-                ("auroc_interval", "interval"),
-                ("aupr_in", "AUPR in %"),
-                ("aupr_out", "AUPR out %"),
-                ("fpr95_id_positive", "FPR95 (ID positive) %"),
-                ("fpr95_ood_positive", "FPR95 (OoD positive) %"),
-                ("detection_error", "Error %"),
-            ]
-            .map(|(key, heading)| column(key, heading, Align::Right)),
+/// The notes below the table.
+pub fn notes(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Vec<String> {
+    let mut notes = notes_on_detectors(splits, evaluation, "--covariance");
+    if args.save.is_some() && splits.validation().is_none() {
+        notes.push(
+            "without --validation the detectors are saved without thresholds, so that --load can score but not decide (--input)".to_owned(),
         );
-        let row = |found: &Comparison| {
-            let figures = &found.detection;
-            let interval = found.auroc_interval.map_or_else(
-                || "undefined".to_owned(),
-                |found| format!("{:.2}–{:.2}", 100.0 * found.low, 100.0 * found.high),
-            );
-            vec![
-                text(found.score.as_str()),
-                text(&found.set),
-                percent(figures.auroc),
-                text(&interval),
-                percent(figures.aupr_in),
-                percent(figures.aupr_out),
-                percent(figures.fpr95_id_positive),
-                percent(figures.fpr95_ood_positive),
-                percent(figures.detection_error),
-            ]
-        };
-        let keys = self.evaluation.comparisons.iter();
-        Table {
-            id: "scores".to_owned(),
-            title: "Detection by every score".to_owned(),
-            caption: SCORES_NOTE.to_owned(),
-            columns,
-            row_keys: keys
-                .map(|found| format!("{}:{}", found.score, found.set))
-                .collect(),
-            rows: self.evaluation.comparisons.iter().map(row).collect(),
-        }
     }
-
-    /// What there is to say of the network beside detection.
-    pub fn caption(&self) -> String {
-        let mut parts = Vec::new();
-        if let Some(found) = &self.evaluation.calibrated {
-            let mut part = format!(
-                "Test accuracy {:.2} %, ECE {:.2} %, NLL {:.4}",
-                100.0 * found.plain.accuracy,
-                100.0 * found.plain.ece,
-                found.plain.nll
-            );
-            if let (Some(temperature), Some(scaled)) = (found.temperature, &found.scaled) {
-                part.push_str(&format!(
-                    " (ECE {:.2} %, NLL {:.4} at temperature {temperature:.3})",
-                    100.0 * scaled.ece,
-                    scaled.nll
-                ));
-            }
-            parts.push(part);
-        }
-        match &self.evaluation.geometry {
-            Some(Geometry::Whole(found)) => parts.push(format!(
-                "NC1 {:.4}, NC3 {:.4}, NC4 {:.4} on the training split",
-                found.variability.nc1, found.structure.nc3, found.nc4
-            )),
-            Some(Geometry::Variability(found)) => {
-                parts.push(format!("NC1 {:.4} on the training split", found.nc1));
-            }
-            Some(Geometry::Undefined { undefined }) => {
-                parts.push(format!("no NC measures: {undefined}"));
-            }
-            None => {}
-        }
-        // One score named beforehand: the least of all would be chosen on the test set.
-        let named = ScoreId::MAX_SOFTMAX;
-        let areas = &self.evaluation.risk_coverage;
-        if let Some(found) = areas.iter().find(|found| found.score == named) {
-            parts.push(format!(
-                "Area under the risk–coverage curve {:.3} % (AURC), {:.3} % generalised (AUGRC), by {named}",
-                100.0 * found.aurc,
-                100.0 * found.augrc
-            ));
-        }
-        if let Some(found) = &self.evaluation.agreement {
-            parts.push(format!("Densities with and without labels: {found}"));
-        }
-        if !parts.is_empty() {
-            // The last one ends like the others.
-            parts.push(String::new());
-        }
-        parts.join(". ").trim_end().to_owned()
-    }
-
-    /// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
-    /// precision–recall curves are trapezoidal.
-    fn write_openood(&self, file: &mut dyn Write) -> io::Result<()> {
-        let percent = |share: f64| (100.0 * share).to_string();
-        let accuracy = self.evaluation.calibrated.as_ref();
-        let accuracy = accuracy.map_or_else(String::new, |found| percent(found.plain.accuracy));
-        let mut csv = csv::Writer::from_writer(file);
-        csv.write_record([
-            "score", "dataset", "FPR@95", "AUROC", "AUPR_IN", "AUPR_OUT", "ACC",
-        ])?;
-        for found in &self.evaluation.comparisons {
-            csv.write_record([
-                found.score.as_str(),
-                &found.set,
-                &percent(found.detection.fpr95_ood_positive),
-                &percent(found.detection.auroc),
-                &percent(found.aupr_in_trapezoid),
-                &percent(found.aupr_out_trapezoid),
-                &accuracy,
-            ])?;
-        }
-        csv.flush()
-    }
-
-    /// Every score of every sample.
-    fn write_samples(&self, file: &mut dyn Write) -> io::Result<()> {
-        let mut csv = csv::Writer::from_writer(file);
-        csv.write_record(["set", "score", "sample", "confidence"])?;
-        for set in self.evaluation.scored() {
-            for (score, values) in &set.scores {
-                for (sample, value) in values.iter().enumerate() {
-                    let (sample, value) = (sample.to_string(), value.to_string());
-                    csv.write_record([set.set.as_str(), score.as_str(), &sample, &value])?;
-                }
-            }
-        }
-        csv.flush()
-    }
+    notes.extend(notes_on_sets(splits));
+    notes
 }
 
 /// Writes the files of `--out`, which appear together once all of them are on the disk.
-pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'_>) -> Result<()> {
-    let (evaluation, test) = (report.evaluation, splits.test());
-    let page = page::html(args, splits, report)?;
+pub fn write(args: &Args, out: &Path, report: &Report<'_>) -> Result<()> {
+    let (evaluation, test) = (report.evaluation, report.splits.test());
+    let path = |path: &Option<PathBuf>| Some(path.as_ref()?.display().to_string());
+    let fitted = [
+        ("Training split", path(&args.train)),
+        ("Detectors", path(&args.load)),
+    ];
+    let page = report.page(&Made {
+        fitted: fitted
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path?)))
+            .collect(),
+        code_version: CODE_VERSION,
+        call: &typed(),
+        numbers: "Every number of this page, unrounded, stands in scores.json; every score of every sample in samples.csv.",
+    })?;
     let scores = Scores {
         schema: "collapse.scores/2",
         code_version: CODE_VERSION,
-        train: args.train.as_ref().map(|path| path.display().to_string()),
+        train: path(&args.train),
         test: test.origin.clone(),
         l2: test.features.l2(),
         n_features: test.features.n_features(),
@@ -203,8 +77,12 @@ pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'
             serde_json::to_writer_pretty(&mut *file, &scores)?;
             file.write_all(b"\n")
         })?,
-        stage(&out.join("scores.csv"), |file| report.write_openood(file))?,
-        stage(&out.join("samples.csv"), |file| report.write_samples(file))?,
+        stage(&out.join("scores.csv"), |file| {
+            write_openood(evaluation, file)
+        })?,
+        stage(&out.join("samples.csv"), |file| {
+            write_samples(evaluation, file)
+        })?,
         stage(&out.join("report.html"), |file| {
             file.write_all(page.as_bytes())
         })?,
@@ -213,6 +91,45 @@ pub fn write(args: &Args, out: &Path, splits: &CompleteSplits, report: &Report<'
         file.finish()?;
     }
     Ok(())
+}
+
+/// The table under OpenOOD's column names and definitions, in percent: FPR@95 has OoD as the positive class, areas under
+/// precision–recall curves are trapezoidal.
+fn write_openood(evaluation: &Evaluation, file: &mut dyn Write) -> io::Result<()> {
+    let percent = |share: f64| (100.0 * share).to_string();
+    let accuracy = evaluation.calibrated.as_ref();
+    let accuracy = accuracy.map_or_else(String::new, |found| percent(found.plain.accuracy));
+    let mut csv = csv::Writer::from_writer(file);
+    csv.write_record([
+        "score", "dataset", "FPR@95", "AUROC", "AUPR_IN", "AUPR_OUT", "ACC",
+    ])?;
+    for found in &evaluation.comparisons {
+        csv.write_record([
+            found.score.as_str(),
+            &found.set,
+            &percent(found.detection.fpr95_ood_positive),
+            &percent(found.detection.auroc),
+            &percent(found.aupr_in_trapezoid),
+            &percent(found.aupr_out_trapezoid),
+            &accuracy,
+        ])?;
+    }
+    csv.flush()
+}
+
+/// Every score of every sample.
+fn write_samples(evaluation: &Evaluation, file: &mut dyn Write) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(file);
+    csv.write_record(["set", "score", "sample", "confidence"])?;
+    for set in evaluation.scored() {
+        for (score, values) in &set.scores {
+            for (sample, value) in values.iter().enumerate() {
+                let (sample, value) = (sample.to_string(), value.to_string());
+                csv.write_record([set.set.as_str(), score.as_str(), &sample, &value])?;
+            }
+        }
+    }
+    csv.flush()
 }
 
 /// A file written beside its place.

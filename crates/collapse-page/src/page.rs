@@ -1,25 +1,33 @@
-//! `report.html` of `score`: one self-contained page.
+//! One self-contained page.
 
-use anyhow::Result;
-use collapse_evaluate::{CompleteSplits, DetectionCurves};
+use collapse_evaluate::{CompleteSplits, DetectionCurves, Split};
 use collapse_ood::metrics::{Points, ReliabilityBin};
 use collapse_report::{Figure, LineAxes, LinePanel, Page, line_figure, page, score_histograms};
-use collapse_results::{Align, Cell, ScoreId, Table};
+use collapse_results::ScoreId;
 
-use super::Args;
-use super::report::Report;
-use super::summary::{column, text};
-use crate::CODE_VERSION;
-use crate::command_line::typed;
+use crate::{Report, Result};
 
 /// Scores whose curves are drawn: the best so many.
 const DRAWN: usize = 5;
 
+/// What a page says of its making.
+#[derive(Clone, Debug)]
+pub struct Made<'a> {
+    /// Name and value of what the detectors were fitted on.
+    pub fitted: Vec<(&'a str, String)>,
+    /// Version of the program or module.
+    pub code_version: &'a str,
+    /// The command or call that makes the page again.
+    pub call: &'a str,
+    /// Where the unrounded numbers are, in a sentence.
+    pub numbers: &'a str,
+}
+
 /// The page as HTML.
-pub fn html(args: &Args, splits: &CompleteSplits, report: &Report<'_>) -> Result<String> {
+pub(crate) fn html(report: &Report<'_>, made: &Made<'_>) -> Result<String> {
+    let (splits, evaluation) = (report.splits, report.evaluation);
     let scores = drawn(report);
     let named: Vec<&ScoreId> = scores.iter().collect();
-    let evaluation = report.evaluation;
     let mut figures = detection_figures(&evaluation.curves(&named)?, &scores);
     figures.extend(score_histograms(&evaluation.histograms_of(&named)));
     figures.extend(reliability_figure(splits, report)?);
@@ -27,43 +35,9 @@ pub fn html(args: &Args, splits: &CompleteSplits, report: &Report<'_>) -> Result
         &evaluation.risk_coverage_curves(&named)?,
         &scores,
     ));
-    let mut tables = vec![report.long_table()];
-    tables.extend(geometry_table(report));
-    let test = splits.test();
-    let path = |path: Option<&std::path::PathBuf>| path.map(|path| path.display().to_string());
-    let mut provenance: Vec<(&str, String)> = Vec::new();
-    provenance.extend(path(args.train.as_ref()).map(|path| ("Training split", path)));
-    provenance.extend(path(args.load.as_ref()).map(|path| ("Detectors", path)));
-    provenance.push((
-        "Test split",
-        format!("{}, {} samples", test.origin, test.features.n_samples()),
-    ));
-    for set in splits.ood() {
-        provenance.push((
-            "OoD set",
-            format!(
-                "{}: {}, {} samples",
-                set.name,
-                set.origin,
-                set.features.n_samples()
-            ),
-        ));
-    }
-    provenance.push((
-        "Features",
-        format!(
-            "{} dimensions, {}",
-            test.features.n_features(),
-            if test.features.l2() {
-                "normalised before the head"
-            } else {
-                "as the head saw them"
-            }
-        ),
-    ));
-    provenance.push(("Code version", CODE_VERSION.to_owned()));
-    let main = report.summary_table();
-    let command = typed();
+    let mut tables = vec![report.scores()];
+    tables.extend(report.neural_collapse());
+    let main = report.summary();
     Ok(page(&Page {
         title: "collapse: detectors on your features",
         heading: "Which inputs can the network be trusted with?",
@@ -78,10 +52,38 @@ pub fn html(args: &Args, splits: &CompleteSplits, report: &Report<'_>) -> Result
         notes: &report.notes,
         figures: &figures,
         tables: &tables,
-        provenance: &provenance,
-        command: &command,
-        files: "Every number of this page, unrounded, stands in scores.json; every score of every sample in samples.csv.",
+        provenance: &provenance(splits, made),
+        command: made.call,
+        files: made.numbers,
     })?)
+}
+
+/// What the numbers come from.
+fn provenance<'a>(splits: &CompleteSplits, made: &Made<'a>) -> Vec<(&'a str, String)> {
+    let test = splits.test();
+    let mut provenance = made.fitted.clone();
+    provenance.push(("Test split", described(test)));
+    for set in splits.ood() {
+        // Arrays come from nowhere but their name.
+        let text = match set.origin == set.name {
+            true => described(set),
+            false => format!("{}: {}", set.name, described(set)),
+        };
+        provenance.push(("OoD set", text));
+    }
+    let seen = match test.features.l2() {
+        true => "normalised before the head",
+        false => "as the head saw them",
+    };
+    let n_features = test.features.n_features();
+    provenance.push(("Features", format!("{n_features} dimensions, {seen}")));
+    provenance.push(("Code version", made.code_version.to_owned()));
+    provenance
+}
+
+/// Where a set comes from, and its size.
+pub(crate) fn described(set: &Split) -> String {
+    format!("{}, {} samples", set.origin, set.features.n_samples())
 }
 
 /// The best scores, and those that everyone compares with.
@@ -209,55 +211,4 @@ fn risk_figure(curves: &[(ScoreId, Points)], scores: &[ScoreId]) -> Option<Figur
         diagonal: false,
     };
     line_figure(&axes, &legend(scores), &[panel])
-}
-
-fn geometry_table(report: &Report<'_>) -> Option<Table> {
-    let measured = report.evaluation.measurement();
-    let (seen, other) = (measured.geometry?, measured.geometry_counterpart);
-    type Pick = fn(&collapse_results::Geometry) -> f64;
-    let measures: [(&str, Pick); 8] = [
-        ("NC1: tr(Σ_W Σ_B⁺), within-class scatter", |found| {
-            found.nc1
-        }),
-        ("NC1 / C", |found| found.nc1_over_classes),
-        ("NC2: norms of class means", |found| {
-            found.nc2_equinorm_means
-        }),
-        ("NC2: norms of classifier rows", |found| {
-            found.nc2_equinorm_classifier
-        }),
-        ("NC2: angles of class means", |found| {
-            found.nc2_equiangular_means
-        }),
-        ("NC2: angles of classifier rows", |found| {
-            found.nc2_equiangular_classifier
-        }),
-        ("NC3: self-duality", |found| found.nc3),
-        ("NC4: nearest mean disagrees", |found| found.nc4),
-    ];
-    let number = |value: f64| Cell::Number { value, decimals: 4 };
-    let mut columns = vec![
-        column("measure", "Measure", Align::Left),
-        column("seen", "what the head sees", Align::Right),
-    ];
-    if other.is_some() {
-        columns.push(column("other", "the other form", Align::Right));
-    }
-    let row = |(name, pick): &(&str, Pick)| {
-        let other = other.as_ref().map(|other| number(pick(other)));
-        [text(name), number(pick(&seen))]
-            .into_iter()
-            .chain(other)
-            .collect()
-    };
-    Some(Table {
-        id: "neural-collapse".to_owned(),
-        title: "Neural collapse of the training split".to_owned(),
-        caption: "All tend to 0 under collapse. The other form of the features is the normalised one where the head sees raw \
-                  features, and the raw one where it sees normalised ones."
-            .to_owned(),
-        columns,
-        row_keys: measures.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        rows: measures.iter().map(row).collect(),
-    })
 }

@@ -4,13 +4,17 @@ use collapse_density::{Covariance, Jitter};
 use collapse_evaluate::{CompleteSplits, Evaluation, Split};
 use collapse_ood::{AnyDetector, Detector, ScoreId};
 
-use super::Args;
-
 /// Gap between logits and those of the head, as a share of the largest logit, that no rounding explains.
 const GAP: f64 = 0.05;
 
-/// The notes below the table.
-pub fn notes(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> Vec<String> {
+/// What is to be known of the detectors and of sets that contradict themselves; `covariance` is what a caller of this interface
+/// gives to choose another form of class covariances, e.g. `--covariance`.
+#[must_use]
+pub fn notes_on_detectors(
+    splits: &CompleteSplits,
+    evaluation: &Evaluation,
+    covariance: &str,
+) -> Vec<String> {
     let mut notes = contradictions(splits);
     for name in [ScoreId::GMM_FEATURES, ScoreId::GMM_LOGITS] {
         let Some(AnyDetector::Gmm(gmm)) = evaluation.fitted.get(&name) else {
@@ -25,13 +29,13 @@ pub fn notes(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> V
         if full && samples <= d {
             notes.push(format!(
                 "{name}: class {class} has {samples} samples for {d} dimensions, so the jitter {:e} decides its \
-                 density; --covariance ledoit-wolf or low-rank does not depend on it",
+                 density; {covariance} ledoit-wolf or low-rank does not depend on it",
                 mixture.jitter()
             ));
         } else if full && needed {
             notes.push(format!(
                 "{name}: the class covariances are singular without the jitter {:e}, as with features that never vary; \
-                 --covariance ledoit-wolf does not depend on it",
+                 {covariance} ledoit-wolf does not depend on it",
                 mixture.jitter()
             ));
         }
@@ -45,11 +49,13 @@ pub fn notes(args: &Args, splits: &CompleteSplits, evaluation: &Evaluation) -> V
     {
         notes.push(format!("{}: {reason}", validation.origin));
     }
-    if args.save.is_some() && splits.validation().is_none() {
-        notes.push(
-            "without --validation the detectors are saved without thresholds, so that --load can score but not decide (--input)".to_owned(),
-        );
-    }
+    notes
+}
+
+/// What the sets lack or count in another way.
+#[must_use]
+pub fn notes_on_sets(splits: &CompleteSplits) -> Vec<String> {
+    let mut notes = Vec::new();
     if splits.test().features.labels.is_none() {
         notes.push(format!(
             "{} has no labels, so accuracy, calibration and risk–coverage are left out",
