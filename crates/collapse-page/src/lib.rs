@@ -25,6 +25,7 @@
 //! let report = Report {
 //!     splits: &splits,
 //!     evaluation: &evaluation,
+//!     held_out: &[],
 //!     standings: evaluation.standings(&[], &[]),
 //!     notes: notes_on_sets(&splits),
 //! };
@@ -39,8 +40,8 @@
 //! ```
 //!
 //! # Map
-//! - [`Report`]: an evaluation with what is said of it; [`summary`](Report::summary), [`scores`](Report::scores) and
-//!   [`neural_collapse`](Report::neural_collapse) are its tables, [`page`](Report::page) the page that holds all of them and the
+//! - [`Report`]: an evaluation with what is said of it; [`summary`](Report::summary), [`scores`](Report::scores),
+//!   [`calibration`](Report::calibration) and [`neural_collapse`](Report::neural_collapse) are its tables, [`page`](Report::page) the page that holds all of them and the
 //!   figures.
 //! - [`notes_on_detectors`], [`notes_on_sets`]: what a reader of the numbers has to know to trust them.
 //! - [`Made`]: what a page says of its making.
@@ -52,7 +53,7 @@ mod notes;
 mod page;
 mod tables;
 
-use collapse_evaluate::{CompleteSplits, Evaluation, Standing};
+use collapse_evaluate::{CompleteSplits, Evaluation, HeldOut, Standing};
 
 pub use notes::{notes_on_detectors, notes_on_sets};
 pub use page::Made;
@@ -79,6 +80,8 @@ pub struct Report<'a> {
     pub splits: &'a CompleteSplits,
     /// What was found.
     pub evaluation: &'a Evaluation,
+    /// Confidences on held-out samples, for the thresholds; may be empty.
+    pub held_out: &'a [HeldOut],
     /// The detectors, the best first.
     pub standings: Vec<Standing>,
     /// What is to be known beside the numbers.

@@ -1,6 +1,7 @@
 //! One self-contained page.
 
 use collapse_evaluate::{CompleteSplits, DetectionCurves, Split};
+use collapse_ood::RiskCoverage;
 use collapse_ood::metrics::{Points, ReliabilityBin};
 use collapse_report::{Figure, LineAxes, LinePanel, Page, line_figure, page, score_histograms};
 use collapse_results::ScoreId;
@@ -35,18 +36,33 @@ pub(crate) fn html(report: &Report<'_>, made: &Made<'_>) -> Result<String> {
         &evaluation.risk_coverage_curves(&named)?,
         &scores,
     ));
-    let mut tables = vec![report.scores()];
+    let (n_sets, own) = (splits.ood().len(), &evaluation.test.scores);
+    let mut tables = Vec::new();
+    match n_sets {
+        0 => tables.extend(report.calibration()),
+        _ => tables.push(report.scores()),
+    }
     tables.extend(report.neural_collapse());
+    let lead = match n_sets {
+        0 => format!(
+            "{} and no out-of-distribution set to measure them on: what the other splits say of the network. Larger scores \
+             mean more in-distribution.",
+            match own.len() {
+                1 => "1 detector".to_owned(),
+                n => format!("{n} detectors"),
+            }
+        ),
+        n => format!(
+            "{} detectors on {n} out-of-distribution sets. Larger scores mean more in-distribution; AUROC is the chance that an \
+             in-distribution sample scores above an OoD one, 50 % for a guess.",
+            report.standings.len()
+        ),
+    };
     let main = report.summary();
     Ok(page(&Page {
         title: "collapse: detectors on your features",
         heading: "Which inputs can the network be trusted with?",
-        lead: &format!(
-            "{} detectors on {} out-of-distribution sets. Larger scores mean more in-distribution; AUROC is the chance that an \
-             in-distribution sample scores above an OoD one, 50 % for a guess.",
-            report.standings.len(),
-            splits.ood().len()
-        ),
+        lead: &lead,
         main: &main,
         main_name: "Detectors",
         notes: &report.notes,
@@ -86,9 +102,15 @@ pub(crate) fn described(set: &Split) -> String {
     format!("{}, {} samples", set.origin, set.features.n_samples())
 }
 
-/// The best scores, and those that everyone compares with.
+/// The best scores, and those that everyone compares with: by mean AUROC, or by the risk–coverage curves where no set has any.
 fn drawn(report: &Report<'_>) -> Vec<ScoreId> {
-    let ranked = report.standings.iter().map(|one| &one.score);
+    let mut areas: Vec<&RiskCoverage> = report.evaluation.risk_coverage.iter().collect();
+    areas.sort_by(|a, b| a.aurc.total_cmp(&b.aurc));
+    let ranked: Vec<&ScoreId> = match report.splits.ood().is_empty() {
+        true => areas.into_iter().map(|found| &found.score).collect(),
+        false => report.standings.iter().map(|one| &one.score).collect(),
+    };
+    let ranked = ranked.into_iter();
     let mut scores: Vec<ScoreId> = ranked.clone().take(DRAWN).cloned().collect();
     for named in [ScoreId::GMM_FEATURES, ScoreId::MAX_SOFTMAX] {
         if !scores.contains(&named) && ranked.clone().any(|score| *score == named) {

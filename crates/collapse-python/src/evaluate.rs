@@ -158,6 +158,7 @@ pub fn evaluate<'py>(
     let run = || -> PyResult<(Evaluation, bool, usize)> {
         let splits = splits.complete(l2).map_err(raise)?;
         let mut fitted_on = fitted_on(&splits);
+        let mut held_out = None;
         let fitted: Fitted = match asked {
             Asked::All => splits.fit_all(&settings).map_err(raise)?,
             Asked::Named(names) => splits
@@ -168,16 +169,25 @@ pub fn evaluate<'py>(
                     .check_fits("the detectors", splits.test())
                     .map_err(raise)?;
                 fitted_on.push(("Detectors", format!("fitted by {}", saved.code_version)));
+                held_out = Some(saved.held_out);
                 saved.fitted
             }
         };
         let evaluation = splits.evaluate(fitted, &intervals).map_err(raise)?;
         if let Some(file) = page {
+            let held_out = match held_out {
+                Some(held_out) => held_out,
+                None if splits.ood().is_empty() => {
+                    splits.held_out(&evaluation.fitted).map_err(raise)?
+                }
+                None => Vec::new(),
+            };
             let mut notes = notes_on_detectors(&splits, &evaluation, "covariance");
             notes.extend(notes_on_sets(&splits));
             let report = Report {
                 splits: &splits,
                 evaluation: &evaluation,
+                held_out: &held_out,
                 standings: evaluation.standings(&[], &[]),
                 notes,
             };

@@ -38,6 +38,15 @@ def test_the_page_says_what_it_was_made_of(splits, tmp_path):
     assert told and not any("--" in line for line in told), "the words are Python's"
 
 
+def test_without_ood_sets_the_page_tells_of_the_network(splits, tmp_path):
+    page = tmp_path / "report.html"
+    collapse.evaluate(splits["train"], splits["test"], {}, validation=splits["validation"], detectors=["knn"], page=page)
+    text = page.read_text()
+    for part in ["1 detector and no out-of-distribution set", "held-out samples", "table-calibration", "table-neural-collapse"]:
+        assert part in text, part
+    assert "table-scores" not in text
+
+
 def test_a_page_is_replaced_and_paths_are_told(splits, tmp_path):
     page, train = tmp_path / "report.html", tmp_path / "train.npz"
     page.write_text("an older page")

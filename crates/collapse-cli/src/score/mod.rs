@@ -263,19 +263,23 @@ pub fn run(mut args: Args) -> Result<ExitCode> {
         notes: output::notes(&args, &splits, &evaluation),
         standings: evaluation.standings(&names(&args.near), &names(&args.far)),
         evaluation: &evaluation,
+        held_out: &detectors.held_out,
     };
     // Files first: a table that cannot be shown costs none of them.
     if let Some(out) = &args.out {
         watch("writing the report", || output::write(&args, out, &report))?;
     }
-    if splits.ood().is_empty() {
+    let measured = !splits.ood().is_empty();
+    if measured || args.all {
+        out!("{}", shown(&report.summary()))?;
+    } else {
         let kept = evaluation.fitted.detectors.iter();
         let kept: Vec<String> = kept.map(|detector| detector.id().to_string()).collect();
-        out!("{}\nDetectors: {}", report.caption(), kept.join(", "))?;
-    } else {
-        out!("{}", shown(&report.summary()))?;
+        let lines = [report.caption(), format!("Detectors: {}", kept.join(", "))];
+        let lines = lines.iter().filter(|line| !line.is_empty());
+        out!("{}", lines.cloned().collect::<Vec<String>>().join("\n"))?;
     }
-    if args.all {
+    if measured && args.all {
         out!("{}", shown(&report.scores()))?;
     }
     if let Some(path) = &args.save {

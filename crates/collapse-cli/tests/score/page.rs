@@ -152,3 +152,70 @@ fn near_and_far_sets_have_means_and_the_page_has_all() {
         "{error}"
     );
 }
+
+#[test]
+fn without_ood_sets_the_page_says_what_there_is() {
+    let folder = Folder(TempDir::new().unwrap());
+    // Logits, but no head.
+    let set = |n, seed| {
+        let features = rows(n, seed, 0.0);
+        let logits = features.slice(ndarray::s![.., 0..3]).to_owned();
+        FeatureSet::new(features)
+            .with_labels(labels(n))
+            .with_logits(logits)
+    };
+    let train = folder.write("train.safetensors", set(60, 1));
+    let validation = folder.write("validation.safetensors", set(60, 5));
+    let test = folder.write("test.safetensors", set(30, 2));
+    let (out, kept) = (folder.path("out"), folder.path("detectors.bin"));
+    let files = [
+        "--train",
+        &train,
+        "--test",
+        &test,
+        "--validation",
+        &validation,
+    ];
+    let names = ["--detector", "gmm_features", "--detector", "max_softmax"];
+    let kept = ["--save", &kept, "--out", &out, "--all"];
+    let (output, table, error) = score(&[&files[..], &names, &kept].concat());
+    assert!(output.status.success(), "{error}");
+    let (shown, _) = table.split_once("\nSaved: ").unwrap();
+    expect_test::expect![[r#"
+        Detectors by the test split alone
+        | Score        | threshold | held-out samples | test accepted % | AURC % | AUGRC % |
+        |--------------|-----------|------------------|-----------------|--------|---------|
+        | gmm_features |    39.575 |               60 |           93.33 |   0.00 |    0.00 |
+        | max_softmax  |    2.7286 |               60 |           86.67 |   0.00 |    0.00 |
+        Test accuracy 100.00 %, ECE 3.97 %, NLL 0.0406. NC1 0.0139 on the training split. Area under the risk–coverage curve 0.000 % (AURC), 0.000 % generalised (AUGRC), by max_softmax. A threshold accepts at least 95 % of in-distribution samples in expectation, by the validation split. AURC and AUGRC: areas under the risk–coverage curves of the test split.
+    "#]].assert_eq(shown);
+    let page = std::fs::read_to_string(format!("{out}/report.html")).unwrap();
+    for part in [
+        "2 detectors and no out-of-distribution set",
+        "Detectors by the test split alone",
+        "table-calibration",
+        "table-neural-collapse",
+        "CDNV",
+        "which the sets lack",
+        "figure-reliability",
+        "figure-risk-coverage",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    for part in ["0 out-of-distribution", "table-scores", "NC3", "AUROC"] {
+        assert!(!page.contains(part), "{part}");
+    }
+    // The numbers of the table are those of the file.
+    let scores = json(&format!("{out}/scores.json"));
+    let cdnv = scores["geometry"]["cdnv"].as_f64().unwrap();
+    assert!(page.contains(&format!("{cdnv:.4}")), "{cdnv}");
+
+    // Neither labels nor thresholds: the detectors remain.
+    let bare = folder.write("bare.safetensors", FeatureSet::new(rows(30, 2, 0.0)));
+    let files = ["--train", &train, "--test", &bare, "--detector", "knn"];
+    let kept = folder.path("other.bin");
+    let (output, table, error) = score(&[&files[..], &["--save", &kept, "--all"]].concat());
+    assert!(output.status.success(), "{error}");
+    assert!(table.contains("| knn   |"), "{table}");
+    assert!(!table.contains("threshold"), "{table}");
+}
