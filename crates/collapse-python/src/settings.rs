@@ -34,12 +34,22 @@ pub fn jitter(jitter: Option<f64>) -> Jitter {
     jitter.map_or(Jitter::Ladder, Jitter::Fixed)
 }
 
+/// Keys of the settings that have an argument of their own.
+const ARGUMENTS: [(&str, &str); 2] = [("gmm_covariance", "covariance"), ("gmm_jitter", "jitter")];
+
 /// The defaults, with what `settings` says otherwise.
 pub fn detectors(
     covariance: &str,
     jitter: Option<f64>,
     settings: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Settings> {
+    for (key, argument) in ARGUMENTS {
+        if settings.is_some_and(|settings| settings.contains(key).unwrap_or(false)) {
+            return Err(PyValueError::new_err(format!(
+                "settings: {key:?} is not read; give the argument {argument} instead"
+            )));
+        }
+    }
     let given = settings.map(|settings| {
         let given: Result<Settings, _> = depythonize(settings);
         given.map_err(|error| PyValueError::new_err(format!("settings: {error}")))

@@ -126,6 +126,10 @@ def errors(detectors, splits, file):
     return [
         (ValueError, "no detector `vimm`: choose among max_softmax", lambda: fit(train, detectors=["vimm"])),
         (ValueError, "unknown field `neighbours`", lambda: fit(train, settings={"neighbours": 3})),
+        (ValueError, "settings: \"gmm_covariance\" is not read; give the argument covariance instead",
+         lambda: fit(train, settings={"gmm_covariance": "Tied"})),
+        (ValueError, "settings: \"gmm_jitter\" is not read; give the argument jitter instead",
+         lambda: collapse.evaluate(train, test, {}, settings={"gmm_jitter": {"Fixed": 0.5}})),
         (ValueError, 'no covariance "round"', lambda: fit(train, covariance="round")),
         (ValueError, "train has no labels", lambda: fit(train["features"])),
         (ValueError, "disagree: the feature dimension is 6 and 5", lambda: detectors.score(np.ones((2, 5)))),
