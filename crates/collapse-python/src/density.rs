@@ -2,6 +2,7 @@
 
 use collapse_density as density;
 use numpy::{IntoPyArray, PyArray1, PyArray2, ToPyArray};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 
 use crate::arrays::{Matrix, labels as label_vector, on_view};
@@ -88,13 +89,26 @@ impl LabelledGaussianMixture {
     }
 
     /// The covariance of a class, float64 ``[D, D]``; None where the form keeps no matrix.
+    ///
+    /// Raises
+    /// ------
+    /// IndexError
+    ///     For a class that is not there.
     fn covariance<'py>(
         &self,
         py: Python<'py>,
-        class_index: usize,
-    ) -> Option<Bound<'py, PyArray2<f64>>> {
-        let covariance = self.model.covariance(class_index)?;
-        Some(covariance.into_pyarray(py))
+        class_index: isize,
+    ) -> PyResult<Option<Bound<'py, PyArray2<f64>>>> {
+        let n_classes = self.model.n_classes();
+        let class = usize::try_from(class_index).ok();
+        let class = class.filter(|class| *class < n_classes).ok_or_else(|| {
+            PyIndexError::new_err(format!(
+                "no class {class_index}: there are {n_classes}, give 0 to {}",
+                n_classes - 1
+            ))
+        })?;
+        let covariance = self.model.covariance(class);
+        Ok(covariance.map(|covariance| covariance.into_pyarray(py)))
     }
 
     /// Class means, float64 ``[C, D]``.

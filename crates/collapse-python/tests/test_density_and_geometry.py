@@ -32,6 +32,14 @@ def test_shrinkage_is_that_of_scikit_learn(splits):
     np.testing.assert_allclose(model.covariance(1), LedoitWolf().fit(rows).covariance_, rtol=1e-9)
 
 
+def test_a_class_that_is_not_there_is_told_apart_from_a_form_without_matrices(splits):
+    train = splits["train"]
+    model = LabelledGaussianMixture.fit(train["features"], train["labels"])
+    for class_index in (4, -1):
+        with pytest.raises(IndexError, match=f"no class {class_index}: there are 4, give 0 to 3"):
+            model.covariance(class_index)
+
+
 def test_one_cluster_of_em_is_a_gaussian(splits):
     rows = splits["train"]["features"]
     model = EmMixture.fit(rows, 1)
