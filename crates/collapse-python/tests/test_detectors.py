@@ -130,12 +130,18 @@ def errors(detectors, splits, file):
          lambda: fit(train, settings={"gmm_covariance": "Tied"})),
         (ValueError, "settings: \"gmm_jitter\" is not read; give the argument jitter instead",
          lambda: collapse.evaluate(train, test, {}, settings={"gmm_jitter": {"Fixed": 0.5}})),
+        (ValueError, "no training features; give train, or fitted Detectors as detectors",
+         lambda: collapse.evaluate(None, test, {"far": splits["far"]})),
+        (ValueError, "on whether the head saw normalised features .* or give the argument l2",
+         lambda: collapse.evaluate({**train, "l2": True}, {**test, "l2": False}, {})),
+        (ValueError, "a_file holds no detectors that this version reads .*; make it with Detectors.save",
+         lambda: collapse.Detectors.load(file)),
         (ValueError, 'no covariance "round"', lambda: fit(train, covariance="round")),
         (ValueError, "train has no labels", lambda: fit(train["features"])),
         (ValueError, "disagree: the feature dimension is 6 and 5", lambda: detectors.score(np.ones((2, 5)))),
         (ValueError, r"features \[3, 2\] is NaN", lambda: detectors.score(nan, ["knn"])),
         (ValueError, "logits are needed: export logits", lambda: fit(headless).score(test["features"], ["energy"])),
-        (ValueError, "no threshold for vim: .* of none", lambda: fit(train).threshold("vim")),
+        (ValueError, "no threshold for vim: .* of none; give validation to Detectors.fit", lambda: fit(train).threshold("vim")),
         (ValueError, "vim was not fitted: logits are needed|vim was not fitted: the last linear layer",
          lambda: fit({key: train[key] for key in ("features", "labels")}).threshold("vim")),
         (ValueError, "the share to accept is 1.5", lambda: detectors.decide(test, accept=1.5)),
@@ -160,8 +166,9 @@ def test_errors_have_the_words_of_the_command_line(detectors, splits, tmp_path):
     file = tmp_path / "a_file"
     file.touch()
     for kind, words, action in errors(detectors, splits, file):
-        with pytest.raises(kind, match=words):
+        with pytest.raises(kind, match=words) as raised:
             action()
+        assert " --" not in str(raised.value), "remedies are arguments of Python"
 
 
 def test_a_damaged_file_is_refused(detectors, tmp_path):
@@ -170,7 +177,7 @@ def test_a_damaged_file_is_refused(detectors, tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="damaged or edited"):
+    with pytest.raises(ValueError, match="damaged or edited.*; make it again with Detectors.save$"):
         collapse.Detectors.load(path)
 
 
