@@ -143,7 +143,7 @@ fn numbers<'py>(
     kinds: &[u8],
     expected: &str,
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
-    let array = as_numpy(object)?;
+    let array = as_numpy(what, object)?;
     if !kinds.contains(&array.dtype().kind()) {
         let message = format!(
             "{what} has dtype {}: give an array of {expected}",
@@ -154,9 +154,14 @@ fn numbers<'py>(
     Ok(array)
 }
 
-fn as_numpy<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+fn as_numpy<'py>(what: &str, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = object.cast::<PyUntypedArray>() {
         return Ok(array.clone());
+    }
+    if is_bfloat16(object)? {
+        return Err(PyValueError::new_err(format!(
+            "{what} is bfloat16, which numpy lacks: give it as float32, e.g. tensor.float()"
+        )));
     }
     let numpy = object.py().import("numpy")?;
     // A tensor that takes part in a gradient refuses to be read.
@@ -167,6 +172,14 @@ fn as_numpy<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArr
     let by_dlpack = object.hasattr("__dlpack__")? && !object.hasattr("__array__")?;
     let convert = if by_dlpack { "from_dlpack" } else { "asarray" };
     Ok(numpy.call_method1(convert, (object,))?.cast_into()?)
+}
+
+fn is_bfloat16(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Some(dtype) = object.getattr_opt("dtype")? else {
+        return Ok(false);
+    };
+    // `torch.bfloat16`, `bfloat16` of others.
+    Ok(dtype.str()?.to_cow()?.ends_with("bfloat16"))
 }
 
 /// The array in a type, the bytes in their places and in the machine's order; the same array where it is so already.

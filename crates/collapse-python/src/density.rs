@@ -6,6 +6,7 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 
 use crate::arrays::{Matrix, labels as label_vector, on_view};
+use crate::counts::count;
 use crate::errors::raise;
 use crate::settings;
 
@@ -38,10 +39,11 @@ impl LabelledGaussianMixture {
         labels: &Bound<'_, PyAny>,
         covariance: &str,
         jitter: Option<f64>,
-        n_classes: Option<usize>,
+        n_classes: Option<i128>,
     ) -> PyResult<Self> {
         let features = Matrix::new("features", features)?;
         let labels = label_vector("labels", labels)?;
+        let n_classes = n_classes.map(|n| count("n_classes", n)).transpose()?;
         let largest = labels.iter().max();
         let n_classes = n_classes.unwrap_or_else(|| largest.map_or(0, |label| label + 1));
         let params = density::LabelledGaussianMixture::params(n_classes)
@@ -159,19 +161,19 @@ impl EmMixture {
     fn fit(
         py: Python<'_>,
         features: &Bound<'_, PyAny>,
-        n_clusters: usize,
-        n_components: usize,
+        n_clusters: i128,
+        n_components: i128,
         reg_covariance: f64,
         tolerance: f64,
-        max_iterations: u64,
+        max_iterations: i128,
     ) -> PyResult<Self> {
         let features = Matrix::new("features", features)?;
         let params = density::EmParams {
-            n_clusters,
-            n_components,
+            n_clusters: count("n_clusters", n_clusters)?,
+            n_components: count("n_components", n_components)?,
             reg_covariance,
             tolerance,
-            max_iterations,
+            max_iterations: count("max_iterations", max_iterations)?,
         };
         let model = on_view!(features, |view| py.detach(|| params.fit(view)));
         Ok(Self {

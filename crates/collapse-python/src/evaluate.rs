@@ -18,6 +18,7 @@ use pythonize::pythonize;
 use serde::Serialize;
 
 use crate::call::Call;
+use crate::counts::resamples;
 use crate::detectors::{CODE_VERSION, Detectors};
 use crate::errors::raise;
 use crate::sets::Set;
@@ -97,7 +98,7 @@ pub fn evaluate<'py>(
     jitter: Option<f64>,
     settings: Option<&Bound<'py, PyAny>>,
     level: f64,
-    bootstrap: Option<usize>,
+    bootstrap: Option<i128>,
     page: Option<PathBuf>,
 ) -> PyResult<Bound<'py, PyAny>> {
     // Begun first: a place that cannot be written costs no evaluation.
@@ -132,11 +133,14 @@ pub fn evaluate<'py>(
     let settings = settings::detectors(covariance, jitter, settings)?;
     let intervals = Intervals {
         level,
-        bootstrap: bootstrap.map(|resamples| Bootstrap {
-            resamples,
-            level,
-            ..Bootstrap::default()
-        }),
+        bootstrap: bootstrap
+            .map(|given| resamples("bootstrap", given))
+            .transpose()?
+            .map(|resamples| Bootstrap {
+                resamples,
+                level,
+                ..Bootstrap::default()
+            }),
     };
     let optional = |name: &str, set: Option<&Bound<'py, PyAny>>| {
         set.map(|set| Set::new(name, set)?.into_split(name))

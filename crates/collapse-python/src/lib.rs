@@ -5,6 +5,7 @@
 
 mod arrays;
 mod call;
+mod counts;
 mod density;
 mod detectors;
 mod errors;

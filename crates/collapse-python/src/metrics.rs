@@ -8,6 +8,7 @@ use pythonize::pythonize;
 use serde::Serialize;
 
 use crate::arrays::{Matrix, Vector, booleans, labels as label_vector};
+use crate::counts::{count, resamples as resample_count};
 use crate::errors::raise;
 
 /// What a metric computes of scores of the two sets, ranked once.
@@ -46,13 +47,13 @@ fn positive(name: &str) -> PyResult<Positive> {
     }
 }
 
-/// A level of an interval, between 0 and 1, and resamples of a bootstrap.
-fn bootstrap(resamples: usize, level: f64, seed: u64) -> Bootstrap {
-    Bootstrap {
-        resamples,
+/// A level of an interval, between 0 and 1, and resamples of a bootstrap, which `name` gives.
+fn bootstrap(name: &str, resamples: i128, level: f64, seed: i128) -> PyResult<Bootstrap> {
+    Ok(Bootstrap {
+        resamples: resample_count(name, resamples)?,
         level,
-        seed,
-    }
+        seed: count("seed", seed)?,
+    })
 }
 
 /// P(id > ood) + P(id = ood) / 2 of confidences ``id`` [N] and ``ood`` [M]: the AUROC, 0..1.
@@ -151,10 +152,12 @@ pub fn detection<'py>(
     id: &Bound<'py, PyAny>,
     ood: &Bound<'py, PyAny>,
     level: f64,
-    bootstrap: Option<usize>,
-    seed: u64,
+    bootstrap: Option<i128>,
+    seed: i128,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let bootstrap = bootstrap.map(|resamples| self::bootstrap(resamples, level, seed));
+    let bootstrap = bootstrap
+        .map(|resamples| self::bootstrap("bootstrap", resamples, level, seed))
+        .transpose()?;
     let figures = of_ranking(py, id, ood, |ranking| {
         Ok(Figures {
             detection: ranking.detection(),
@@ -179,11 +182,11 @@ pub fn bootstrap_intervals<'py>(
     py: Python<'py>,
     id: &Bound<'py, PyAny>,
     ood: &Bound<'py, PyAny>,
-    resamples: usize,
+    resamples: i128,
     level: f64,
-    seed: u64,
+    seed: i128,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let bootstrap = self::bootstrap(resamples, level, seed);
+    let bootstrap = self::bootstrap("resamples", resamples, level, seed)?;
     let intervals = of_ranking(py, id, ood, |ranking| bootstrap.intervals_of(ranking))?;
     Ok(pythonize(py, &intervals)?)
 }
@@ -225,8 +228,9 @@ pub fn ece(
     py: Python<'_>,
     confidences: &Bound<'_, PyAny>,
     correct: &Bound<'_, PyAny>,
-    n_bins: usize,
+    n_bins: i128,
 ) -> PyResult<f64> {
+    let n_bins = count("n_bins", n_bins)?;
     let confidences = Vector::new("confidences", confidences)?;
     let confidences = confidences.as_slice();
     let correct = booleans("correct", correct)?;
@@ -262,7 +266,8 @@ pub fn temperature(
 /// Interval (low, high) of a share of which ``hits`` of ``n`` samples were seen, after Clopper and Pearson.
 #[pyfunction]
 #[pyo3(signature = (hits, n, *, level=0.95))]
-pub fn share_interval(hits: usize, n: usize, level: f64) -> PyResult<(f64, f64)> {
+pub fn share_interval(hits: i128, n: i128, level: f64) -> PyResult<(f64, f64)> {
+    let (hits, n) = (count("hits", hits)?, count("n", n)?);
     let share = metrics::share_interval(hits, n, level).map_err(raise)?;
     Ok((share.low, share.high))
 }

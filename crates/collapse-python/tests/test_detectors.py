@@ -136,6 +136,8 @@ def errors(detectors, splits, file):
          lambda: collapse.evaluate({**train, "l2": True}, {**test, "l2": False}, {})),
         (ValueError, "a_file holds no detectors that this version reads .*; make it with Detectors.save",
          lambda: collapse.Detectors.load(file)),
+        (ValueError, "bootstrap is -1: give 1 to 1000000 resamples, e.g. 1000",
+         lambda: collapse.evaluate(train, test, {"far": splits["far"]}, bootstrap=-1)),
         (ValueError, 'no covariance "round"', lambda: fit(train, covariance="round")),
         (ValueError, "train has no labels", lambda: fit(train["features"])),
         (ValueError, "disagree: the feature dimension is 6 and 5", lambda: detectors.score(np.ones((2, 5)))),

@@ -100,6 +100,12 @@ def test_shares_and_thresholds():
         (lambda: metrics.aupr([1.0], [0.0], positive="both"), 'no positive class "both": choose id or ood'),
         (lambda: metrics.auroc_interval([1.0, 2.0], [0.0, 1.0], level=95), "confidence level is 95"),
         (lambda: metrics.aurc([1.0, 0.0], [True]), "correct has 1 entries, expected 2"),
+        (lambda: metrics.bootstrap_intervals([1.0], [0.0], resamples=-1), "resamples is -1: give 1 to 1000000 resamples"),
+        (lambda: metrics.bootstrap_intervals([1.0], [0.0], resamples=10**9), "resamples is 1000000000: give 1 to 1000000"),
+        (lambda: metrics.detection([1.0], [0.0], bootstrap=0), "bootstrap is 0: give 1 to 1000000 resamples"),
+        (lambda: metrics.detection([1.0], [0.0], bootstrap=9, seed=-2), "seed is -2, negative: give a whole number from 0 on"),
+        (lambda: metrics.ece([0.5], [True], n_bins=-1), "n_bins is -1, negative"),
+        (lambda: metrics.share_interval(-1, 3), "hits is -1, negative"),
         (lambda: metrics.nll([[1.0, 2.0]], [2]), "label 2 of row 0 is not one of the 2 classes"),
     ],
 )

@@ -25,6 +25,19 @@ def test_tensors_are_arrays(splits):
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+def test_bfloat16_is_told_what_to_do(splits):
+    features = torch.tensor(splits["test"]["features"]).bfloat16()
+    detectors = collapse.Detectors.fit(splits["train"], detectors=["knn"])
+    for action in (
+        lambda: detectors.score(features),
+        lambda: detectors.score({"features": features}),
+        lambda: collapse.metrics.auroc(features[:, 0], features[:, 1]),
+    ):
+        with pytest.raises(ValueError, match=r"is bfloat16, which numpy lacks: .* tensor\.float\(\)"):
+            action()
+    assert len(detectors.score(features.float())["knn"]) == len(features)
+
+
 class OnlyDlpack:
     """An array of a framework that numpy knows by DLPack alone."""
 
