@@ -131,7 +131,7 @@ impl Detectors {
 
     /// The confidences of a set: a dict from names to float64 arrays ``[N]``; larger = more in-distribution.
     ///
-    /// Features in float64 and C order are read in place, labels are not read. Where the set has neither logits nor a head,
+    /// Features in float64 or float32 are read in place, in any layout; labels are not read. Where the set has neither logits nor a head,
     /// logits follow from the training set's head. Without ``detectors`` all that were fitted score, and a warning
     /// names those that cannot.
     ///
