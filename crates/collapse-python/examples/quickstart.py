@@ -24,5 +24,4 @@ for step in range(100):
 # %% Detectors, and what they decide of new images
 network = lambda x: {"features": body(x), "weight": head.weight, "bias": head.bias}
 detectors = collapse.Detectors.fit({**network(known[:600]), "labels": labels[:600]}, validation=network(known[600::2]))
-for name, new in {"digits 0 to 7": known[601::2], "digits 8 and 9": unknown}.items():
-    print(name, detectors.decide(network(new), "energy", accept=0.95))
+print(*(detectors.decide(network(new), "energy", accept=0.95) for new in (known[601::2], unknown)), sep="\n")
