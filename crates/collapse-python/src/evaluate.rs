@@ -11,7 +11,7 @@ use collapse_ood::metrics::Bootstrap;
 use collapse_ood::{Fitted, Intervals, Note};
 use collapse_page::{Made, Report, notes_on_detectors, notes_on_sets};
 use numpy::IntoPyArray;
-use pyo3::exceptions::PyIsADirectoryError;
+use pyo3::exceptions::{PyIsADirectoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
 use pythonize::pythonize;
@@ -38,6 +38,26 @@ struct Scores<'a> {
     #[serde(flatten)]
     figures: Figures<'a>,
     notes: Vec<&'a Note>,
+}
+
+/// A page in the place of a set would cost the set.
+fn refuse_input<'a>(page: &Path, inputs: impl IntoIterator<Item = &'a Split>) -> PyResult<()> {
+    let Ok(place) = page.canonicalize() else {
+        return Ok(());
+    };
+    let within = |set: &&Split| {
+        Path::new(&set.origin)
+            .canonicalize()
+            .is_ok_and(|set| place.starts_with(set))
+    };
+    match inputs.into_iter().find(within) {
+        None => Ok(()),
+        Some(set) => Err(PyValueError::new_err(format!(
+            "page={}: this is the set {}; give the page a place of its own",
+            page.display(),
+            set.origin
+        ))),
+    }
 }
 
 /// Everything that can be said of one network: detectors fitted on ``train``, measured on ``test`` and every set of ``ood``.
@@ -152,6 +172,11 @@ pub fn evaluate<'py>(
         test: Set::new("test", test)?.into_split("test")?,
         ood: named_sets(ood)?,
     };
+    if let Some(file) = &page {
+        let fitted = splits.train.iter().chain(&splits.validation);
+        let inputs = fitted.chain([&splits.test]).chain(&splits.ood);
+        refuse_input(file.path(), inputs)?;
+    }
     let asked = match detectors {
         None => Asked::All,
         Some(given) => match given.cast::<Detectors>() {

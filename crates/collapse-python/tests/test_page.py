@@ -62,6 +62,15 @@ def test_a_page_is_replaced_and_paths_are_told(splits, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "train.npz"]
 
 
+def test_a_page_takes_the_place_of_no_set(splits, tmp_path):
+    train = tmp_path / "train.npz"
+    np.savez(train, features=splits["train"]["features"], labels=splits["train"]["labels"])
+    before = train.read_bytes()
+    with pytest.raises(ValueError, match="train.npz: this is the set .*give the page a place of its own"):
+        collapse.evaluate(train, splits["test"], {"far": splits["far"]}, page=train)
+    assert train.read_bytes() == before
+
+
 def test_a_page_that_cannot_be_written_costs_no_evaluation(splits, tmp_path):
     (tmp_path / "file").write_text("")
     # The sets are wrong too, which only a look at them would tell.
