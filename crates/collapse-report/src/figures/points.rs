@@ -26,8 +26,11 @@ fn aurocs(member: &Member<'_>, set: &SetId) -> Vec<(f64, u64)> {
         .collect()
 }
 
+/// x, y and the seed of every network.
+type Points = Vec<(f64, f64, u64)>;
+
 /// (NC1, AUROC in percent, seed) of every network of a member that has both.
-fn points(member: &Member<'_>, set: &SetId) -> Vec<(f64, f64, u64)> {
+fn points(member: &Member<'_>, set: &SetId) -> Points {
     let runs = member.runs.iter();
     runs.filter_map(|(run, e)| Some((e.geometry.value()?.nc1, auroc(e, set)?, run.seed)))
         .collect()
@@ -105,7 +108,7 @@ fn draw_row(canvas: &mut Canvas, panel: &Panel, y: f64, member: &Member<'_>, set
 }
 
 /// (NC1 over the group's geometric mean, AUROC minus the group's mean, seed) of every network of a member.
-fn centred(member: &Member<'_>, set: &SetId) -> Vec<(f64, f64, u64)> {
+fn centred(member: &Member<'_>, set: &SetId) -> Points {
     let found = points(member, set);
     let mean = |values: Vec<f64>| summarize(&values).map(|summary| summary.mean);
     let log_nc1 = mean(found.iter().map(|p| p.0.ln()).collect());
@@ -152,8 +155,8 @@ struct Plot {
     /// Labels of both axes.
     axes: (&'static str, &'static str),
     words: &'static str,
-    /// (x, y, seed) of every network of a member.
-    points: fn(&Member<'_>, &SetId) -> Vec<(f64, f64, u64)>,
+    /// Those of a member.
+    points: fn(&Member<'_>, &SetId) -> Points,
 }
 
 impl Plot {
