@@ -148,7 +148,7 @@ impl SavedDetectors {
         };
         Ok(Rule {
             score: score.to_owned(),
-            threshold: Threshold::conformal(confidences, accept, level)?,
+            threshold: held_out.threshold(accept, level)?,
             by_class: match (policy.per_class, &held_out.predicted) {
                 (false, _) => None,
                 (true, Some(classes)) => Some(by_class(classes)?),

@@ -1,6 +1,7 @@
 //! How detectors see in-distribution samples that they were not fitted on.
 
 use collapse_ood::Fitted;
+use collapse_ood::metrics::Threshold;
 use collapse_results::ScoreId;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,17 @@ pub struct HeldOut {
     /// where there were no logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<Vec<usize>>,
+}
+
+impl HeldOut {
+    /// Where the detector accepts a share `accept` of in-distribution samples, and how sure that is, see
+    /// [`Threshold::conformal`].
+    ///
+    /// # Errors
+    /// [`Error::Ood`](crate::Error::Ood) as there.
+    pub fn threshold(&self, accept: f64, level: f64) -> Result<Threshold> {
+        Ok(Threshold::conformal(&self.confidences, accept, level)?)
+    }
 }
 
 impl CompleteSplits {

@@ -32,9 +32,6 @@ impl Report<'_> {
         let has =
             |pick: fn(&Standing) -> Option<f64>| standings.iter().any(|one| pick(one).is_some());
         let (near, far) = (has(|one| one.near), has(|one| one.far));
-        let optional = |shown: bool, key: &str, heading: &str| {
-            shown.then(|| column(key, heading, Align::Right))
-        };
         let columns = [
             Some(column("score", "Score", Align::Left)),
             optional(true, "auroc", "mean AUROC %"),
@@ -70,19 +67,16 @@ impl Report<'_> {
     /// are left out.
     fn on_test(&self) -> Table {
         let scores = &self.evaluation.test.scores;
-        let threshold = |score: &ScoreId| {
-            let held_out = self.held_out.iter().find(|held| held.score == *score)?;
-            Threshold::conformal(&held_out.confidences, ACCEPT, LEVEL).ok()
-        };
-        let area = |score: &ScoreId| {
+        let mut found: Vec<OnTest<'_>> = Vec::new();
+        for (score, confidences) in scores {
+            let held_out = self.held_out.iter().find(|held| held.score == *score);
+            let threshold = held_out.and_then(|held| held.threshold(ACCEPT, LEVEL).ok());
             let mut areas = self.evaluation.risk_coverage.iter();
-            areas.find(|found| found.score == *score)
-        };
-        let held_out = scores.iter().any(|(score, _)| threshold(score).is_some());
-        let judged = scores.iter().any(|(score, _)| area(score).is_some());
-        let optional = |shown: bool, key: &str, heading: &str| {
-            shown.then(|| column(key, heading, Align::Right))
-        };
+            let area = areas.find(|found| found.score == *score);
+            found.push((score, confidences, threshold, area));
+        }
+        let held_out = found.iter().any(|(_, _, threshold, _)| threshold.is_some());
+        let judged = found.iter().any(|(.., area)| area.is_some());
         let columns = [
             Some(column("score", "Score", Align::Left)),
             optional(held_out, "threshold", "threshold"),
@@ -91,8 +85,7 @@ impl Report<'_> {
             optional(judged, "aurc", "AURC %"),
             optional(judged, "augrc", "AUGRC %"),
         ];
-        let row = |(score, confidences): &(ScoreId, Array1<f64>)| {
-            let (threshold, area) = (threshold(score), area(score));
+        let row = |(score, confidences, threshold, area): &OnTest<'_>| {
             let of_threshold = |pick: &dyn Fn(&Threshold) -> Cell| {
                 held_out.then(|| threshold.as_ref().map_or_else(|| text("–"), pick))
             };
@@ -132,7 +125,7 @@ impl Report<'_> {
             caption: caption.join(" ").trim().to_owned(),
             columns: columns.into_iter().flatten().collect(),
             row_keys: scores.iter().map(|(score, _)| score.to_string()).collect(),
-            rows: scores.iter().map(row).collect(),
+            rows: found.iter().map(row).collect(),
         }
     }
 
@@ -331,6 +324,14 @@ impl Report<'_> {
     }
 }
 
+/// A score, the confidences of the test split, the threshold from held-out samples, and the areas under the risk–coverage curve.
+type OnTest<'a> = (
+    &'a ScoreId,
+    &'a Array1<f64>,
+    Option<Threshold>,
+    Option<&'a RiskCoverage>,
+);
+
 /// One NC measure of the form of the features that the head sees, and of the other form.
 struct Measure {
     name: &'static str,
@@ -394,6 +395,11 @@ fn column(key: &str, heading: &str, align: Align) -> Column {
         heading: heading.to_owned(),
         align,
     }
+}
+
+/// A column of numbers, where it is shown.
+fn optional(shown: bool, key: &str, heading: &str) -> Option<Column> {
+    shown.then(|| column(key, heading, Align::Right))
 }
 
 fn text(text: &str) -> Cell {

@@ -191,6 +191,12 @@ impl<'a> Lineup<'a> {
         })
     }
 
+    /// L2 against none on finished schedules of equal length, short pairs first.
+    pub(crate) fn equal_pairs(&self) -> impl Iterator<Item = Pair<'_, 'a>> + use<'_, 'a> {
+        let lengths = [Pairing::EqualShort, Pairing::EqualLong];
+        lengths.into_iter().flat_map(|length| self.pairs(length))
+    }
+
     /// Names of the networks, in manifest order.
     pub(crate) fn networks(&self) -> impl Iterator<Item = &str> {
         self.networks.iter().map(|network| network.label.as_str())

@@ -98,17 +98,16 @@ pub fn run(args: &Args, load: &Path, input: &Path) -> Result<ExitCode> {
 /// The threshold that a file of detectors gives where nothing else is asked for, and how sure it is; `None` without held-out samples.
 ///
 /// # Errors
-/// As [`Threshold::conformal`].
+/// As [`HeldOut::threshold`](collapse_evaluate::HeldOut::threshold).
 pub fn threshold_kept(detectors: &SavedDetectors, level: f64) -> Result<Option<String>> {
     let main = main_score(detectors);
     let mut held_out = detectors.held_out.iter();
     let Some(held_out) = held_out.find(|held| held.score.as_str() == main) else {
         return Ok(None);
     };
-    let threshold = Threshold::conformal(&held_out.confidences, ACCEPT, level)?;
     let Threshold {
         value, n, share, ..
-    } = threshold;
+    } = held_out.threshold(ACCEPT, level)?;
     Ok(Some(format!(
         "{main} accepts from {value:.6} on at --accept {ACCEPT}, {:.2}–{:.2} % of in-distribution samples at level {level} \
          (from {n} held-out ones)",

@@ -1,5 +1,7 @@
 //! C4 and C5: neural collapse over training, and beside detection.
 
+use std::collections::BTreeMap;
+
 use collapse_results::{Claim, EpochRecord, Geometry, Run};
 
 use super::compare::{
@@ -55,10 +57,10 @@ impl Space {
 
 type Measure = fn(&Geometry) -> f64;
 
-/// Mean over common epochs of log10 of the measure without L2 over that with it.
+/// log10 of the measure without L2 over that with it, at every common epoch.
 ///
-/// `None` where no epoch is common, and where a measure is 0, whose logarithm does not exist.
-fn decades(l2: &Run, base: &Run, space: Space, pick: Measure) -> Option<f64> {
+/// `None` where a measure is 0, whose logarithm does not exist.
+fn decades(l2: &Run, base: &Run, space: Space, pick: Measure) -> Option<Vec<(usize, f64)>> {
     let mut found = Vec::new();
     for record in l2.history.iter().filter(|record| record.epoch > 0) {
         let Some(a) = space.of(record, true).map(pick) else {
@@ -71,12 +73,17 @@ fn decades(l2: &Run, base: &Run, space: Space, pick: Measure) -> Option<f64> {
         if a <= 0.0 || b <= 0.0 {
             return None;
         }
-        found.push((b / a).log10());
+        found.push((record.epoch, (b / a).log10()));
     }
-    Some(summarize(&found)?.mean)
+    Some(found)
 }
 
-fn decades_by_seed(pair: &Pair<'_, '_>, space: Space, pick: Measure) -> BySeed {
+/// [`decades`] of every two runs of one seed.
+fn decades_of_runs(
+    pair: &Pair<'_, '_>,
+    space: Space,
+    pick: Measure,
+) -> Vec<(u64, Vec<(usize, f64)>)> {
     let runs = pair.first.runs.iter();
     runs.filter_map(|(a, _)| {
         let (b, _) = pair.second.runs.iter().find(|(b, _)| b.seed == a.seed)?;
@@ -85,29 +92,34 @@ fn decades_by_seed(pair: &Pair<'_, '_>, space: Space, pick: Measure) -> BySeed {
     .collect()
 }
 
-/// Mean over seeds of [`decades`] at every common epoch alone, in words, network by network and length by length.
+/// Their means over epochs; none of runs without a common epoch.
+fn decades_by_seed(pair: &Pair<'_, '_>, space: Space, pick: Measure) -> BySeed {
+    let runs = decades_of_runs(pair, space, pick).into_iter();
+    runs.filter_map(|(seed, found)| {
+        let values: Vec<f64> = found.into_iter().map(|(_, value)| value).collect();
+        Some((seed, summarize(&values)?.mean))
+    })
+    .collect()
+}
+
+/// Their means over seeds at every epoch, in words, network by network and length by length.
 fn decades_by_epoch(lineup: &Lineup<'_>, space: Space, pick: Measure) -> Vec<String> {
-    let lengths = [Pairing::EqualShort, Pairing::EqualLong];
-    let pairs = lengths.into_iter().flat_map(|length| lineup.pairs(length));
-    pairs
-        .filter_map(|pair| {
-            let at = |epoch: usize| {
-                let found = pair.first.runs.iter().filter_map(|(a, _)| {
-                    let (b, _) = pair.second.runs.iter().find(|(b, _)| b.seed == a.seed)?;
-                    let at_epoch = |run: &Run, l2: bool| {
-                        let record = run.history.iter().find(|r| r.epoch == epoch)?;
-                        space.of(record, l2).map(pick).filter(|value| *value > 0.0)
-                    };
-                    Some((at_epoch(b, false)? / at_epoch(a, true)?).log10())
-                });
-                let mean = summarize(&found.collect::<Vec<f64>>())?.mean;
-                Some(format!("{epoch} {}", signed(mean, 2)))
-            };
-            let found: Vec<String> = (1..=pair.first.epoch).filter_map(at).collect();
-            let length = schedule_label(pair.first.group.schedule);
-            (!found.is_empty()).then(|| format!("{}, {length}: {}", pair.network, found.join(", ")))
-        })
-        .collect()
+    let words = |pair: Pair<'_, '_>| {
+        let mut by_epoch: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for (epoch, value) in decades_of_runs(&pair, space, pick)
+            .into_iter()
+            .flat_map(|(_, found)| found)
+        {
+            by_epoch.entry(epoch).or_default().push(value);
+        }
+        let means = by_epoch.iter().filter_map(|(epoch, values)| {
+            Some(format!("{epoch} {}", signed(summarize(values)?.mean, 2)))
+        });
+        let means: Vec<String> = means.collect();
+        let length = schedule_label(pair.first.group.schedule);
+        (!means.is_empty()).then(|| format!("{}, {length}: {}", pair.network, means.join(", ")))
+    };
+    lineup.equal_pairs().filter_map(words).collect()
 }
 
 pub(super) fn comes_earlier(lineup: &Lineup<'_>) -> Claim {

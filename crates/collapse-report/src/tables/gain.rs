@@ -19,7 +19,7 @@ pub(super) fn at_equal_length(lineup: &Lineup<'_>) -> Draft {
         ),
     );
     columns(&mut draft);
-    for pair in at_either_length(lineup) {
+    for pair in lineup.equal_pairs() {
         let accuracy = pair
             .first
             .paired(pair.second, |_, e| Some(100.0 * e.accuracy));
@@ -48,7 +48,7 @@ pub(super) fn on_normalised_features(lineup: &Lineup<'_>) -> Draft {
         ),
     );
     columns(&mut draft);
-    for pair in at_either_length(lineup) {
+    for pair in lineup.equal_pairs() {
         for set in &lineup.sets {
             let aurocs = pair.first.paired(pair.second, |run, e| {
                 let normalised = run.group == pair.first.group.id;
@@ -62,15 +62,6 @@ pub(super) fn on_normalised_features(lineup: &Lineup<'_>) -> Draft {
         }
     }
     draft
-}
-
-fn at_either_length<'l, 'a: 'l>(
-    lineup: &'l Lineup<'a>,
-) -> impl Iterator<Item = Pair<'l, 'a>> + use<'l, 'a> {
-    let lengths = [Pairing::EqualShort, Pairing::EqualLong];
-    lengths
-        .into_iter()
-        .flat_map(|pairing| lineup.pairs(pairing))
 }
 
 fn columns(draft: &mut Draft) {
