@@ -81,6 +81,26 @@ pub fn right_singular(rows: &[f64], d: usize) -> Result<RightSingular> {
     })
 }
 
+/// Rows `[K, D]`, `K = min(M, D)`, under which everything is as long as under `vectors` `[M, D]`, the `i`-th of which begins with `i`
+/// zeros: the R of V = Q R.
+///
+/// # Errors
+/// When `vectors` hold a NaN or an infinity.
+pub fn trapezoid(vectors: ArrayView2<f64>) -> Result<Array2<f64>> {
+    if vectors.iter().any(|v| !v.is_finite()) {
+        return Err(Error::matrix(
+            "no orthogonal triangle of vectors that are not finite",
+            "scale the features so that they are near 1",
+        ));
+    }
+    let vectors = vectors.as_standard_layout();
+    let qr = view(&vectors)?.qr();
+    let r = qr.thin_R();
+    Ok(Array2::from_shape_fn((r.nrows(), r.ncols()), |(i, j)| {
+        if j < i { 0.0 } else { r[(i, j)] }
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +134,20 @@ mod tests {
             let gap = scaled.t().dot(&scaled) - a.t().dot(&a);
             assert!(gap.iter().all(|v| v.abs() < 1e-10), "{n} x {d}");
         }
+    }
+
+    #[test]
+    fn a_trapezoid_has_the_products_of_its_vectors() {
+        for (m, d) in [(3, 8), (8, 3), (5, 5), (1, 4)] {
+            let vectors = numbers(m, d);
+            let found = trapezoid(vectors.view()).unwrap();
+            assert_eq!(found.dim(), (m.min(d), d));
+            let gap = found.t().dot(&found) - vectors.t().dot(&vectors);
+            assert!(gap.iter().all(|v| v.abs() < 1e-11), "{m} x {d}");
+            let begins =
+                |(i, row): (usize, ndarray::ArrayView1<f64>)| row.iter().take(i).all(|v| *v == 0.0);
+            assert!(found.rows().into_iter().enumerate().all(begins));
+        }
+        assert!(trapezoid(array![[1.0, f64::INFINITY]].view()).is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::source::ReadRow;
 use crate::tiles::{Simd, Tiles};
 
 /// Rows that are packed together: tiles of both sides stay in the first-level cache.
-pub(crate) const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 128;
 /// Rows that one task packs.
 const BLOCK: usize = 64;
 /// Numbers in a line of a cache.
@@ -74,23 +74,55 @@ impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
     /// Adds the products of columns `start ..`, `height` of them, with columns `first ..` to these columns of a column-major panel of
     /// `height` rows, on and below the diagonal; `first` is a multiple of `R`.
     pub(crate) fn add_to(&self, columns: &mut [f64], first: usize, start: usize, height: usize) {
+        self.simd.run(Add {
+            packed: self,
+            columns,
+            first,
+            start,
+            height,
+        });
+    }
+}
+
+/// Some columns of a panel.
+struct Add<'a, S, const L: usize, const R: usize> {
+    packed: &'a Packed<S, L, R>,
+    columns: &'a mut [f64],
+    first: usize,
+    start: usize,
+    height: usize,
+}
+
+impl<S: Simd<L, R>, const L: usize, const R: usize> NullaryFnOnce for Add<'_, S, L, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            packed,
+            columns,
+            first,
+            start,
+            height,
+        } = self;
+        let simd = packed.simd;
         let width = first + columns.len() / height;
         let tiles = Tiles {
-            simd: self.simd,
-            depth: self.depth,
+            simd,
+            depth: packed.depth,
             block: BLOCK,
-            left: &self.left,
-            right: (!Self::IN_ONE).then_some(&self.right),
-            side_by_side: (self.d.div_ceil(L), self.d.div_ceil(R)),
+            left: &packed.left,
+            right: (!Packed::<S, L, R>::IN_ONE).then_some(&packed.right),
+            side_by_side: (packed.d.div_ceil(L), packed.d.div_ceil(R)),
         };
         for top in (0..height).step_by(L) {
             let last = (start + top + L).min(width);
             for column in (first..last).step_by(R) {
                 for column in columns.chunks_exact(height).skip(column - first).take(R) {
                     let lines = column[top..height.min(top + L)].chunks(LINE);
-                    lines.for_each(|line| self.simd.prefetch(&line[0]));
+                    lines.for_each(|line| simd.prefetch(&line[0]));
                 }
-                let sums = self.simd.multiply(&tiles, (start + top) / L, column / R);
+                let sums = simd.multiply(&tiles, (start + top) / L, column / R);
                 let out = (top, column..last);
                 add_tile(columns, (first, start, height), out, &sums);
             }
@@ -100,6 +132,7 @@ impl<S: Simd<L, R>, const L: usize, const R: usize> Packed<S, L, R> {
 
 /// Adds a tile to columns `first ..` of a panel of rows `start ..`: its rows from `top`, what lies on and below the diagonal of its
 /// columns.
+#[inline(always)]
 fn add_tile<const L: usize>(
     panel: &mut [f64],
     (first, start, height): (usize, usize, usize),

@@ -15,7 +15,7 @@
 //! # Map
 //! * Products: [`matmul`], [`matmul_nt`], [`gram`], [`mean`], [`covariance`], lengths under a [`Projection`]; on slices
 //!   [`inner_products`], [`subtract_product`], [`sum_by_lanes`].
-//! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`Cholesky`] of [`SymmetricPanels`].
+//! * Decompositions: [`symmetric_eigen`], [`right_singular`], [`trapezoid`], [`Cholesky`] of [`SymmetricPanels`].
 //! * Sources of rows: [`Matrix`] and its [`RowsView`] hold f32 or f64; whatever is a [`RowSource`] is read in f64 panel by panel.
 //! * Rows: [`check_finite`], [`norm`], [`normalize_rows`] with the one [`NORM_FLOOR`], [`check_labels`], [`rows_by_class`].
 //! * Logits: [`argmax`], [`log_sum_exp`], [`log_odds`] and the parts of a [`Softmax`] that does not saturate.
@@ -43,7 +43,9 @@ mod tiles;
 
 pub use cholesky::{Cholesky, overflow_to_infinity};
 pub use classes::{check_labels, rows_by_class};
-pub use decompositions::{RightSingular, SymmetricEigen, right_singular, symmetric_eigen};
+pub use decompositions::{
+    RightSingular, SymmetricEigen, right_singular, symmetric_eigen, trapezoid,
+};
 pub use error::{Error, Result};
 pub use lanes::{dot, sum_by_lanes};
 pub use logits::{Softmax, argmax, log_odds, log_sum_exp};

@@ -91,6 +91,7 @@ macro_rules! simd {
                 self.vectorize(work)
             }
 
+            #[inline(always)]
             fn prefetch(self, number: &f64) {
                 let number: *const f64 = number;
                 self.sse._mm_prefetch::<_MM_HINT_T0>(number.cast());

@@ -2,6 +2,7 @@
 
 use collapse_numeric::{
     About, Projection, RowSource, argmax, covariance, log_sum_exp, matmul_nt, symmetric_eigen,
+    trapezoid,
 };
 use collapse_results::ScoreId;
 use ndarray::{Array1, Array2, Axis, s};
@@ -19,7 +20,7 @@ use crate::inputs::{Inputs, TrainInputs, check_columns};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Residual {
     origin: Array1<f64>,
-    /// Orthonormal rows that span the complement of the principal subspace.
+    /// Orthonormal rows that span the complement of the principal subspace, each with one zero more before it than the last.
     complement: Array2<f64>,
 }
 
@@ -51,7 +52,7 @@ impl Residual {
         let eigen = symmetric_eigen(moment.view())?;
         Ok(Self {
             origin,
-            complement: eigen.vectors.slice(s![kept.., ..]).to_owned(),
+            complement: trapezoid(eigen.vectors.slice(s![kept.., ..]))?,
         })
     }
 
