@@ -1,8 +1,10 @@
 //! What a reader of the table has to know to trust it.
 
+use std::collections::BTreeSet;
+
 use collapse_density::{Covariance, Jitter};
 use collapse_evaluate::{CompleteSplits, Evaluation, Split};
-use collapse_ood::{AnyDetector, Detector, ScoreId};
+use collapse_ood::{AnyDetector, Detector, ScoreId, Skipped};
 
 /// Gap between logits and those of the head, as a share of the largest logit, that no rounding explains.
 const GAP: f64 = 0.05;
@@ -71,6 +73,22 @@ pub fn notes_on_sets(splits: &CompleteSplits) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// The detectors that are not among the results, with what they lack or why they cannot be used, by reason.
+pub(crate) fn notes_on_skipped(evaluation: &Evaluation) -> Vec<String> {
+    let mut by_reason: Vec<(String, BTreeSet<ScoreId>)> = Vec::new();
+    for Skipped { name, reason } in evaluation.skipped() {
+        match by_reason.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => _ = names.insert(name),
+            None => by_reason.push((reason, BTreeSet::from([name]))),
+        }
+    }
+    let note = |(reason, names): (String, BTreeSet<ScoreId>)| {
+        let names: Vec<&str> = names.iter().map(ScoreId::as_str).collect();
+        format!("without {}: {reason}", names.join(", "))
+    };
+    by_reason.into_iter().map(note).collect()
 }
 
 /// Sets whose logits are not what their head makes of their features.

@@ -6,6 +6,7 @@ use collapse_ood::metrics::{Points, ReliabilityBin};
 use collapse_report::{Figure, LineAxes, LinePanel, Page, line_figure, page, score_histograms};
 use collapse_results::ScoreId;
 
+use crate::notes::notes_on_skipped;
 use crate::{Report, Result};
 
 /// Scores whose curves are drawn: the best so many.
@@ -59,13 +60,15 @@ pub(crate) fn html(report: &Report<'_>, made: &Made<'_>) -> Result<String> {
         ),
     };
     let main = report.summary();
+    let mut notes = report.notes.clone();
+    notes.extend(notes_on_skipped(evaluation));
     Ok(page(&Page {
         title: "collapse: detectors on your features",
         heading: "Which inputs can the network be trusted with?",
         lead: &lead,
         main: &main,
         main_name: "Detectors",
-        notes: &report.notes,
+        notes: &notes,
         figures: &figures,
         tables: &tables,
         provenance: &provenance(splits, made),

@@ -4,7 +4,7 @@ use collapse_density::{Covariance, Jitter, Shrinkage};
 use collapse_ood::Settings;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pythonize::depythonize;
+use pythonize::Depythonizer;
 
 /// Ridge of the low-rank form where none is given.
 const RIDGE: f64 = 1e-6;
@@ -51,8 +51,14 @@ pub fn detectors(
         }
     }
     let given = settings.map(|settings| {
-        let given: Result<Settings, _> = depythonize(settings);
-        given.map_err(|error| PyValueError::new_err(format!("settings: {error}")))
+        let mut given = Depythonizer::from_object(settings);
+        serde_path_to_error::deserialize(&mut given).map_err(|error| {
+            let key = match error.path().iter().next() {
+                Some(_) => format!(", {}", error.path()),
+                None => String::new(),
+            };
+            PyValueError::new_err(format!("settings{key}: {}", error.into_inner()))
+        })
     });
     Ok(Settings {
         gmm_covariance: self::covariance(covariance, jitter)?,

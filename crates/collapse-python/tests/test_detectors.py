@@ -126,6 +126,7 @@ def errors(detectors, splits, file):
     return [
         (ValueError, "no detector `vimm`: choose among max_softmax", lambda: fit(train, detectors=["vimm"])),
         (ValueError, "unknown field `neighbours`", lambda: fit(train, settings={"neighbours": 3})),
+        (ValueError, "settings, knn_neighbours: ", lambda: fit(train, settings={"gen_gamma": 0.2, "knn_neighbours": -1})),
         (ValueError, "settings: \"gmm_covariance\" is not read; give the argument covariance instead",
          lambda: fit(train, settings={"gmm_covariance": "Tied"})),
         (ValueError, "settings: \"gmm_jitter\" is not read; give the argument jitter instead",

@@ -218,4 +218,15 @@ fn without_ood_sets_the_page_says_what_there_is() {
     assert!(output.status.success(), "{error}");
     assert!(table.contains("| knn   |"), "{table}");
     assert!(!table.contains("threshold"), "{table}");
+
+    // What cannot be used is on the page, with what it lacks.
+    let all = ["--train", &train, "--test", &bare, "--out", &out];
+    let (output, _, error) = score(&all);
+    assert!(output.status.success(), "{error}");
+    let page = std::fs::read_to_string(format!("{out}/report.html")).unwrap();
+    for (name, lack) in [("nci", "last linear layer"), ("max_softmax", "logits")] {
+        let says =
+            |line: &str| line.contains("without ") && line.contains(name) && line.contains(lack);
+        assert!(page.lines().any(says), "{name}");
+    }
 }
