@@ -170,6 +170,10 @@ pub(crate) fn text(words: impl Into<String>) -> Cell {
     Cell::Text { text: words.into() }
 }
 
+pub(crate) fn switch(on: bool) -> Cell {
+    text(if on { "on" } else { "off" })
+}
+
 pub(crate) fn missing(reason: &str) -> Cell {
     Cell::Missing {
         reason: reason.to_owned(),

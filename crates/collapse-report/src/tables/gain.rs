@@ -2,10 +2,10 @@
 
 use collapse_results::{Cell, EpochRecord, Run, ScoreId, SetId};
 
-use super::draft::{Draft, SPREAD, count, missing, number, spread, text};
+use super::difference;
+use super::draft::{Draft, SPREAD, count, missing, number, text};
 use crate::lineup::{Lineup, MAIN_SCORE, Pair, Pairing};
-use crate::numbers::fixed;
-use crate::statistics::{paired_difference, summarize};
+use crate::statistics::summarize;
 
 /// L2 minus none on finished schedules of equal length: accuracy and each set.
 pub(super) fn at_equal_length(lineup: &Lineup<'_>) -> Draft {
@@ -68,35 +68,16 @@ fn columns(draft: &mut Draft) {
     draft.text_column("network", "Network");
     draft.number_column("epochs", "Epochs");
     draft.text_column("figure", "Figure");
-    draft.number_column("n", "Seeds");
-    draft.number_column("difference", "Difference (points)");
-    draft.text_column("interval", "95 % interval");
-    draft.text_column("seeds", "By seed");
+    difference::columns(draft);
 }
 
 fn gain_row(draft: &mut Draft, pair: &Pair<'_, '_>, figure: &str, values: &[(f64, f64)]) {
-    let (first, second): (Vec<f64>, Vec<f64>) = values.iter().copied().unzip();
-    let Some(found) = paired_difference(&first, &second) else {
+    let Some(cells) = difference::cells(values) else {
         return;
     };
-    let differences: Vec<f64> = values.iter().map(|(a, b)| a - b).collect();
-    let by_seed: Vec<String> = differences.iter().map(|d| fixed(*d, 2)).collect();
     let key = format!("{}:{}:{figure}", pair.first.key, pair.second.key);
-    draft.row(
-        key,
-        vec![
-            text(pair.network),
-            count(pair.first.epoch),
-            text(figure),
-            count(found.n),
-            spread(&differences, 2),
-            found.interval(0.95).map_or_else(
-                || missing("no interval from one seed"),
-                |(low, high)| text(format!("{} to {}", fixed(low, 2), fixed(high, 2))),
-            ),
-            text(by_seed.join(", ")),
-        ],
-    );
+    let named = [text(pair.network), count(pair.first.epoch), text(figure)];
+    draft.row(key, named.into_iter().chain(cells).collect());
 }
 
 /// The first measured epoch at which a run with L2 reaches what the plain run of its seed has at the end of the long

@@ -1,8 +1,10 @@
 //! Every table of the report, as pure functions of the results.
 
+mod ablation;
 mod claims;
 mod collapse;
 mod detection;
+mod difference;
 mod draft;
 mod ensembles;
 mod evaluation;
@@ -22,7 +24,7 @@ pub use peers::{PeerRun, peer_table};
 pub use precision::algorithm_table;
 
 /// The tables that results can make, besides one of all scores for each OoD set.
-const IDS: [&str; 22] = [
+const IDS: [&str; 23] = [
     "main",
     "gain",
     "gain-normalised",
@@ -39,6 +41,7 @@ const IDS: [&str; 22] = [
     "nc-epochs",
     "history",
     "ablation",
+    "ablation-differences",
     "precision",
     "training",
     "detection",
@@ -70,7 +73,7 @@ pub fn check_tables<'a>(
 ///
 /// The paper's sections in miniature: main (4.1), gain at equal training and on normalised features, epochs needed, worst seed, softmax, entropy and energy (A.2),
 /// ensembles, logit Gaussians (A.3), Gaussians on raw and normalised features, over-training (A.4), neural
-/// collapse at the end and over epochs (4.2, A.5, A.6), loss over epochs, ablation, precisions and
+/// collapse at the end and over epochs (4.2, A.5, A.6), loss over epochs, ablation and what each part makes, precisions and
 /// training details (A.1); then all scores, all detection figures, calibration, the claims with
 /// their tests, and published neighbours. AUROC, accuracy and their like are in percent.
 #[must_use]
@@ -100,7 +103,8 @@ pub(crate) fn of_lineup(
     drafts.push(collapse::at_the_end(lineup));
     drafts.push(collapse::over_epochs(lineup));
     drafts.push(training::history(lineup));
-    drafts.push(setup::ablation(lineup));
+    drafts.push(ablation::compared(lineup));
+    drafts.push(ablation::differences(lineup));
     drafts.push(precision::compared(lineup));
     drafts.push(training::details(lineup));
     drafts.extend(detection::all_scores(lineup));

@@ -1,70 +1,11 @@
-//! Tables of the architecture's ablation, of calibration, and of published neighbours.
+//! Tables of calibration and of published neighbours.
 
 use collapse_results::{Cell, Evaluation};
 
-use super::draft::{Draft, SPREAD, count, magnitude, missing, number, spread, text};
-use crate::lineup::{Lineup, MAIN_SCORE, Member};
+use super::draft::{Draft, SPREAD, count, missing, number, spread, text};
+use crate::lineup::Lineup;
 use crate::numbers::scientific;
 use crate::reference::References;
-
-pub(super) fn switch(on: bool) -> Cell {
-    text(if on { "on" } else { "off" })
-}
-
-pub(super) fn ablation(lineup: &Lineup<'_>) -> Draft {
-    let note = format!(
-        "Spectral normalisation (SN) and LeakyReLU with average-pool shortcuts (mod); Gaussians \
-         on the features after the last epoch. {SPREAD}"
-    );
-    let title = "Ablation of the architecture (section A.1)";
-    let mut draft = Draft::of_sets(lineup, "ablation", title, &note);
-    draft.text_column("group", "Group");
-    draft.number_column("epoch", "Epoch");
-    draft.text_column("l2", "L2");
-    draft.text_column("sn", "SN");
-    draft.text_column("mod", "mod");
-    draft.number_column("accuracy", "Accuracy (%)");
-    for set in &lineup.sets {
-        draft.number_column(&format!("auroc:{set}"), &format!("AUROC {set} (%)"));
-    }
-    draft.number_column("nc1", "NC1");
-    let (variants, whole): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
-        lineup.all().partition(|member| member.group.ablation);
-    let varied = |member: &&Member<'_>| {
-        let question = |m: &Member<'_>| {
-            let group = m.group;
-            (group.net.clone(), group.l2, group.schedule, group.loss)
-        };
-        variants.iter().any(|v| question(v) == question(member))
-    };
-    for member in whole
-        .into_iter()
-        .filter(varied)
-        .chain(variants.iter().copied())
-    {
-        draft.row(member.key.clone(), ablation_row(lineup, member));
-    }
-    draft
-}
-
-fn ablation_row(lineup: &Lineup<'_>, member: &Member<'_>) -> Vec<Cell> {
-    let nc1: Vec<f64> = member
-        .evaluations()
-        .filter_map(|e| Some(e.geometry.value()?.nc1))
-        .collect();
-    let mut cells = vec![
-        text(member.label.clone()),
-        count(member.epoch),
-        switch(member.group.l2),
-        switch(member.group.spectral_norm.is_some()),
-        switch(member.group.modified),
-        spread(&member.percent(|e| Some(e.accuracy)), 2),
-    ];
-    let aurocs = lineup.sets.iter().map(|set| member.auroc(&MAIN_SCORE, set));
-    cells.extend(aurocs.map(|values| spread(&values, 2)));
-    cells.push(spread(&nc1, magnitude(&nc1)));
-    cells
-}
 
 type Figure = (
     &'static str,

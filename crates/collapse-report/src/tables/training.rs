@@ -2,8 +2,7 @@
 
 use collapse_results::{Cell, EpochRecord, Loss};
 
-use super::draft::{Draft, SPREAD, count, magnitude, missing, number, spread, text};
-use super::setup::switch;
+use super::draft::{Draft, SPREAD, count, magnitude, missing, number, spread, switch, text};
 use crate::lineup::{Lineup, Member, schedule_label};
 
 pub(super) fn details(lineup: &Lineup<'_>) -> Draft {

@@ -279,6 +279,29 @@ fn on_normalised_features_of_both_the_gain_is_that_of_the_training() {
 }
 
 #[test]
+fn each_part_of_the_architecture_is_held_against_the_whole_by_seed() {
+    let mut results = synthetic(3);
+    // Without spectral normalisation, by seed, as the whole network but 2, 3 and 4 points.
+    let whole: Vec<Run> = results.runs_of("r18-l2").cloned().collect();
+    for run in results.runs.iter_mut().filter(|r| r.group == "r18-l2-nosn") {
+        let same = whole.iter().find(|other| other.seed == run.seed).unwrap();
+        run.evaluations = same.evaluations.clone();
+        for evaluation in &mut run.evaluations {
+            evaluation.accuracy -= 0.01 * (run.seed + 1) as f64;
+        }
+    }
+    let tables = tables(&results, &References::default());
+    let cell = |row: &str, column: &str| cell(&tables, "ablation-differences", row, column);
+    let accuracy = "r18-l2-nosn:r18-l2:accuracy";
+    assert!((mean_of(cell(accuracy, "difference")) + 3.0).abs() < 1e-9);
+    assert!(format!("{:?}", cell(accuracy, "seeds")).contains("−2.00, −3.00, −4.00"));
+    // t(0.975, 2 degrees) = 4.3027, standard error 1/√3.
+    assert!(format!("{:?}", cell(accuracy, "interval")).contains("−5.48 to −0.52"));
+    let same = cell("r18-l2-nosn:r18-l2:AUROC mnist", "difference");
+    assert_eq!(mean_of(same), 0.0);
+}
+
+#[test]
 fn collapse_of_both_forms_stands_in_one_table() {
     let mut results = synthetic(3);
     for run in &mut results.runs {

@@ -26,6 +26,7 @@ fn every_table_of_the_paper_is_there_and_rectangular() {
         "nc-epochs",
         "history",
         "ablation",
+        "ablation-differences",
         "training",
         "scores-mnist",
         "detection",

@@ -1,0 +1,32 @@
+//! Differences of two groups, seed by seed.
+
+use collapse_results::Cell;
+
+use super::draft::{Draft, count, missing, spread, text};
+use crate::numbers::fixed;
+use crate::statistics::paired_difference;
+
+/// The columns of [`cells`].
+pub(super) fn columns(draft: &mut Draft) {
+    draft.number_column("n", "Seeds");
+    draft.number_column("difference", "Difference (points)");
+    draft.text_column("interval", "95 % interval");
+    draft.text_column("seeds", "By seed");
+}
+
+/// Number of pairs, first minus second with Student's interval, and each pair's; `None` without a pair.
+pub(super) fn cells(pairs: &[(f64, f64)]) -> Option<[Cell; 4]> {
+    let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let found = paired_difference(&first, &second)?;
+    let differences: Vec<f64> = pairs.iter().map(|(a, b)| a - b).collect();
+    let by_seed: Vec<String> = differences.iter().map(|d| fixed(*d, 2)).collect();
+    Some([
+        count(found.n),
+        spread(&differences, 2),
+        found.interval(0.95).map_or_else(
+            || missing("no interval from one seed"),
+            |(low, high)| text(format!("{} to {}", fixed(low, 2), fixed(high, 2))),
+        ),
+        text(by_seed.join(", ")),
+    ])
+}
