@@ -109,15 +109,22 @@ pub(crate) fn factorise(scaled: Vec<Scaled>, jitter: Jitter) -> Result<(Vec<Chol
             }
         },
     };
-    let mut factors = Vec::with_capacity(scaled.len());
-    for (class, scaled) in scaled.into_iter().enumerate() {
-        let (samples, d) = (scaled.samples, scaled.scatter.dimension());
-        match scaled.scatter.into_cholesky(scaled.scale, shift) {
-            Some(factor) => factors.push(factor),
-            None => return singular(class, samples, d, shift),
+    let factor = |(class, one): (usize, Scaled)| {
+        let (samples, d) = (one.samples, one.scatter.dimension());
+        let factor = one.scatter.into_cholesky(one.scale, shift);
+        factor.ok_or((class, samples, d))
+    };
+    let factors: Result<Vec<Cholesky>, _> = match side_by_side(&scaled) {
+        true => {
+            let tried = scaled.into_par_iter().enumerate().map(factor);
+            tried.collect::<Vec<_>>().into_iter().collect()
         }
+        false => scaled.into_iter().enumerate().map(factor).collect(),
+    };
+    match factors {
+        Ok(factors) => Ok((factors, shift)),
+        Err((class, samples, d)) => singular(class, samples, d, shift),
     }
-    Ok((factors, shift))
 }
 
 /// The first rung at which every matrix has a factor, or the class that has none at the last.
@@ -138,8 +145,7 @@ fn climb(scaled: &[Scaled], rungs: &[f64]) -> Result<f64, usize> {
         {
             continue;
         }
-        let together = scaled.iter().map(|s| s.scatter.dimension()).max() <= Some(SMALL);
-        let failure = if together {
+        let failure = if side_by_side(scaled) {
             let failures = scaled.par_iter().map(|s| !factorable(s, shift));
             failures
                 .collect::<Vec<bool>>()
@@ -156,8 +162,12 @@ fn climb(scaled: &[Scaled], rungs: &[f64]) -> Result<f64, usize> {
     Err(last_failure)
 }
 
-/// Matrices up to this many rows are tried side by side; larger ones have parallel work inside.
+/// Matrices up to this many rows are factorised side by side; larger ones have parallel work inside.
 const SMALL: usize = 512;
+
+fn side_by_side(scaled: &[Scaled]) -> bool {
+    scaled.iter().map(|s| s.scatter.dimension()).max() <= Some(SMALL)
+}
 /// The last rung of DDU's ladder.
 const LAST_RUNG: f64 = 0.1;
 
