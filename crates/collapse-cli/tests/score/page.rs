@@ -220,8 +220,9 @@ fn without_ood_sets_the_page_says_what_there_is() {
     assert!(!table.contains("threshold"), "{table}");
 
     // What cannot be used is on the page, with what it lacks.
-    let all = ["--train", &train, "--test", &bare, "--out", &out];
-    let (output, _, error) = score(&all);
+    let kept = folder.path("third.bin");
+    let files = ["--train", &train, "--test", &bare, "--save", &kept];
+    let (output, _, error) = score(&[&files[..], &["--out", &out]].concat());
     assert!(output.status.success(), "{error}");
     let page = std::fs::read_to_string(format!("{out}/report.html")).unwrap();
     for (name, lack) in [("nci", "last linear layer"), ("max_softmax", "logits")] {
