@@ -168,6 +168,7 @@ const SMALL: usize = 512;
 fn side_by_side(scaled: &[Scaled]) -> bool {
     scaled.iter().map(|s| s.scatter.dimension()).max() <= Some(SMALL)
 }
+
 /// The last rung of DDU's ladder.
 const LAST_RUNG: f64 = 0.1;
 
