@@ -14,7 +14,7 @@ import argparse
 import re
 import subprocess
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import common
@@ -41,12 +41,13 @@ def output(*command: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def samples(recorded: str) -> Counter[tuple[str, int]]:
-    """Samples by mangled name of the function and offset in it."""
-    found: Counter[tuple[str, int]] = Counter()
+def samples(recorded: str) -> dict[str, Counter[int]]:
+    """Samples by mangled name of the function, and in it by offset."""
+    found: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for line in output("perf", "script", "-i", recorded, "-F", "ip,sym,symoff", "--no-demangle"):
         match = re.match(r"\s*[0-9a-f]+ (\S+)\+0x([0-9a-f]+)", line)
-        found[(match[1], int(match[2], 16)) if match else ("", 0)] += 1
+        name, offset = (match[1], int(match[2], 16)) if match else ("", 0)
+        found[name][offset] += 1
     return found
 
 
@@ -92,15 +93,13 @@ def main() -> None:
 
     symbols = (line.split() for line in output("nm", "-S", "--defined-only", arguments.xtask))
     extents = {symbol[3]: (int(symbol[0], 16), int(symbol[1], 16)) for symbol in symbols if len(symbol) == 4}
-    found = samples(arguments.recorded)
     parts: Counter[str] = Counter()
-    for name in {name for name, _ in found}:
-        offsets = {offset: count for (other, offset), count in found.items() if other == name}
+    for name, offsets in samples(arguments.recorded).items():
         if name not in extents:
-            parts["kernel, C library"] += sum(offsets.values())
+            parts["kernel, C library"] += offsets.total()
         elif "winograd" not in name:
             fits = (words for key, words in NAMES.items() if key in name)
-            parts[next(fits, "other")] += sum(offsets.values())
+            parts[next(fits, "other")] += offsets.total()
         else:
             start, size = extents[name]
             pieces = [block for block in blocks(arguments.xtask, start, size) if block]

@@ -49,21 +49,13 @@ pub(super) fn differences(lineup: &Lineup<'_>) -> Draft {
         let Some(whole) = others.find(|member| is_of(variant, member)) else {
             continue;
         };
-        let mut add = |figure: String, pairs: Vec<(f64, f64)>| {
+        for (figure, pairs) in difference::figures(lineup, variant, whole) {
             let Some(cells) = difference::cells(&pairs) else {
-                return;
+                continue;
             };
             let key = format!("{}:{}:{figure}", variant.key, whole.key);
             let named = [text(variant.label.clone()), text(figure)];
             draft.row(key, named.into_iter().chain(cells).collect());
-        };
-        let accuracy = variant.paired(whole, |_, e| Some(100.0 * e.accuracy));
-        add("accuracy".to_owned(), accuracy);
-        for set in &lineup.sets {
-            let aurocs = variant.paired(whole, |_, e| {
-                Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
-            });
-            add(format!("AUROC {set}"), aurocs);
         }
     }
     draft

@@ -3,8 +3,26 @@
 use collapse_results::Cell;
 
 use super::draft::{Draft, count, missing, spread, text};
+use crate::lineup::{Lineup, MAIN_SCORE, Member};
 use crate::numbers::fixed;
 use crate::statistics::paired_difference;
+
+/// Accuracy and the AUROC of each set by name, in percent, of the seeds that both share.
+pub(super) fn figures(
+    lineup: &Lineup<'_>,
+    first: &Member<'_>,
+    second: &Member<'_>,
+) -> Vec<(String, Vec<(f64, f64)>)> {
+    let accuracy = first.paired(second, |_, e| Some(100.0 * e.accuracy));
+    let mut figures = vec![("accuracy".to_owned(), accuracy)];
+    figures.extend(lineup.sets.iter().map(|set| {
+        let aurocs = first.paired(second, |_, e| {
+            Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
+        });
+        (format!("AUROC {set}"), aurocs)
+    }));
+    figures
+}
 
 /// The columns of [`cells`].
 pub(super) fn columns(draft: &mut Draft) {

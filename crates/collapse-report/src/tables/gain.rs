@@ -20,15 +20,8 @@ pub(super) fn at_equal_length(lineup: &Lineup<'_>) -> Draft {
     );
     columns(&mut draft);
     for pair in lineup.equal_pairs() {
-        let accuracy = pair
-            .first
-            .paired(pair.second, |_, e| Some(100.0 * e.accuracy));
-        gain_row(&mut draft, &pair, "accuracy", &accuracy);
-        for set in &lineup.sets {
-            let aurocs = pair.first.paired(pair.second, |_, e| {
-                Some(100.0 * e.detection(&MAIN_SCORE, set)?.auroc)
-            });
-            gain_row(&mut draft, &pair, &format!("AUROC {set}"), &aurocs);
+        for (figure, values) in difference::figures(lineup, pair.first, pair.second) {
+            gain_row(&mut draft, &pair, &figure, &values);
         }
     }
     draft
