@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::path::{KernelPath, with_kernel_path};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Operand type of a rate.
@@ -48,28 +49,31 @@ fn usual_rounds(path: KernelPath, precision: Precision) -> usize {
 }
 
 /// Whether products of bf16 are faster than those of f32 on a path: by AMX they are, by `vdpbf16ps` where registers say so (an Intel Xeon
-/// does half as many of them, see the project's docs/performance.md). Takes a few milliseconds.
+/// does half as many of them, see the project's docs/performance.md). Takes a few milliseconds, once a process.
 ///
 /// # Errors
 /// If this machine cannot run the path.
 pub fn bf16_products_pay(path: KernelPath) -> Result<bool> {
-    const TRIES: usize = 40;
-    const ROUNDS: usize = 1 << 10;
+    static PAIRS_PAY: OnceLock<bool> = OnceLock::new();
     with_kernel_path(path, || match path {
         KernelPath::AmxBf16 => true,
-        KernelPath::Avx512Bf16 => {
-            let rate = |precision| {
-                let start = Instant::now();
-                rounds(path, precision, ROUNDS) / start.elapsed().as_secs_f64()
-            };
-            let rates = (0..TRIES).map(|_| (rate(Precision::Bf16), rate(Precision::F32)));
-            let (bf16, f32) = rates.fold((0.0f64, 0.0f64), |best, rates| {
-                (best.0.max(rates.0), best.1.max(rates.1))
-            });
-            bf16 > f32
-        }
+        KernelPath::Avx512Bf16 => *PAIRS_PAY.get_or_init(|| pays_on_registers(path)),
         _ => false,
     })
+}
+
+fn pays_on_registers(path: KernelPath) -> bool {
+    const TRIES: usize = 40;
+    const ROUNDS: usize = 1 << 10;
+    let rate = |precision| {
+        let start = Instant::now();
+        rounds(path, precision, ROUNDS) / start.elapsed().as_secs_f64()
+    };
+    let rates = (0..TRIES).map(|_| (rate(Precision::Bf16), rate(Precision::F32)));
+    let (bf16, f32) = rates.fold((0.0f64, 0.0f64), |best, rates| {
+        (best.0.max(rates.0), best.1.max(rates.1))
+    });
+    bf16 > f32
 }
 
 /// Does at least so many floating-point operations on registers alone, on this thread, and returns how many: a yardstick for the

@@ -30,6 +30,8 @@ enum Command {
     Loader(data::LoaderArgs),
     /// Time fitting and scoring of one Gaussian per class.
     Density(statistics::Args),
+    /// Time fitting and scoring of a mixture without labels.
+    Em(statistics::Args),
     /// Time the distance to the k-th nearest neighbour.
     Knn(statistics::Args),
     /// Time the AUROC of many scores.
@@ -47,6 +49,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Load(args) => data::load(args),
         Command::Loader(args) => data::loader(args),
         Command::Density(args) => statistics::run(statistics::What::Density, args),
+        Command::Em(args) => statistics::run(statistics::What::Em, args),
         Command::Knn(args) => statistics::run(statistics::What::Knn, args),
         Command::Auroc(args) => statistics::run(statistics::What::Auroc, args),
         Command::Detectors(args) => detectors::run(args),

@@ -1,10 +1,10 @@
-//! `cargo xtask bench density|knn|auroc`: the statistics on generated data of any size.
+//! `cargo xtask bench density|em|knn|auroc`: the statistics on generated data of any size.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use collapse_benches::ClassFeatures;
-use collapse_density::LabelledGaussianMixture;
+use collapse_density::{EmParams, LabelledGaussianMixture};
 use collapse_experiment::peak_memory;
 use collapse_ood::detectors::Knn;
 use collapse_ood::{Detector, Inputs, RowsView, TrainInputs};
@@ -17,19 +17,19 @@ use super::measure::{Timings, seconds, use_threads};
 /// Sizes and repetitions.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Rows to fit on (density, knn) or scores of either set together (auroc).
+    /// Rows to fit on (density, em, knn) or scores of either set together (auroc).
     #[arg(long)]
     n: Option<usize>,
     /// Dimensions.
     #[arg(long, default_value_t = 512)]
     d: usize,
-    /// Classes.
+    /// Classes, and Gaussians of em.
     #[arg(long, default_value_t = 10)]
     classes: usize,
     /// Rows to score.
     #[arg(long, default_value_t = 10_000)]
     queries: usize,
-    /// Distance of the class means of the density, in standard deviations of a feature; 0 makes every class matter to every
+    /// Distance of the class means (density, em), in standard deviations of a feature; 0 makes every class matter to every
     /// row.
     #[arg(long, default_value_t = 3.0)]
     separation: f64,
@@ -96,6 +96,7 @@ fn over(peak: Option<u64>, bytes: usize) -> Option<f64> {
 /// Which statistic.
 pub enum What {
     Density,
+    Em,
     Knn,
     Auroc,
 }
@@ -104,6 +105,7 @@ pub fn run(what: What, args: Args) -> Result<ExitCode> {
     use_threads(args.threads)?;
     let figures = match what {
         What::Density => density(&args)?,
+        What::Em => em(&args)?,
         What::Knn => knn(&args)?,
         What::Auroc => auroc(&args)?,
     };
@@ -170,6 +172,26 @@ fn repeat(repetitions: usize, mut work: impl FnMut() -> Result<()>) -> Result<Ti
     Ok(Timings::new(timings))
 }
 
+/// Figures of work on data of so many bytes, done so far.
+fn figures(what: String, timings: &Timings, data_bytes: usize) -> Result<Figures> {
+    let peak = peak_memory();
+    Ok(Figures {
+        what,
+        threads: rayon::current_num_threads(),
+        median_s: timings.median(),
+        min_s: timings.min(),
+        gflops: None,
+        share_of_peak_f64: None,
+        fit_median_s: None,
+        score_median_s: None,
+        score: None,
+        peak_gflops_f64: peak_f64()?,
+        data_bytes,
+        peak_rss_bytes: peak,
+        peak_over_data: over(peak, data_bytes),
+    })
+}
+
 fn density(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(45_000);
     let (train, labels) = features(n, args, "bench-train");
@@ -182,17 +204,18 @@ fn density(args: &Args) -> Result<Figures> {
         Ok(())
     })?;
     let model = model.context("--repetitions must be at least 1")?;
-    let (data_bytes, peak) = (8 * train.len(), peak_memory());
+    let what = format!("density: fit {n} x {}, {} classes", args.d, args.classes);
+    let figures = figures(what, &fit, 8 * train.len())?;
     let (queries, _) = features(args.queries, args, "bench-queries");
     let timed = repeat(args.repetitions, || {
         std::hint::black_box(model.score(RowsView::from(queries.view()))?);
         Ok(())
     })?;
     let (d, c) = (args.d as f64, args.classes as f64);
-    let peak_gflops_f64 = peak_f64()?;
+    let peak_gflops_f64 = figures.peak_gflops_f64;
     let gflops = (n as f64 * d * d + c * d * d * d / 3.0) / fit.median() / 1e9;
     let nominal_gflops = args.queries as f64 * c * d * d / timed.median() / 1e9;
-    let all_bytes = data_bytes + 8 * queries.len();
+    let all_bytes = figures.data_bytes + 8 * queries.len();
     let score = Score {
         rows: args.queries,
         median_s: timed.median(),
@@ -204,19 +227,37 @@ fn density(args: &Args) -> Result<Figures> {
         peak_over_data: over(peak_memory(), all_bytes),
     };
     Ok(Figures {
-        what: format!("density: fit {n} x {}, {} classes", args.d, args.classes),
-        threads: rayon::current_num_threads(),
-        median_s: fit.median(),
-        min_s: fit.min(),
         gflops: Some(gflops),
         share_of_peak_f64: Some(gflops / peak_gflops_f64),
         fit_median_s: Some(fit.median()),
         score_median_s: Some(timed.median()),
         score: Some(score),
-        peak_gflops_f64,
-        data_bytes,
-        peak_rss_bytes: peak,
-        peak_over_data: over(peak, data_bytes),
+        ..figures
+    })
+}
+
+fn em(args: &Args) -> Result<Figures> {
+    let n = args.n.unwrap_or(45_000);
+    let (train, _) = features(n, args, "bench-train");
+    let params = EmParams::new(args.classes);
+    let mut model = None;
+    let fit = repeat(args.repetitions, || {
+        drop(model.take());
+        model = Some(params.fit(RowsView::from(train.view()))?);
+        Ok(())
+    })?;
+    let model = model.context("--repetitions must be at least 1")?;
+    let what = format!("EM: fit {n} x {}, {} Gaussians", args.d, args.classes);
+    let figures = figures(what, &fit, 8 * train.len())?;
+    let (queries, _) = features(args.queries, args, "bench-queries");
+    let timed = repeat(args.repetitions, || {
+        std::hint::black_box(model.score(RowsView::from(queries.view()))?);
+        Ok(())
+    })?;
+    Ok(Figures {
+        fit_median_s: Some(fit.median()),
+        score_median_s: Some(timed.median()),
+        ..figures
     })
 }
 
@@ -238,26 +279,16 @@ fn knn(args: &Args) -> Result<Figures> {
         std::hint::black_box(detector.score(&inputs)?);
         Ok(())
     })?;
-    let peak_gflops_f64 = peak_f64()?;
+    let what = format!(
+        "kNN: k = {}, bank {n} x {}, {} queries",
+        args.k, args.d, args.queries
+    );
+    let figures = figures(what, &timings, 8 * (bank.len() + queries.len()))?;
     let gflops = 2.0 * n as f64 * args.queries as f64 * args.d as f64 / timings.median() / 1e9;
-    let (data_bytes, peak) = (8 * (bank.len() + queries.len()), peak_memory());
     Ok(Figures {
-        what: format!(
-            "kNN: k = {}, bank {n} x {}, {} queries",
-            args.k, args.d, args.queries
-        ),
-        threads: rayon::current_num_threads(),
-        median_s: timings.median(),
-        min_s: timings.min(),
         gflops: Some(gflops),
-        share_of_peak_f64: Some(gflops / peak_gflops_f64),
-        fit_median_s: None,
-        score_median_s: None,
-        score: None,
-        peak_gflops_f64,
-        data_bytes,
-        peak_rss_bytes: peak,
-        peak_over_data: over(peak, data_bytes),
+        share_of_peak_f64: Some(gflops / figures.peak_gflops_f64),
+        ..figures
     })
 }
 
@@ -270,21 +301,6 @@ fn auroc(args: &Args) -> Result<Figures> {
         std::hint::black_box(collapse_ood::metrics::auroc(&id, &ood)?);
         Ok(())
     })?;
-    let (data_bytes, peak) = (8 * n, peak_memory());
-    Ok(Figures {
-        what: format!("AUROC of {n} scores"),
-        threads: rayon::current_num_threads(),
-        median_s: timings.median(),
-        min_s: timings.min(),
-        // Sorting does no arithmetic to compare with a peak.
-        gflops: None,
-        share_of_peak_f64: None,
-        fit_median_s: None,
-        score_median_s: None,
-        score: None,
-        peak_gflops_f64: peak_f64()?,
-        data_bytes,
-        peak_rss_bytes: peak,
-        peak_over_data: over(peak, data_bytes),
-    })
+    // Sorting does no arithmetic to compare with a peak.
+    figures(format!("AUROC of {n} scores"), &timings, 8 * n)
 }

@@ -1,11 +1,12 @@
-//! The unlabelled density: linfa's EM mixture in whitened principal components, scored from its weights, means and covariances
-//! with this crate's own kernels.
+//! The unlabelled density: a mixture fitted by EM in whitened principal components, from the start that linfa gives it.
 
 #[cfg(feature = "em")]
 mod fit;
+#[cfg(feature = "em")]
+mod steps;
 
 use collapse_numeric::{Cholesky, PANEL_ROWS, RowSource, log_sum_exp, matmul, matmul_nt};
-use ndarray::{Array1, Array2, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -67,13 +68,22 @@ impl Whitening {
         Ok(out)
     }
 
-    /// The same of one block of rows, into `out` `[N, K + 1]`.
-    fn apply_to(&self, block: Array2<f64>, mut out: ArrayViewMut2<f64>) -> Result<()> {
-        let rank = self.rank();
+    /// Whitened components of a block of rows, into `out` `[N, K]`; returns the centred rows and the components as they are.
+    fn components(
+        &self,
+        block: Array2<f64>,
+        mut out: ArrayViewMut2<f64>,
+    ) -> Result<(Array2<f64>, Array2<f64>)> {
         let centered = block - &self.mean;
         let along = matmul_nt(centered.view(), self.directions.view())?;
-        out.slice_mut(s![.., ..rank])
-            .assign(&(&along / &self.deviations));
+        out.assign(&(&along / &self.deviations));
+        Ok((centered, along))
+    }
+
+    /// What [`apply`](Self::apply) gives of one block of rows, into `out` `[N, K + 1]`.
+    fn apply_to(&self, block: Array2<f64>, mut out: ArrayViewMut2<f64>) -> Result<()> {
+        let rank = self.rank();
+        let (centered, along) = self.components(block, out.slice_mut(s![.., ..rank]))?;
         if let Some(rest) = self.rest {
             let residual = centered - matmul(along.view(), self.directions.view())?;
             let norms = residual.map_axis(Axis(1), |row| {
@@ -90,6 +100,20 @@ impl Whitening {
         let rest = self.rest.map_or(0.0, |s| (d - self.rank()) as f64 * s.ln());
         let inside: f64 = self.deviations.iter().map(|s| s.ln()).sum();
         -0.5 * d as f64 * (2.0 * std::f64::consts::PI).ln() - inside - rest
+    }
+}
+
+/// `‖L⁻¹ (x − mean)‖²` of rows x `[N, K]`, into `squared` `[N]`.
+fn squared_distances(
+    rows: ArrayView2<f64>,
+    mean: ArrayView1<f64>,
+    factor: &Cholesky,
+    squared: &mut [f64],
+) {
+    let mut apart = rows.as_standard_layout().into_owned();
+    apart -= &mean;
+    if let Some(apart) = apart.as_slice_mut() {
+        factor.squared_norms(apart, squared);
     }
 }
 
@@ -136,11 +160,8 @@ impl EmMixture {
         let constant = self.whitening.constant();
         let mut out = Array2::zeros((white.nrows(), self.n_clusters()));
         for (k, (factor, mean)) in self.factors.iter().zip(self.means.rows()).enumerate() {
-            let mut centered = &white.slice(s![.., ..rank]) - &mean;
             let mut squared = vec![0.0; white.nrows()];
-            if let Some(rows) = centered.as_slice_mut() {
-                factor.squared_norms(rows, &mut squared);
-            }
+            squared_distances(white.slice(s![.., ..rank]), mean, factor, &mut squared);
             let log_det = factor.log_determinant();
             for (i, squared) in squared.into_iter().enumerate() {
                 out[[i, k]] = constant - 0.5 * (log_det + squared + white[[i, rank]]);
