@@ -1,4 +1,4 @@
-//! When do the labelled density and linfa's EM mixture say the same? Both are fitted to the same Gaussian classes and compared on
+//! When do the labelled density and the EM mixture say the same? Both are fitted to the same Gaussian classes and compared on
 //! fresh samples of them.
 //!
 //! `cargo run -p collapse-density --example em_agreement`

@@ -76,7 +76,7 @@ pub enum Error {
         /// Shape and kind of the right operand.
         right: String,
     },
-    /// The EM mixture of `linfa-clustering` failed.
+    /// EM found no mixture.
     #[error(
         "the EM mixture of {n_clusters} clusters failed ({reason}): try fewer clusters, fewer principal \
          components, or a larger variance added to the covariances"
@@ -84,7 +84,7 @@ pub enum Error {
     Em {
         /// Clusters asked for.
         n_clusters: usize,
-        /// Message of the underlying algorithm.
+        /// What went wrong.
         reason: String,
     },
     /// A file holds a model whose parts do not fit together.

@@ -24,8 +24,8 @@
 //! * [`LabelledGaussianMixture`]: one Gaussian per class, DDU's score. [`Params`] choose the
 //!   [`Covariance`] and the [`Jitter`]; [`PartialStatistics`] fits in one pass over chunks and merges parts.
 //! * [`TiedGaussian`]: class means with one covariance, for the Mahalanobis family.
-//! * [`EmMixture`]: linfa's unlabelled mixture, whitened first, with the same `score` face; [`agreement()`](agreement()) tells whether
-//!   the two say the same. Fitting it takes linfa-clustering, which the default feature `em` brings.
+//! * [`EmMixture`]: a mixture without labels, by EM from the start that linfa gives it, with the same `score` face; [`agreement()`](agreement())
+//!   tells whether the two say the same. Fitting it takes linfa-clustering, which the default feature `em` brings.
 //! * Products and factorisations come from [`collapse_numeric`].
 //!
 //! # Caveats

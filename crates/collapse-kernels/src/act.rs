@@ -7,14 +7,19 @@ use crate::pool::Buffer;
 use crate::shape::{LANES, Shape};
 use rayon::prelude::*;
 
+/// Rows of a matrix handed to a direct microkernel at once, from as many pixels as give so many images.
+pub(crate) const MATRIX_ROWS: usize = 128;
+
 /// Activations in the layout H W N C: all images and channels of a pixel stand together.
 ///
-/// Channels are padded to a multiple of 16, the batch of bf16 tensors too; the padding is zero and
-/// invisible from outside. Memory comes from the pool ([`crate::pool_statistics`]) and returns there.
+/// Channels are padded to a multiple of 16, the batch of bf16 tensors too, and pixels that would lie pages apart by a line of a cache;
+/// the padding is zero and invisible from outside. Memory comes from the pool ([`crate::pool_statistics`]) and returns there.
 pub struct Act<T: Element> {
     shape: Shape,
     n_stride: usize,
     c_stride: usize,
+    /// From a pixel to the next.
+    pixel_len: usize,
     data: Buffer<T>,
 }
 
@@ -36,20 +41,19 @@ impl<T: Element> Act<T> {
     pub(crate) fn dirty(shape: Shape) -> Self {
         let n_stride = shape.n.next_multiple_of(T::BATCH_ALIGN);
         let c_stride = shape.c.next_multiple_of(LANES);
-        let data = Buffer::dirty(shape.pixels() * n_stride * c_stride);
+        let pixel_len = n_stride * c_stride + gap::<T>(n_stride, c_stride);
         let mut act = Self {
             shape,
             n_stride,
             c_stride,
-            data,
+            pixel_len,
+            data: Buffer::dirty(shape.pixels() * pixel_len),
         };
-        if n_stride > shape.n {
-            let (pixel, valid) = (act.pixel_len(), shape.n * c_stride);
-            if pixel > 0 {
-                act.data
-                    .chunks_exact_mut(pixel)
-                    .for_each(|p| p[valid..].fill(T::zeroed()));
-            }
+        let valid = act.valid_len();
+        if pixel_len > valid {
+            act.data
+                .chunks_exact_mut(pixel_len)
+                .for_each(|p| p[valid..].fill(T::zeroed()));
         }
         act
     }
@@ -185,7 +189,7 @@ impl<T: Element> Act<T> {
     }
 
     pub(crate) fn pixel_len(&self) -> usize {
-        self.n_stride * self.c_stride
+        self.pixel_len
     }
 
     /// Elements of a pixel that belong to real images (channel padding included).
@@ -223,6 +227,19 @@ impl<T: Element> Act<T> {
 
     fn pixels_per_task(&self) -> usize {
         (32 * 1024 / (self.pixel_len() * size_of::<T>()).max(1)).max(1)
+    }
+}
+
+/// Elements after each pixel. Pixels that lie a multiple of a page apart fall into the same sets of a cache, and a tile reads dozens of
+/// them at a time: a line between them spreads them. Where few images stand together, rows of neighbouring pixels are multiplied as
+/// one matrix ([`MATRIX_ROWS`]), so there is none.
+fn gap<T: Element>(n_stride: usize, c_stride: usize) -> usize {
+    const PAGE: usize = 4096;
+    const LINE: usize = 64;
+    let bytes = n_stride * c_stride * size_of::<T>();
+    match bytes.is_multiple_of(PAGE) && 2 * n_stride > MATRIX_ROWS {
+        true if bytes > 0 => LINE / size_of::<T>(),
+        _ => 0,
     }
 }
 

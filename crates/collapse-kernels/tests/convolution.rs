@@ -146,6 +146,10 @@ fn shapes_of_real_networks_agree() {
         (8, 16, 3, 2, 6, 6, 33),
         (20, 7, 1, 1, 3, 3, 50),
         (7, 40, 3, 1, 3, 5, 35),
+        // Pages apart but for the gap between pixels.
+        (16, 32, 3, 1, 4, 5, 128),
+        (32, 16, 3, 2, 5, 4, 128),
+        (16, 16, 1, 1, 3, 3, 128),
     ] {
         let conv = Conv::new(i, o, kernel, stride).unwrap();
         check_all(conv, Shape { h, w, n, c: i }, 7);

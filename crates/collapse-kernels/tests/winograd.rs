@@ -280,7 +280,9 @@ fn shapes_of_real_networks_agree() {
     for (i, o, stride, h, w, n) in [
         (3, 64, 1, 8, 8, 33),
         (64, 32, 1, 7, 7, 40),
+        // Pages apart but for the gap between pixels.
         (16, 16, 1, 4, 4, 128),
+        (16, 16, 2, 8, 8, 128),
         (130, 20, 1, 3, 14, 21),
         (32, 64, 2, 16, 16, 18),
         // Sums too large to keep several times.

@@ -9,6 +9,7 @@ use linfa::traits::{Fit, Predict};
 use linfa::{DatasetBase, ParamGuard};
 use linfa_clustering::KMeans;
 use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, s};
+use rayon::prelude::*;
 
 use super::steps::{Mixture, Moments};
 use super::{EmMixture, EmParams, Whitening};
@@ -61,10 +62,12 @@ impl EmParams {
         features.check_finite("features")?;
         let whitening = Whitening::fit(&features, self.n_components)?;
         let mut rows = Array2::zeros((n, whitening.rank()));
-        let blocks = rows.axis_chunks_iter_mut(Axis(0), PANEL_ROWS);
-        for (panel, out) in features.panels().into_iter().zip(blocks) {
+        let blocks: Vec<_> = rows.axis_chunks_iter_mut(Axis(0), PANEL_ROWS).collect();
+        let panels = features.panels().into_par_iter().zip(blocks);
+        panels.try_for_each(|(panel, out)| {
             whitening.components(features.panel(panel), out)?;
-        }
+            Ok::<(), Error>(())
+        })?;
         let Mixture {
             log_weights,
             means,

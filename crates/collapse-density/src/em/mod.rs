@@ -6,10 +6,11 @@ mod fit;
 mod steps;
 
 use collapse_numeric::{Cholesky, PANEL_ROWS, RowSource, log_sum_exp, matmul, matmul_nt};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rows::check_shape;
 
 /// Parameters of an [`EmMixture`].
@@ -57,17 +58,6 @@ impl Whitening {
         self.deviations.len()
     }
 
-    /// Whitened components and, as the last column, the squared norm of the standardised rest: `[N, K + 1]`.
-    fn apply<R: RowSource>(&self, features: R) -> Result<Array2<f64>> {
-        let mut out = Array2::zeros((features.nrows(), self.rank() + 1));
-        // Panel by panel, so that no copy of all features is made.
-        let blocks = out.axis_chunks_iter_mut(Axis(0), PANEL_ROWS);
-        for (rows, out) in features.panels().into_iter().zip(blocks) {
-            self.apply_to(features.panel(rows), out)?;
-        }
-        Ok(out)
-    }
-
     /// Whitened components of a block of rows, into `out` `[N, K]`; returns the centred rows and the components as they are.
     fn components(
         &self,
@@ -80,18 +70,20 @@ impl Whitening {
         Ok((centered, along))
     }
 
-    /// What [`apply`](Self::apply) gives of one block of rows, into `out` `[N, K + 1]`.
-    fn apply_to(&self, block: Array2<f64>, mut out: ArrayViewMut2<f64>) -> Result<()> {
-        let rank = self.rank();
-        let (centered, along) = self.components(block, out.slice_mut(s![.., ..rank]))?;
-        if let Some(rest) = self.rest {
-            let residual = centered - matmul(along.view(), self.directions.view())?;
-            let norms = residual.map_axis(Axis(1), |row| {
-                row.iter().map(|v| (v / rest) * (v / rest)).sum::<f64>()
-            });
-            out.column_mut(rank).assign(&norms);
-        }
-        Ok(())
+    /// Whitened components `[N, K]` of a block of rows, and the squared norms of the standardised rest `[N]`.
+    fn apply(&self, block: Array2<f64>) -> Result<(Array2<f64>, Array1<f64>)> {
+        let mut inside = Array2::zeros((block.nrows(), self.rank()));
+        let (centered, along) = self.components(block, inside.view_mut())?;
+        let outside = match self.rest {
+            None => Array1::zeros(inside.nrows()),
+            Some(rest) => {
+                let residual = centered - matmul(along.view(), self.directions.view())?;
+                let squared =
+                    |row: ArrayView1<f64>| row.iter().map(|v| (v / rest) * (v / rest)).sum();
+                residual.map_axis(Axis(1), squared)
+            }
+        };
+        Ok((inside, outside))
     }
 
     /// Log-density constant: `−½ (D ln 2π)` and the Jacobian.
@@ -155,18 +147,24 @@ impl EmMixture {
     pub fn log_density<R: RowSource>(&self, features: R) -> Result<Array2<f64>> {
         check_shape(&features, self.whitening.mean.len())?;
         features.check_finite("features")?;
-        let white = self.whitening.apply(features)?;
-        let rank = self.whitening.rank();
         let constant = self.whitening.constant();
-        let mut out = Array2::zeros((white.nrows(), self.n_clusters()));
-        for (k, (factor, mean)) in self.factors.iter().zip(self.means.rows()).enumerate() {
-            let mut squared = vec![0.0; white.nrows()];
-            squared_distances(white.slice(s![.., ..rank]), mean, factor, &mut squared);
-            let log_det = factor.log_determinant();
-            for (i, squared) in squared.into_iter().enumerate() {
-                out[[i, k]] = constant - 0.5 * (log_det + squared + white[[i, rank]]);
+        let mut out = Array2::zeros((features.nrows(), self.n_clusters()));
+        // Panel by panel, so that no copy of all features is made.
+        let blocks: Vec<_> = out.axis_chunks_iter_mut(Axis(0), PANEL_ROWS).collect();
+        let panels = features.panels().into_par_iter().zip(blocks);
+        panels.try_for_each(|(rows, mut out)| {
+            let (inside, outside) = self.whitening.apply(features.panel(rows))?;
+            let mut squared = vec![0.0; inside.nrows()];
+            let gaussians = self.factors.iter().zip(self.means.rows());
+            for ((factor, mean), out) in gaussians.zip(out.columns_mut()) {
+                squared_distances(inside.view(), mean, factor, &mut squared);
+                let log_det = factor.log_determinant();
+                for ((out, squared), outside) in out.into_iter().zip(&squared).zip(&outside) {
+                    *out = constant - 0.5 * (log_det + squared + outside);
+                }
             }
-        }
+            Ok::<(), Error>(())
+        })?;
         Ok(out)
     }
 

@@ -4,7 +4,7 @@
 use super::geometry::{Geometry, MAX_TAPS, Tap};
 use super::kernel::{Microkernel, Store, Tile};
 use super::pack::PanelLayout;
-use crate::act::Act;
+use crate::act::{Act, MATRIX_ROWS};
 use crate::element::Element;
 use crate::norm::{ChannelStatistics, PixelMoments, PixelMomentsView};
 use crate::path::Level;
@@ -17,8 +17,6 @@ use std::ops::Range;
 const GROUP_BYTES: usize = 512 << 10;
 /// Three rows of the source over a block of images stay below this, so that the next row of targets finds them in cache.
 const SOURCE_BYTES: usize = 384 << 10;
-/// Rows of a matrix handed to the microkernel at once.
-const ROWS_PER_RUN: usize = 128;
 /// Work below which another task costs more than it gains, in multiplications.
 const MULTIPLICATIONS_PER_TASK: usize = 1 << 20;
 
@@ -53,7 +51,7 @@ impl Division {
         let chunks = tasks.div_ceil(groups * blocks).clamp(1, shape.pixels());
         // Rows of neighbouring pixels are evenly spaced only where all images are taken.
         let run_limit = if blocks == 1 {
-            (ROWS_PER_RUN / n_stride).max(1)
+            (MATRIX_ROWS / n_stride).max(1)
         } else {
             1
         };

@@ -11,8 +11,12 @@ use crate::shape::LANES;
 use crate::shared::SharedMut;
 use std::marker::PhantomData;
 
+/// Elements between points: a line of a cache in f32.
+const GAP: usize = LANES;
+
 /// Extent of transformed weights: `[target channels / 32][point][words of source channels][32 or 16 columns]`, the last group
-/// narrow if an odd panel of sixteen is left.
+/// narrow if an odd panel of sixteen is left. A gap follows each point, so that what is written to all points in turn does not fall into
+/// the same few sets of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     words: usize,
@@ -34,16 +38,23 @@ impl Layout {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.panels * LANES * self.points * self.words * self.group
+        let gaps = self.panels.div_ceil(2) * self.points * GAP;
+        self.panels * LANES * self.points * self.words * self.group + gaps
     }
 
     fn columns(&self, group: usize) -> usize {
         (self.panels - 2 * group).min(2) * LANES
     }
 
+    /// Elements from a point of a group to the next.
+    fn step(&self, group: usize) -> usize {
+        self.words * self.group * self.columns(group) + GAP
+    }
+
     /// First element of a point of a group.
     fn point(&self, group: usize, point: usize) -> usize {
-        (group * 2 * LANES * self.points + point * self.columns(group)) * self.words * self.group
+        // All groups but the last have as many columns as the first.
+        group * self.points * self.step(0) + point * self.step(group)
     }
 }
 
@@ -150,7 +161,7 @@ where
         } = *self.transforming;
         let (group, panel) = (self.target / 2, self.target % 2);
         let columns = layout.columns(group);
-        let step = layout.words * K::GROUP * columns;
+        let step = layout.step(group);
         for channel in (0..self.squares.sources).step_by(K::GROUP) {
             let word = (self.source * LANES + channel) / K::GROUP;
             for strip in (0..LANES).step_by(K::LANES) {
