@@ -9,7 +9,7 @@ use collapse_experiment::peak_memory;
 use collapse_ood::detectors::Knn;
 use collapse_ood::{Detector, Inputs, RowsView, TrainInputs};
 use collapse_random::Stream;
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 use serde::Serialize;
 
 use super::measure::{Timings, seconds, use_threads};
@@ -192,30 +192,47 @@ fn figures(what: String, timings: &Timings, data_bytes: usize) -> Result<Figures
     })
 }
 
+/// The last of the models that were fitted, and what each took.
+fn fitted<M>(args: &Args, fit: impl Fn() -> Result<M>) -> Result<(M, Timings)> {
+    let mut model = None;
+    let timings = repeat(args.repetitions, || {
+        // The model before is not part of the work.
+        drop(model.take());
+        model = Some(fit()?);
+        Ok(())
+    })?;
+    let model = model.context("--repetitions must be at least 1")?;
+    Ok((model, timings))
+}
+
+/// What scoring rows of their own took, and how many bytes these are.
+fn scoring(
+    args: &Args,
+    score: impl Fn(RowsView) -> Result<Array1<f64>>,
+) -> Result<(Timings, usize)> {
+    let (queries, _) = features(args.queries, args, "bench-queries");
+    let timings = repeat(args.repetitions, || {
+        std::hint::black_box(score(RowsView::from(queries.view()))?);
+        Ok(())
+    })?;
+    Ok((timings, 8 * queries.len()))
+}
+
 fn density(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(45_000);
     let (train, labels) = features(n, args, "bench-train");
     let params = LabelledGaussianMixture::params(args.classes).check()?;
-    let mut model = None;
-    let fit = repeat(args.repetitions, || {
-        // The model before is not part of the work.
-        drop(model.take());
-        model = Some(params.fit_view(RowsView::from(train.view()), &labels)?);
-        Ok(())
+    let (model, fit) = fitted(args, || {
+        Ok(params.fit_view(RowsView::from(train.view()), &labels)?)
     })?;
-    let model = model.context("--repetitions must be at least 1")?;
     let what = format!("density: fit {n} x {}, {} classes", args.d, args.classes);
     let figures = figures(what, &fit, 8 * train.len())?;
-    let (queries, _) = features(args.queries, args, "bench-queries");
-    let timed = repeat(args.repetitions, || {
-        std::hint::black_box(model.score(RowsView::from(queries.view()))?);
-        Ok(())
-    })?;
+    let (timed, scored_bytes) = scoring(args, |rows| Ok(model.score(rows)?))?;
     let (d, c) = (args.d as f64, args.classes as f64);
     let peak_gflops_f64 = figures.peak_gflops_f64;
     let gflops = (n as f64 * d * d + c * d * d * d / 3.0) / fit.median() / 1e9;
     let nominal_gflops = args.queries as f64 * c * d * d / timed.median() / 1e9;
-    let all_bytes = figures.data_bytes + 8 * queries.len();
+    let all_bytes = figures.data_bytes + scored_bytes;
     let score = Score {
         rows: args.queries,
         median_s: timed.median(),
@@ -240,20 +257,10 @@ fn em(args: &Args) -> Result<Figures> {
     let n = args.n.unwrap_or(45_000);
     let (train, _) = features(n, args, "bench-train");
     let params = EmParams::new(args.classes);
-    let mut model = None;
-    let fit = repeat(args.repetitions, || {
-        drop(model.take());
-        model = Some(params.fit(RowsView::from(train.view()))?);
-        Ok(())
-    })?;
-    let model = model.context("--repetitions must be at least 1")?;
+    let (model, fit) = fitted(args, || Ok(params.fit(RowsView::from(train.view()))?))?;
     let what = format!("EM: fit {n} x {}, {} Gaussians", args.d, args.classes);
     let figures = figures(what, &fit, 8 * train.len())?;
-    let (queries, _) = features(args.queries, args, "bench-queries");
-    let timed = repeat(args.repetitions, || {
-        std::hint::black_box(model.score(RowsView::from(queries.view()))?);
-        Ok(())
-    })?;
+    let (timed, _) = scoring(args, |rows| Ok(model.score(rows)?))?;
     Ok(Figures {
         fit_median_s: Some(fit.median()),
         score_median_s: Some(timed.median()),

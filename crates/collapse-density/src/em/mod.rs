@@ -95,17 +95,25 @@ impl Whitening {
     }
 }
 
-/// `‖L⁻¹ (x − mean)‖²` of rows x `[N, K]`, into `squared` `[N]`.
-fn squared_distances(
+/// `ln det Σ + ‖L⁻¹ (x − μ)‖²` of rows x `[N, K]` for every Gaussian, into `out` `[N, C]`.
+fn deviances(
     rows: ArrayView2<f64>,
-    mean: ArrayView1<f64>,
-    factor: &Cholesky,
-    squared: &mut [f64],
+    means: &Array2<f64>,
+    factors: &[Cholesky],
+    mut out: ArrayViewMut2<f64>,
 ) {
-    let mut apart = rows.as_standard_layout().into_owned();
-    apart -= &mean;
-    if let Some(apart) = apart.as_slice_mut() {
-        factor.squared_norms(apart, squared);
+    let mut squared = vec![0.0; rows.nrows()];
+    let gaussians = factors.iter().zip(means.rows());
+    for ((factor, mean), out) in gaussians.zip(out.columns_mut()) {
+        let mut apart = rows.as_standard_layout().into_owned();
+        apart -= &mean;
+        if let Some(apart) = apart.as_slice_mut() {
+            factor.squared_norms(apart, &mut squared);
+        }
+        let log_det = factor.log_determinant();
+        for (out, squared) in out.into_iter().zip(&squared) {
+            *out = log_det + squared;
+        }
     }
 }
 
@@ -154,14 +162,9 @@ impl EmMixture {
         let panels = features.panels().into_par_iter().zip(blocks);
         panels.try_for_each(|(rows, mut out)| {
             let (inside, outside) = self.whitening.apply(features.panel(rows))?;
-            let mut squared = vec![0.0; inside.nrows()];
-            let gaussians = self.factors.iter().zip(self.means.rows());
-            for ((factor, mean), out) in gaussians.zip(out.columns_mut()) {
-                squared_distances(inside.view(), mean, factor, &mut squared);
-                let log_det = factor.log_determinant();
-                for ((out, squared), outside) in out.into_iter().zip(&squared).zip(&outside) {
-                    *out = constant - 0.5 * (log_det + squared + outside);
-                }
+            deviances(inside.view(), &self.means, &self.factors, out.view_mut());
+            for (mut row, outside) in out.rows_mut().into_iter().zip(&outside) {
+                row.mapv_inplace(|deviance| constant - 0.5 * (deviance + outside));
             }
             Ok::<(), Error>(())
         })?;

@@ -7,7 +7,7 @@ use collapse_numeric::{Cholesky, inner_products, log_sum_exp};
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::squared_distances;
+use super::deviances;
 
 /// Rows that are taken together: what is computed of them stays in the second-level cache.
 const BLOCK_ROWS: usize = 256;
@@ -30,23 +30,14 @@ pub(super) struct Mixture {
 impl Mixture {
     /// The moments of rows `[N, K]` with the responsibilities of this mixture.
     pub(super) fn moments(&self, rows: ArrayView2<f64>) -> Moments {
-        let constants: Vec<f64> = (self.factors.iter().zip(&self.log_weights))
-            .map(|(factor, log_weight)| {
-                let scale = self.means.ncols() as f64 * (2.0 * std::f64::consts::PI).ln();
-                log_weight - 0.5 * (factor.log_determinant() + scale)
-            })
-            .collect();
+        let scale = self.means.ncols() as f64 * (2.0 * std::f64::consts::PI).ln();
         Moments::gather(rows, &self.means, |block, out| {
-            let mut squared = vec![0.0; block.nrows()];
-            let gaussians = self.factors.iter().zip(self.means.rows());
-            for (k, (factor, mean)) in gaussians.enumerate() {
-                squared_distances(block, mean, factor, &mut squared);
-                for (squared, out) in squared.iter().zip(out.column_mut(k)) {
-                    *out = constants[k] - 0.5 * squared;
-                }
-            }
+            deviances(block, &self.means, &self.factors, out.view_mut());
             let mut log_likelihood = 0.0;
             for mut row in out.rows_mut() {
+                row.zip_mut_with(&self.log_weights, |value, log_weight| {
+                    *value = log_weight - 0.5 * (*value + scale);
+                });
                 let total = log_sum_exp(row.view());
                 row.mapv_inplace(|value| (value - total).exp());
                 log_likelihood += total;
@@ -78,7 +69,6 @@ impl Moments {
         nearest: impl Fn(ArrayView2<f64>) -> Vec<usize> + Sync,
     ) -> Self {
         Self::gather(rows, centroids, |block, out| {
-            out.fill(0.0);
             for (row, cluster) in nearest(block).into_iter().enumerate() {
                 out[[row, cluster]] = 1.0;
             }
@@ -86,7 +76,7 @@ impl Moments {
         })
     }
 
-    /// `responsibilities` writes those of a block of rows, `[rows, C]`, and returns the log-likelihood of the block.
+    /// `responsibilities` writes those of a block of rows into zeros `[rows, C]`, and returns the log-likelihood of the block.
     fn gather(
         rows: ArrayView2<f64>,
         about: &Array2<f64>,
