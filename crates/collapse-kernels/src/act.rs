@@ -237,9 +237,10 @@ fn gap<T: Element>(n_stride: usize, c_stride: usize) -> usize {
     const PAGE: usize = 4096;
     const LINE: usize = 64;
     let bytes = n_stride * c_stride * size_of::<T>();
-    match bytes.is_multiple_of(PAGE) && 2 * n_stride > MATRIX_ROWS {
-        true if bytes > 0 => LINE / size_of::<T>(),
-        _ => 0,
+    if bytes > 0 && bytes.is_multiple_of(PAGE) && 2 * n_stride > MATRIX_ROWS {
+        LINE / size_of::<T>()
+    } else {
+        0
     }
 }
 

@@ -38,8 +38,12 @@ impl Layout {
     }
 
     pub(crate) fn len(&self) -> usize {
-        let gaps = self.panels.div_ceil(2) * self.points * GAP;
-        self.panels * LANES * self.points * self.words * self.group + gaps
+        self.point(self.groups() - 1, self.points)
+    }
+
+    /// Groups of target channels.
+    fn groups(&self) -> usize {
+        self.panels.div_ceil(2)
     }
 
     fn columns(&self, group: usize) -> usize {
@@ -86,7 +90,7 @@ impl<'a, E> Transformed<'a, E> {
 
     /// Groups of target channels.
     pub(super) fn groups(&self) -> usize {
-        self.layout.panels.div_ceil(2)
+        self.layout.groups()
     }
 
     /// Target channels of a group with their padding: 16 or 32.
